@@ -1,0 +1,1 @@
+"""Encoding models of macaque inferior temporal cortex: data, models, training, readouts, metrics, figures."""

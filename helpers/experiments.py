@@ -1,0 +1,267 @@
+"""The rows of the results table as data: what is trained, how, and the published number beside it.
+
+Every stage-1 to stage-3 row of data/published_results.csv stands here twice. *Published* is what the authors ran, bugs
+included: inputs normalised twice, a dropout layer that is never called, mean squared error and cross-entropy added raw,
+one learning rate for every architecture. *Repaired* is the same network trained as it should be. To add a row, add an
+entry to `EXPERIMENTS`: `python -m helpers run NAME` and the notebooks find it by its name.
+"""
+
+import csv
+import enum
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from helpers import datasets, models
+from helpers.training import CONSTANT, Cosine, Recipe, Step
+
+PUBLISHED_TABLE = Path(__file__).parents[1] / "data" / "published_results.csv"
+
+
+class Inputs(enum.Enum):
+    """How pixels are normalised before the network sees them."""
+
+    ONCE = "ImageNet, once"
+    TWICE = "ImageNet, twice"
+    TRAINING = "training images' statistics"
+    OWN = "the network's own"
+
+    def normalisation(self, dataset, trunk):
+        if self is Inputs.TRAINING:
+            return datasets.training_statistics(dataset)
+        if self is Inputs.OWN:
+            return models.own_normalisation(trunk)
+        return datasets.IMAGENET.twice() if self is Inputs.TWICE else datasets.IMAGENET
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row by one recipe. `row` is its name in the published table; a substitute or control has a name of its own."""
+
+    name: str
+    stage: int
+    row: str
+    recipe: Recipe
+    inputs: Inputs
+    trunk: str | None = None  # full timm tag; None for the shallow CNN
+    pretrained: bool = False
+    label_weight: float | None = None  # of the object labels' cross-entropy; None for one objective
+    shuffled_labels: bool = False  # control: the labels of the training images permuted
+    channels: tuple[int, ...] = (16, 32)  # of the shallow CNN
+    dropout: float = 0.5  # of the shallow CNN
+    dropout_applied: bool = True
+    cut: int | None = None  # trunk read after this stage, as a grid; None reads its pooled output
+
+    @property
+    def repaired(self):
+        return self.name.endswith("-repaired")
+
+    @property
+    def family(self):
+        return self.trunk.split(".")[0] if self.trunk else "shallow"
+
+    def build(self, dataset, seed):
+        """The untrained model, and where its weights came from."""
+        pixels = dataset.images.shape[2:]
+        torch.manual_seed(seed)
+        if self.trunk is None:
+            options = {"channels": self.channels, "dropout": self.dropout, "dropout_applied": self.dropout_applied}
+            return models.ShallowCNN(pixels, dataset.n_neurons, **options), models.RANDOM
+        trunk, source = models.load_trunk(self.trunk, pixels, pretrained=self.pretrained, seed=seed)
+        n_objects = len(dataset.object_names) if self.label_weight is not None else 0
+        return models.Encoder(trunk, pixels, dataset.n_neurons, n_objects, stage=self.cut), source
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a profile allows a family of networks: epochs, training images (None for all) and seeds."""
+
+    epochs: int
+    n_train: int | None
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much is computed. `limits` names the families that are run, each with its Limit; None runs every row in full."""
+
+    name: str
+    n_train: int | None
+    pixels: int | None
+    limits: dict[str, Limit] | None
+    n_trials: int  # of notebook 1's search
+
+    def prepare(self, dataset):
+        """The data set as this profile sees it."""
+        return datasets.reduce(dataset, n_train=self.n_train, pixels=self.pixels)
+
+    def runs(self, experiment):
+        return self.limits is None or experiment.family in self.limits
+
+    def limit(self, experiment):
+        """The experiment's Limit under this profile; published epochs and three seeds in full."""
+        epochs = experiment.recipe.epochs
+        limit = Limit(epochs, None, 3) if self.limits is None else self.limits[experiment.family]
+        return replace(limit, epochs=min(limit.epochs, epochs))
+
+    def minutes(self, experiment, dataset):
+        """Estimated minutes of one run on two CPU cores."""
+        limit = self.limit(experiment)
+        height, width = dataset.images.shape[2:]
+        n_train = min(limit.n_train or len(dataset.train.images), len(dataset.train.images))
+        return SECONDS[experiment.family] * limit.epochs * n_train / 1000 * height * width / 64**2 / 60
+
+
+# Seconds per thousand training images of 64 by 64 pixels, forwards and backwards, on two CPU cores.
+SECONDS = {"shallow": 1, "tf_efficientnet_lite0": 6, "vit_tiny_patch16_224": 4, "resnet50": 18}
+SECONDS |= {"vit_small_patch16_224": 15, "vit_base_patch16_224": 55, "densenet201": 25}
+SECONDS |= {"efficientnet_b5": 50, "pnasnet5large": 120}
+
+QUICK = {
+    "shallow": Limit(epochs=20, n_train=None, seeds=3),
+    "tf_efficientnet_lite0": Limit(epochs=8, n_train=None, seeds=1),
+    "vit_tiny_patch16_224": Limit(epochs=8, n_train=None, seeds=1),
+    "resnet50": Limit(epochs=2, n_train=512, seeds=1),
+}
+PROFILES = {
+    "tiny": Profile("tiny", n_train=64, pixels=32, limits={name: Limit(1, 32, 1) for name in QUICK}, n_trials=2),
+    "quick": Profile("quick", n_train=1500, pixels=112, limits=QUICK, n_trials=8),
+    "full": Profile("full", n_train=None, pixels=None, limits=None, n_trials=40),
+}
+
+
+def current_profile(name=None):
+    """The profile that is named, else $IT_PROFILE's, else 'full' with a CUDA device and 'quick' without."""
+    name = name or os.environ.get("IT_PROFILE") or ("full" if torch.cuda.is_available() else "quick")
+    if name not in PROFILES:
+        raise ValueError(f"no profile {name!r}; expected one of {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+def published_rows():
+    """Rows of the published table, name -> dict of its columns; numbers as float or None."""
+    with PUBLISHED_TABLE.open(newline="") as file:
+        rows = {row["row"]: row for row in csv.DictReader(file)}
+    scores = [f"{prefix}{score}" for prefix in ("", "rerun_") for score in ("explained_variance", "correlation")]
+    for row in rows.values():
+        row.update({score: float(row[score]) if row[score] else None for score in scores})
+    return rows
+
+
+# The students' recipe, with which all published rows but PNASNet's were trained.
+ADAM = Recipe(
+    epochs=15,
+    learning_rate=1e-3,
+    optimiser=torch.optim.Adam,
+    weight_decay=0.0,
+    schedule=Step(5, 0.1),
+    scaled=False,
+)
+ADAM_20 = replace(ADAM, epochs=20, schedule=Step(10, 0.6))
+
+# Repaired recipes, one a family; the evidence for each part stands in notebook 2.
+SHALLOW = Recipe(epochs=20, learning_rate=1e-3, weight_decay=0.0, shift=0.06, average=0.99)
+CNN = Recipe(epochs=15, learning_rate=1e-3, trunk_rate=0.3, shift=0.06, average=0.99, frozen_batch_norm=True)
+VIT = Recipe(epochs=15, learning_rate=5e-4, trunk_rate=0.3, layer_decay=0.75, shift=0.06, average=0.99)
+
+RESNET50 = "resnet50.tv_in1k"
+LITE0 = "tf_efficientnet_lite0.in1k"
+VIT_TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+
+
+def _shallow(name, row, recipe, inputs, **network):
+    """A stage-1 row by its published recipe and repaired; `network` are fields of Experiment."""
+    repaired = replace(SHALLOW, epochs=recipe.epochs, weight_decay=0.05 if recipe.weight_decay else 0.0)
+    return [
+        Experiment(f"{name}-published", 1, row, recipe, inputs, dropout_applied=False, **network),
+        Experiment(f"{name}-repaired", 1, row, repaired, Inputs.TRAINING, **network),
+    ]
+
+
+def _trunk(name, row, trunk, recipe, *, stage=2, pretrained=True, label_weight=None):
+    """A stage-2 or stage-3 row by its published recipe and repaired."""
+    repaired = replace(VIT if trunk.startswith("vit") else CNN, epochs=recipe.epochs)
+    network = {"trunk": trunk, "pretrained": pretrained, "label_weight": label_weight}
+    return [
+        Experiment(f"{name}-published", stage, row, recipe, Inputs.TWICE, **network),
+        Experiment(f"{name}-repaired", stage, row, repaired, Inputs.OWN, **network),
+    ]
+
+
+def _two_objectives(name, row, trunk, **network):
+    return _trunk(name, row, trunk, replace(ADAM, epochs=20), stage=3, **network)
+
+
+_ROWS = [
+    # Stage 1: the shallow CNN's chain, then what the chain changed at once, one at a time.
+    *_shallow("shallow", "Shallow CNN", replace(ADAM, epochs=10), Inputs.TWICE),
+    *_shallow("shallow-schedule-statistics", "Shallow CNN + schedule + normalisation", ADAM_20, Inputs.TRAINING),
+    *_shallow("shallow-dropout", "Shallow CNN + dropout 0.2", ADAM_20, Inputs.TRAINING, dropout=0.2),
+    *_shallow(
+        "shallow-dropout-l2",
+        "Shallow CNN + dropout 0.2 + L2",
+        replace(ADAM_20, weight_decay=1e-5),
+        Inputs.TRAINING,
+        dropout=0.2,
+    ),
+    *_shallow(
+        "deeper",
+        "Deeper CNN (third convolution; 64 channels)",
+        replace(ADAM_20, weight_decay=1e-5),
+        Inputs.TRAINING,
+        dropout=0.2,
+        channels=(16, 32, 64),
+    ),
+    Experiment("shallow-schedule", 1, "Shallow CNN: schedule alone", ADAM_20, Inputs.TWICE, dropout_applied=False),
+    Experiment(
+        "shallow-statistics",
+        1,
+        "Shallow CNN: normalisation alone",
+        replace(ADAM, epochs=10),
+        Inputs.TRAINING,
+        dropout_applied=False,
+    ),
+    Experiment("shallow-applied", 1, "Shallow CNN: dropout 0.5 applied", ADAM_20, Inputs.TRAINING),
+    # Stage 2: pretrained trunks; Lite0 stands in where only its weights are at hand.
+    *_trunk("resnet50", "ResNet50 fine-tuned", RESNET50, ADAM),
+    *_trunk("efficientnet-b5", "EfficientNet-B5 fine-tuned", "efficientnet_b5.sw_in12k_ft_in1k", ADAM),
+    *_trunk("vit-base", "ViT-base fine-tuned", "vit_base_patch16_224.augreg2_in21k_ft_in1k", replace(ADAM, epochs=10)),
+    *_trunk("vit-tiny", "ViT-tiny fine-tuned", VIT_TINY, ADAM),
+    *_trunk("vit-small", "ViT-small fine-tuned", "vit_small_patch16_224.augreg_in21k_ft_in1k", ADAM),
+    *_trunk(
+        "densenet201",
+        "DenseNet201 fine-tuned",
+        "densenet201.tv_in1k",
+        replace(ADAM, epochs=10, schedule=Cosine(warmup=2, end=15)),
+    ),
+    *_trunk(
+        "pnasnet5large",
+        "PNASNet-5-Large fine-tuned",
+        "pnasnet5large.tf_in1k",
+        replace(ADAM, optimiser=torch.optim.AdamW, weight_decay=1e-2, schedule=CONSTANT),
+    ),
+    *_trunk("lite0", "EfficientNet-Lite0 fine-tuned", LITE0, ADAM),
+    *_trunk("lite0-random", "EfficientNet-Lite0 from random weights", LITE0, ADAM, pretrained=False),
+    # Stage 3: neurons and object labels. Stage 2's recipes; the objective alone differs.
+    *_two_objectives("two", "Two objectives 1:1", RESNET50, label_weight=1.0),
+    *_two_objectives("two-0.3", "Two objectives; label weight 0.3", RESNET50, label_weight=0.3),
+    *_two_objectives("two-random", "Two objectives 1:1; no pretraining", RESNET50, label_weight=1.0, pretrained=False),
+    *_two_objectives("lite0-two", "Lite0: two objectives 1:1", LITE0, label_weight=1.0),
+    *_two_objectives("lite0-two-0.3", "Lite0: two objectives; label weight 0.3", LITE0, label_weight=0.3),
+    *_two_objectives(
+        "lite0-two-random", "Lite0: two objectives 1:1; no pretraining", LITE0, label_weight=1.0, pretrained=False
+    ),
+]
+EXPERIMENTS = {experiment.name: experiment for experiment in _ROWS}
+
+# Learning-rate sweep of notebook 2: the published recipe at other rates, nothing else changed.
+for _rate in (1e-3, 1e-4, 1e-5):
+    for _name in ("vit-tiny", "lite0"):
+        _swept = EXPERIMENTS[f"{_name}-published"]
+        _recipe = replace(_swept.recipe, learning_rate=_rate)
+        _swept = replace(
+            _swept, name=f"{_name}-rate-{_rate:.0e}", row=f"{_swept.row}, rate {_rate:.0e}", recipe=_recipe
+        )
+        EXPERIMENTS[_swept.name] = _swept

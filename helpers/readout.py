@@ -1,0 +1,363 @@
+"""Linear readouts of a frozen network's layers, all of them through one Gram matrix per layer.
+
+For the features X of n images (n, n_features), K = X Xᵀ is all that ridge, principal-component regression, sums over
+layers and networks, and linear CKA need: n_images² numbers, whatever the layer's width. Training images come first in
+every Gram matrix of this module, and its features are centred on them.
+"""
+
+import re
+import tempfile
+import time
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from himalaya.backend import set_backend
+from himalaya.kernel_ridge import (
+    predict_weighted_kernel_ridge,
+    solve_kernel_ridge_cv_eigenvalues,
+    solve_multiple_kernel_ridge_random_search,
+)
+from torch.nn.functional import adaptive_avg_pool2d
+
+from helpers import datasets
+
+# The blocks of timm's families: ResNet and its stem, EfficientNet, ViT, DenseNet, PNASNet, ConvNeXt and Swin, RegNet.
+BLOCKS = re.compile(
+    r"act1|layer\d\.\d+|blocks\.\d+\.\d+|blocks\.\d+|features\.denseblock\d+|cell_(stem_)?\d+"
+    r"|(stages|layers)\.\d+\.blocks\.\d+|s\d\.b\d+"
+)
+ALPHAS = np.logspace(-3, 5, 17)  # penalties for a kernel whose mean training diagonal is 1
+SLAB_BYTES = 2**27  # features of all images that are in memory at once
+
+
+class Readout(NamedTuple):
+    """Predictions for the images after the training images, and how each neuron's readout was chosen.
+
+    predictions : array of shape (n_other, n_neurons)
+    alpha : array of shape (n_neurons,), the chosen penalty of a kernel whose mean training diagonal is 1
+    score : array of shape (n_neurons,), 1 - (cross-validated squared error) / (variance) over the training images
+    """
+
+    predictions: np.ndarray
+    alpha: np.ndarray
+    score: np.ndarray
+
+
+class _AllSeen(Exception):
+    """Every wanted layer has run: the rest of the forward pass is not needed."""
+
+
+def default_layers(network):
+    """Names of every block of a timm network, in order; of a family not known here, the stages that timm lists.
+
+    Raises ValueError for a network that has neither.
+    """
+    names = [name for name, _ in network.named_modules() if BLOCKS.fullmatch(name)]
+    names = [name for name in names if not any(other.startswith(name + ".") for other in names)]
+    names = names or [stage["module"] for stage in getattr(network, "feature_info", [])]
+    if not names:
+        raise ValueError(f"no default layers for {type(network).__name__}: name its modules")
+    return names
+
+
+def _forward(network, batch, layers, grid):
+    """Features of one batch, layer -> tensor of shape (n_batch, n_features); stops after the deepest of the layers."""
+    seen = {}
+    modules = dict(network.named_modules())
+    channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
+    n_prefix = getattr(network, "num_prefix_tokens", 0)
+
+    def keep(name):
+        def hook(module, inputs, output):
+            features = output
+            if grid is not None:
+                if features.ndim == 3:  # tokens (b, n, c): the class token and its like have no place on the grid
+                    side = int((features.shape[1] - n_prefix) ** 0.5)
+                    features = features[:, n_prefix:].transpose(1, 2).unflatten(2, (side, side))
+                elif features.ndim == 4 and channels_last:
+                    features = features.permute(0, 3, 1, 2)
+                if features.ndim == 4:
+                    features = adaptive_avg_pool2d(features, [min(grid, side) for side in features.shape[2:]])
+            # A copy: the next module may work in place.
+            seen.setdefault(name, features.flatten(1).to("cpu", torch.float32, copy=True).numpy())
+            if len(seen) == len(layers):
+                raise _AllSeen
+
+        return hook
+
+    hooks = [modules[name].register_forward_hook(keep(name)) for name in layers]
+    try:
+        network(batch)
+    except _AllSeen:
+        pass
+    finally:
+        for hook in hooks:
+            hook.remove()
+    missing = set(layers) - set(seen)
+    if missing:
+        raise ValueError(f"these layers do not run in a forward pass: {sorted(missing)}")
+    return seen
+
+
+def _gram_of_file(file, n_images, n_train, device, slab_bytes):
+    """Centred Gram matrix of features that lie in `file` as float32, image after image."""
+    width = file.seek(0, 2) // (4 * n_images)
+    slab_width = max(1, slab_bytes // (4 * n_images))
+    gram = np.zeros((n_images, n_images))
+    for start in range(0, width, slab_width):
+        slab = np.empty((n_images, min(slab_width, width - start)), np.float32)
+        for i, row in enumerate(slab):
+            file.seek(4 * (i * width + start))
+            file.readinto(row)
+        # Centred before the product, in which the mean would otherwise drown the trailing components.
+        slab -= slab[:n_train].mean(0, dtype=np.float64).astype(np.float32)
+        if device.type == "cpu":
+            gram += slab @ slab.T  # numpy sees that both are one array and computes one triangle
+        else:
+            on_device = torch.from_numpy(slab).to(device)
+            gram += (on_device @ on_device.T).cpu().numpy()
+    return gram
+
+
+def gram(
+    network,
+    images,
+    layers,
+    *,
+    normalisation,
+    n_train,
+    grid=None,
+    batch_size=16,
+    slab_bytes=SLAB_BYTES,
+    progress=None,
+    seconds=None,
+):
+    """Gram matrices of a network's layers, from one forward pass over the images.
+
+    Memory is bounded by the batch's activations, one slab of `slab_bytes` and 8 n_images² bytes a layer, whatever the
+    layers' width: features go to an unnamed temporary file (4 n_images n_features bytes a layer, in the folder that
+    `TMPDIR` names) and come back in slabs of features. Slabs are multiplied in float32 and summed in float64.
+
+    Parameters
+    ----------
+    network : torch module; runs where it lies, in evaluation mode
+    images : array of shape (n_images, 1 or 3, height, width), training images first; uint8, or float32 in [0, 1]
+    layers : list of module names; the first output is taken of a module that runs several times
+    normalisation : datasets.Normalisation that the network wants
+    n_train : number of training images, on which the features are centred
+    grid : side of the grid that feature maps and patch tokens are averaged to; None for full features
+    progress : called with (images done, n_images) after each batch
+    seconds : dict to which the seconds of "forward", "spill" and "product" are added
+
+    Returns
+    -------
+    layer -> float64 array of shape (n_images, n_images)
+    """
+    absent = set(layers) - {name for name, _ in network.named_modules()}
+    if absent:
+        raise ValueError(f"{type(network).__name__} has no layers {sorted(absent)}")
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    seconds = {} if seconds is None else seconds
+    training = network.training
+    network.eval()
+    files = {layer: tempfile.TemporaryFile() for layer in layers}
+    try:
+        for start in range(0, len(images), batch_size):
+            clock = [time.perf_counter()]
+            with torch.inference_mode():
+                batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(device)
+                features = _forward(network, datasets.to_batch(batch, normalisation), layers, grid)
+            clock.append(time.perf_counter())
+            for layer in layers:
+                files[layer].write(features[layer])
+            clock.append(time.perf_counter())
+            seconds["forward"] = seconds.get("forward", 0) + clock[1] - clock[0]
+            seconds["spill"] = seconds.get("spill", 0) + clock[2] - clock[1]
+            if progress is not None:
+                progress(start + len(batch), len(images))
+        grams = {}
+        for layer in layers:
+            begin = time.perf_counter()
+            grams[layer] = _gram_of_file(files[layer], len(images), n_train, device, slab_bytes)
+            files[layer].close()
+            seconds["product"] = seconds.get("product", 0) + time.perf_counter() - begin
+        return grams
+    finally:
+        network.train(training)
+        for file in files.values():
+            file.close()
+
+
+def pixel_gram(images, *, n_train, size=None):
+    """Gram matrix of the pixels, averaged to size by size if given. Parameters and result as in `gram`."""
+    plain = datasets.Normalisation(mean=(0.0, 0.0, 0.0), sd=(1.0, 1.0, 1.0))
+    return gram(torch.nn.Identity(), images, [""], normalisation=plain, n_train=n_train, grid=size)[""]
+
+
+def centre(K, n_train):
+    """Centre features on the first n_train images. K : array of shape (..., n_images, n_images)."""
+    mean = K[..., :n_train, :].mean(-2, keepdims=True)
+    return K - mean - np.swapaxes(mean, -1, -2) + mean[..., :n_train].mean(-1, keepdims=True)
+
+
+def scale(K, n_train):
+    """Divide by the mean training diagonal. K : array of shape (..., n_images, n_images)."""
+    return K / np.diagonal(K, axis1=-2, axis2=-1)[..., :n_train].mean(-1)[..., None, None]
+
+
+def combine(kernels, *, n_train):
+    """Sum of kernels, each divided by its mean training diagonal: ridge on all their features side by side.
+
+    kernels : list of arrays of shape (n_images, n_images) ; returns one such array.
+    """
+    return sum(scale(K, n_train) for K in kernels)
+
+
+def _himalaya():
+    """Himalaya's arrays on the accelerator where there is one; float32, in which its search takes half the time."""
+    backend = set_backend("torch_cuda" if torch.cuda.is_available() else "torch")
+    return lambda array: backend.asarray(array, dtype="float32")
+
+
+def _score(loss, responses):
+    """Cross-validated R² from Himalaya's negative squared error; 0 for a neuron that never varies."""
+    variance = responses.var(0)
+    return np.where(variance > 0, 1 + np.asarray(loss) / np.where(variance > 0, variance, 1), 0)
+
+
+def dual_weights(K, responses, alpha):
+    """Solution of (K + alpha I) weights = responses, one penalty per neuron, in float64.
+
+    K : array of shape (n_train, n_train), centred. responses : (n_train, n_neurons), centred. alpha : (n_neurons,).
+    Features X that give K = X Xᵀ have the ridge solution Xᵀ weights.
+    """
+    values, vectors = np.linalg.eigh(K)
+    return vectors @ ((vectors.T @ responses) / (np.maximum(values, 0)[:, None] + alpha))
+
+
+def ridge(K, responses, *, folds, alphas=ALPHAS):
+    """Kernel ridge, one penalty per neuron by cross-validation inside the training images.
+
+    Himalaya chooses the penalty (Dupré la Tour et al. 2022, `local_alpha`, an intercept in every fold); the solution at
+    that penalty is then computed in float64.
+
+    Parameters
+    ----------
+    K : array of shape (n_images, n_images), training images first; is divided by its mean training diagonal
+    responses : array of shape (n_train, n_neurons)
+    folds : list of (fit_index, held_index) into the training images, shuffled
+    alphas : penalties to choose from; a single one is used as it is
+
+    Returns
+    -------
+    Readout
+    """
+    n_train = len(responses)
+    K = scale(centre(K, n_train), n_train)
+    array = _himalaya()
+    alpha, _, loss, _ = solve_kernel_ridge_cv_eigenvalues(
+        array(K[:n_train, :n_train]),
+        array(responses),
+        alphas=array(np.asarray(alphas)),
+        cv=folds,
+        fit_intercept=True,
+        n_alphas_batch=1,
+    )
+    alpha = np.asarray(alpha.cpu(), np.float64)
+    mean = responses.mean(0, dtype=np.float64)
+    weights = dual_weights(K[:n_train, :n_train], responses - mean, alpha)
+    return Readout(K[n_train:, :n_train] @ weights + mean, alpha, _score(loss, responses))
+
+
+def multiple_kernel_ridge(kernels, responses, *, folds, n_iter=30, alphas=ALPHAS, seed=0):
+    """Ridge on a weighted sum of kernels, weights and penalty per neuron by random search (Dupré la Tour et al. 2022).
+
+    kernels : array of shape (n_kernels, n_images, n_images) or list of its kernels. The first of the `n_iter`
+    weightings is the plain sum; the others are drawn from Dirichlet distributions. Otherwise as `ridge`.
+    """
+    n_train = len(responses)
+    kernels = scale(centre(np.asarray(kernels), n_train), n_train)
+    array = _himalaya()
+    mean = responses.mean(0, dtype=np.float64)
+    deltas, weights, losses, alpha = solve_multiple_kernel_ridge_random_search(
+        array(kernels[:, :n_train, :n_train]),
+        array(responses - mean),
+        n_iter=n_iter,
+        alphas=array(np.asarray(alphas)),
+        cv=folds,
+        return_weights="dual",
+        random_state=seed,
+        n_alphas_batch=1,
+        progress_bar=False,
+        return_alphas=True,
+    )
+    predictions = predict_weighted_kernel_ridge(array(kernels[:, n_train:, :n_train]), array(weights), deltas)
+    return Readout(
+        np.asarray(predictions.cpu(), np.float64) + mean,
+        np.asarray(alpha.cpu(), np.float64),
+        _score(losses.max(0).values, responses),
+    )
+
+
+def principal_component_regression(K, responses, *, n_components=1000):
+    """The course's readout: least squares on the first principal components of the training images, exactly.
+
+    Equals scikit-learn's `PCA(n_components, svd_solver="full")` and `LinearRegression`; fewer components where the
+    training images span fewer. Shapes as in `ridge`; returns predictions of shape (n_other, n_neurons).
+    """
+    n_train = len(responses)
+    K = centre(K, n_train)
+    values, vectors = np.linalg.eigh(K[:n_train, :n_train])
+    spanned = values > values[-1] * n_train * np.finfo(np.float64).eps
+    spanned[:-n_components] = False
+    values, vectors = values[spanned], vectors[:, spanned]
+    mean = responses.mean(0, dtype=np.float64)
+    return (K[n_train:, :n_train] @ vectors / values) @ (vectors.T @ (responses - mean)) + mean
+
+
+def cross_predict(readout, K, responses, folds):
+    """Predict every training image by a readout that has seen neither it nor its fold, penalty included.
+
+    Parameters
+    ----------
+    readout : function of (K, responses, folds) that returns a Readout: `ridge` or `multiple_kernel_ridge`
+    K : array of shape (..., n_images, n_images), training images first
+    responses : array of shape (n_train, n_neurons)
+    folds : list of (fit_index, held_index); inside one fold's fit, the other folds choose the penalty
+
+    Returns
+    -------
+    array of shape (n_train, n_neurons)
+    """
+    K = np.asarray(K)
+    predictions = np.full(responses.shape, np.nan)
+    for fit, held in folds:
+        position = np.full(len(responses), -1)
+        position[fit] = np.arange(len(fit))
+        inner = []
+        for _, other in folds:
+            inner_held = position[other][position[other] >= 0]
+            if len(inner_held):
+                inner.append((np.setdiff1d(np.arange(len(fit)), inner_held), inner_held))
+        order = np.concatenate([fit, held])
+        predictions[held] = readout(K[..., order[:, None], order], responses[fit], folds=inner).predictions
+    return predictions
+
+
+def cka(K, L):
+    """Unbiased linear CKA of two Gram matrices of the same images (Song et al. 2012; Nguyen, Raghu & Kornblith 2021).
+
+    K, L : arrays of shape (n_images, n_images), at least 4 images, centred or not. The Gram matrix of the responses,
+    responses @ responses.T, stands for the population. Returns a number: 1 for the same features up to rotation and
+    scale, around 0 for unrelated ones.
+    """
+    return _hsic(K, L) / np.sqrt(_hsic(K, K) * _hsic(L, L))
+
+
+def _hsic(K, L):
+    """The unbiased HSIC estimator, eq. 5 of Song et al. 2012."""
+    n = len(K)
+    K, L = K - np.diag(np.diag(K)), L - np.diag(np.diag(L))
+    product = np.sum(K * L) + K.sum() * L.sum() / ((n - 1) * (n - 2)) - 2 * K.sum(0) @ L.sum(0) / (n - 2)
+    return product / (n * (n - 3))

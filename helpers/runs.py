@@ -1,0 +1,316 @@
+"""Finished runs: load one or make it; the results table; where figures and tables go.
+
+A run is used again only if data, settings, precision, the weights it starts from and the code that computes it are the
+same. Runs lie in `$IT_RUNS`, else data/runs, a folder each; figures and tables in `$IT_OUT`, else figures/<data set>.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import re
+import time
+import warnings
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import safetensors.torch
+import torch
+
+from helpers import datasets, experiments, metrics, models, readout, training
+
+ROOT = Path(__file__).parents[1]
+CODE = ("schema", "pixels", "datasets", "models", "training", "readout", "metrics")
+N_FOLDS = 5
+
+
+def runs_folder():
+    return Path(os.environ.get("IT_RUNS") or ROOT / "data" / "runs")
+
+
+def output_folder(dataset):
+    """Where a notebook's figures and tables go; made if need be."""
+    folder = Path(os.environ.get("IT_OUT") or ROOT / "figures" / dataset.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@functools.cache
+def code_hash():
+    """Hash of the modules that compute results: a changed comment makes results anew, a changed notebook does not."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name in CODE:
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return digest.hexdigest()
+
+
+def hardware():
+    """The machine in a few words, for the tables."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    cpu = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.+)", cpu.read_text()) if cpu.exists() else None
+    return f"{model[1] if model else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes
+    ----------
+    val, test : predicted responses, float32 arrays of shape (n_images, n_neurons), in the units of the file
+    held : predictions for the held-out fold of the training images, or None
+    object_accuracy : share of val images whose object is named right, or None without an object head
+    history : list of dict, one an epoch; see training.fit
+    info : dict with name, seed, weights, epochs, n_train, seconds, hardware, date
+    folder : where it lies
+    """
+
+    val: np.ndarray
+    test: np.ndarray
+    held: np.ndarray | None
+    object_accuracy: float | None
+    history: list
+    info: dict
+    folder: Path
+
+
+def run(experiment, dataset, profile, *, seed=0, held_fold=None):
+    """The finished run of one row with one seed: from the cache, else trained now (or trained on, if it was killed).
+
+    Parameters
+    ----------
+    experiment : Experiment
+    dataset : Dataset, as `profile.prepare` returned it
+    profile : Profile
+    seed : int
+    held_fold : fold of the training images (of `N_FOLDS`, stratified over objects) to leave out and predict; None fits
+        all of them.
+
+    Returns
+    -------
+    Run
+    """
+    limit = profile.limit(experiment)
+    dataset = datasets.reduce(dataset, n_train=limit.n_train, pixels=None)
+    experiment = replace(experiment, recipe=replace(experiment.recipe, epochs=limit.epochs))
+    weights, digest = weights_of(experiment)
+    settings = {
+        "experiment": repr(experiment),
+        "data": dataset.fingerprint,
+        "seed": seed,
+        "held_fold": held_fold,
+        "weights": [weights, digest],
+        "device": training.accelerator().device.type,
+        "code": code_hash(),
+    }
+    label = f"{experiment.name}, seed {seed}" + ("" if held_fold is None else f", fold {held_fold} held out")
+    folder = run_folder(
+        dataset, experiment.name, f"seed{seed}" + ("" if held_fold is None else f"-fold{held_fold}"), settings
+    )
+    if found := load(folder):
+        print(f"{label}: found ({found.info['seconds']:.0f} s on {found.info['hardware']})", flush=True)
+        return found
+
+    began = time.monotonic()
+    model, weights = experiment.build(dataset, seed)
+    normalisation = experiment.inputs.normalisation(dataset, experiment.trunk)
+    fit_index, held_index = None, None
+    if held_fold is not None:
+        fit_index, held_index = datasets.folds(dataset.train.objects, N_FOLDS, seed=0)[held_fold]
+    history = training.fit(
+        model,
+        dataset,
+        experiment.recipe,
+        seed=seed,
+        normalisation=normalisation,
+        pretrained=weights != models.RANDOM,
+        label_weight=experiment.label_weight,
+        fit_index=fit_index,
+        held_index=held_index,
+        checkpoint=folder / "checkpoint.pt",
+        progress=functools.partial(show_progress, label),
+    )
+    predictions, accuracy = {}, None
+    for role in ("val", "test"):
+        predictions[role], logits = training.predict(model, getattr(dataset, role).images, normalisation)
+        if role == "val" and logits is not None:
+            named = np.array(dataset.object_names)[logits.argmax(1)]
+            accuracy = float(np.mean(named == dataset.val.objects))
+    if held_index is not None:
+        predictions["held"], _ = training.predict(model, dataset.train.images[held_index], normalisation)
+    info = {
+        "name": experiment.name,
+        "seed": seed,
+        "weights": weights,
+        "epochs": limit.epochs,
+        "n_train": len(dataset.train.images) if fit_index is None else len(fit_index),
+        "n_parameters": sum(p.numel() for p in model.parameters()),
+        "seconds": sum(epoch["seconds"] for epoch in history),
+        "hardware": hardware(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+    result = {"info": info, "object_accuracy": accuracy, "history": history, "settings": settings}
+    if training.accelerator().is_main_process:
+        training.write_whole(folder / "predictions.npz", lambda path: save_arrays(path, predictions))
+        if seed == 0 and held_fold is None:
+            state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+            training.write_whole(folder / "weights.safetensors", lambda path: safetensors.torch.save_file(state, path))
+        # the last file written: a run without it is not finished
+        training.write_whole(folder / "result.json", lambda path: path.write_text(json.dumps(result, indent=1)))
+        (folder / "checkpoint.pt").unlink(missing_ok=True)
+    training.accelerator().wait_for_everyone()
+    print(f"{label}: {limit.epochs} epochs in {time.monotonic() - began:.0f} s from {weights} weights", flush=True)
+    return load(folder)
+
+
+def weights_of(experiment):
+    """Source of the weights an experiment starts from, and a digest of those that lie on this disk."""
+    if not experiment.pretrained:
+        return models.RANDOM, ""
+    state, source = models.find_weights(experiment.trunk)
+    digest = hashlib.blake2b(digest_size=8)
+    for name, tensor in (state or {}).items():
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+    return source, digest.hexdigest()
+
+
+def run_folder(dataset, name, variant, settings):
+    """The folder of a run, named by its settings; says so where only runs with other settings are there."""
+    key = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=6).hexdigest()
+    parent = runs_folder() / dataset.name / name
+    folder = parent / f"{variant}-{key}"
+    if not folder.exists() and any(parent.glob(f"{variant}-" + "?" * 12)):
+        print(f"{name}: data, settings, weights or code changed since it was last run; made again", flush=True)
+    return folder
+
+
+def save_arrays(path, arrays):
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def load(folder):
+    """The finished run in a folder, or None; damaged files are set aside with a warning."""
+    path = folder / "result.json"
+    if not path.exists():
+        return None
+    try:
+        result = json.loads(path.read_text())
+        with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
+            predictions = {name: arrays[name] for name in arrays.files}
+        accuracy, history, info = result["object_accuracy"], result["history"], result["info"]
+        return Run(predictions["val"], predictions["test"], predictions.get("held"), accuracy, history, info, folder)
+    except Exception as error:  # whatever a damaged file raises, the run is made again
+        training.set_aside(path, error)
+        return None
+
+
+def load_model(found, experiment, dataset):
+    """The trained network of a run with seed 0, and the normalisation of its inputs."""
+    model, _ = replace(experiment, pretrained=False).build(dataset, 0)
+    model.load_state_dict(safetensors.torch.load_file(found.folder / "weights.safetensors"))
+    return model, experiment.inputs.normalisation(dataset, experiment.trunk)
+
+
+def show_progress(label, done, epochs, seconds):
+    """One line that rewrites itself: epochs done and the time left."""
+    print(f"\r{label}: epoch {done} of {epochs}, {seconds * (epochs - done):.0f} s left   ", end="", flush=True)
+    if done == epochs:
+        print("\r", end="", flush=True)
+
+
+def run_all(chosen, dataset, profile, *, held_fold=None, seeds=None):
+    """Runs of several rows, each with the profile's seeds: dict name -> list of Run. Says first what it will take.
+
+    Rows that the profile leaves out are announced with the command that runs them.
+    """
+    todo = [experiment for experiment in chosen if profile.runs(experiment)]
+    counts = {e.name: seeds or profile.limit(e).seeds for e in todo}
+    minutes = {e.name: profile.minutes(e, dataset) * counts[e.name] for e in todo}
+    for experiment in chosen:
+        if not profile.runs(experiment):
+            print(f"{experiment.name}: left out of profile {profile.name!r}; run it by: {command(experiment)}")
+            continue
+        limit = profile.limit(experiment)
+        cut = (
+            [f"{limit.epochs} of {experiment.recipe.epochs} epochs"] if limit.epochs < experiment.recipe.epochs else []
+        )
+        n_train = len(dataset.train.images)
+        cut += [f"{limit.n_train} of {n_train} training images"] if limit.n_train and limit.n_train < n_train else []
+        if cut:
+            print(f"{experiment.name}: profile {profile.name!r} cuts it to {', '.join(cut)}")
+    print(
+        f"{sum(counts.values())} runs, about {sum(minutes.values()):.0f} min on two CPU cores, fewer if cached",
+        flush=True,
+    )
+    done = {}
+    for experiment in todo:
+        done[experiment.name] = [
+            run(experiment, dataset, profile, seed=seed, held_fold=held_fold) for seed in range(counts[experiment.name])
+        ]
+    return done
+
+
+def command(experiment):
+    return f"python -m helpers run {experiment.name} --seed 0 --profile full"
+
+
+def kernels(tag, dataset, *, pretrained=True, layers=None, grid=None, seed=0):
+    """Gram matrices of a network's layers over all images: dict layer -> array (n_images, n_images), and the weights' source.
+
+    Computed once; later calls map the files. `layers=None` takes every block. See readout.gram.
+    """
+    network, source = models.load_trunk(tag, dataset.images.shape[2:], pretrained=pretrained, seed=seed)
+    layers = readout.default_layers(network) if layers is None else list(layers)
+    settings = {
+        "kernels": tag,
+        "layers": layers,
+        "grid": grid,
+        "seed": seed,
+        "weights": weights_digest(network),
+        "data": dataset.fingerprint,
+        "code": code_hash(),
+    }
+    variant = f"kernels-{'pretrained' if source != models.RANDOM else 'random'}"
+    folder = run_folder(dataset, tag, variant, settings)
+    paths = {layer: folder / f"{i:02d}-{layer}.npy" for i, layer in enumerate(layers)}
+    if not all(path.exists() for path in paths.values()):
+        device = training.accelerator().device
+        found = readout.gram(
+            network.to(device),
+            dataset.images,
+            layers,
+            normalisation=models.own_normalisation(tag),
+            n_train=len(dataset.train.images),
+            grid=grid,
+            progress=functools.partial(show_images, f"{tag} ({source} weights), {len(layers)} layers"),
+        )
+        for layer, gram in found.items():
+            training.write_whole(paths[layer], lambda path, gram=gram: save_array(path, gram))
+    return {layer: np.load(path, mmap_mode="r", allow_pickle=False) for layer, path in paths.items()}, source
+
+
+def save_array(path, array):
+    with path.open("wb") as file:
+        np.save(file, array)
+
+
+def weights_digest(network):
+    digest = hashlib.blake2b(digest_size=8)
+    for tensor in network.state_dict().values():
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def show_images(label, done, n_images):
+    if done == n_images:
+        print(f"\r{label}: {n_images} images", flush=True)
+    else:
+        print(f"\r{label}: {done} of {n_images} images ", end="", flush=True)

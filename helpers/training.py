@@ -1,0 +1,329 @@
+"""Training: recipes as data, one loop for all stages, checkpoints from which a killed run goes on bit for bit.
+
+All randomness of an epoch (order, shifts, dropout) is drawn from (seed, epoch), so a checkpoint at the end of an epoch
+needs no random state. Images, responses and labels lie on the device; a step copies and waits for nothing.
+"""
+
+import contextlib
+import functools
+import os
+import pickle
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from timm.optim import param_groups_layer_decay
+from timm.scheduler import CosineLRScheduler, StepLRScheduler
+from timm.utils import ModelEmaV3
+from torch import nn
+
+from helpers import datasets, metrics, readout
+
+CHECKPOINT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """Multiply the learning rate by `factor` after every `epochs` epochs."""
+
+    epochs: int
+    factor: float
+
+    def scheduler(self, optimiser, total_steps, steps_per_epoch):
+        return StepLRScheduler(optimiser, self.epochs * steps_per_epoch, self.factor, t_in_epochs=False)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Linear warm-up over `warmup` epochs, then a half cosine to zero at epoch `end` (None: the recipe's last)."""
+
+    warmup: float = 1.0
+    end: int | None = None
+
+    def scheduler(self, optimiser, total_steps, steps_per_epoch):
+        end = self.end * steps_per_epoch if self.end else total_steps
+        # a warm-up longer than a fifth of a shortened run would leave nothing to anneal
+        warmup = min(round(self.warmup * steps_per_epoch), end // 5)
+        return CosineLRScheduler(optimiser, end, warmup_t=warmup, warmup_prefix=True, t_in_epochs=False)
+
+
+CONSTANT = Step(epochs=1, factor=1.0)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. The defaults are a plain repaired recipe; `experiments.py` declares the published ones.
+
+    `trunk_rate`, `layer_decay` and `frozen_batch_norm` protect pretrained features and are ignored for random weights.
+    """
+
+    epochs: int
+    learning_rate: float = 1e-3  # of the heads
+    trunk_rate: float = 1.0  # learning rate of the trunk as a share of the heads'
+    layer_decay: float = 1.0  # factor from one block of the trunk to the block before it
+    optimiser: type = torch.optim.AdamW
+    weight_decay: float = 0.05
+    schedule: Step | Cosine = Cosine()
+    batch_size: int = 32
+    clip: float = 1.0  # largest norm of the gradient
+    shift: float = 0.0  # largest random translation, as a share of the image's height
+    average: float = 0.0  # decay of the moving average of the weights; 0 for none
+    scaled: bool = True  # responses to unit variance per neuron, each loss divided by its value for a constant
+    frozen_batch_norm: bool = False  # batch norm with the pretrained statistics
+    ridge_start: bool = False  # neuron head starts from the ridge solution on the untrained trunk
+
+
+@functools.cache
+def accelerator():
+    """The process's one Accelerator: device, and the processes that train together."""
+    return Accelerator()
+
+
+def precision(model, device):
+    """Number type and memory format a family trains fastest in, decided here only (measured by benchmarks/training.py).
+
+    Convolutional trunks are faster channels-last; bfloat16 pays on a GPU and, on a CPU that multiplies in it, for all
+    but depthwise-separable trunks.
+    """
+    trunk = getattr(model, "trunk", None)
+    convolutional = trunk is not None and not hasattr(trunk, "patch_embed")
+    memory_format = torch.channels_last if convolutional else torch.contiguous_format
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(
+            including_emulation=False
+        ) else torch.float16, memory_format
+    depthwise = convolutional and any(m.groups > 1 for m in trunk.modules() if isinstance(m, nn.Conv2d))
+    in_bfloat16 = trunk is not None and not depthwise and torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if in_bfloat16 else torch.float32, memory_format
+
+
+def fit(
+    model,
+    dataset,
+    recipe,
+    *,
+    seed,
+    normalisation,
+    pretrained=False,
+    label_weight=None,
+    fit_index=None,
+    held_index=None,
+    checkpoint=None,
+    progress=None,
+):
+    """Train `model` in place on training images of `dataset`.
+
+    Parameters
+    ----------
+    model : ShallowCNN or Encoder; afterwards its neuron head predicts responses in the units of the file.
+    dataset : Dataset
+    recipe : Recipe
+    seed : int
+    normalisation : Normalisation of the inputs
+    pretrained : whether the trunk's weights deserve protection (see Recipe)
+    label_weight : weight of the object labels' cross-entropy beside the neural loss; None for one objective.
+    fit_index : training images to fit; None for all.
+    held_index : training images to score after each epoch; None for none. Never val.
+    checkpoint : path to continue from, if it exists, and to write, or None.
+    progress : called with (epochs done, epochs, seconds per epoch)
+
+    Returns
+    -------
+    history : list of dict, one an epoch: neural_loss, label_loss, seconds and, with `held_index`,
+        held_explained_variance.
+        The losses are those of the epoch's steps, in the recipe's units.
+    """
+    run = accelerator()
+    device, rank, world = run.device, run.process_index, run.num_processes
+    fit_index = np.arange(len(dataset.train.images)) if fit_index is None else np.asarray(fit_index)
+    images = torch.from_numpy(dataset.train.images).to(device)
+    responses = torch.from_numpy(dataset.train.responses).to(device)
+    labels = torch.from_numpy(np.searchsorted(dataset.object_names, dataset.train.objects)).to(device)
+    mean, sd = torch.zeros_like(responses[0]), torch.ones_like(responses[0])
+    if recipe.scaled:
+        mean = responses[fit_index].mean(0)
+        sd = responses[fit_index].std(0, correction=0)
+        sd = torch.where(sd > 0, sd, torch.ones_like(sd))
+    targets = (responses - mean) / sd
+    constant_label_loss = label_entropy(dataset.train.objects[fit_index]) if recipe.scaled and label_weight else 1.0
+
+    dtype, memory_format = precision(model, device)
+    model.to(device=device, memory_format=memory_format)
+    batch_of = functools.partial(make_batch, images, normalisation, memory_format=memory_format)
+    if recipe.ridge_start:
+        start_head(model, dataset, fit_index, targets, normalisation)
+    average = ModelEmaV3(model, decay=recipe.average, use_warmup=True) if recipe.average else None
+    wrapped = run.prepare(model)
+    optimiser = make_optimiser(model, recipe, pretrained)
+    steps = -(-len(fit_index) // recipe.batch_size)
+    scheduler = recipe.schedule.scheduler(optimiser, recipe.epochs * steps, steps)
+    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+
+    history, saved_at = [], time.monotonic()
+    if checkpoint and (state := load_checkpoint(checkpoint)):
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        scaler.load_state_dict(state["scaler"])
+        if average:
+            average.module.load_state_dict(state["average"])
+        history = state["history"]
+
+    for epoch in range(len(history), recipe.epochs):
+        began = time.monotonic()
+        model.train()
+        if recipe.frozen_batch_norm and pretrained:
+            for module in model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(fit_index)).to(device)
+        torch.manual_seed((seed * 1000 + epoch) * 64 + rank)
+        sums = torch.zeros(2, device=device)
+        for step, whole_batch in enumerate(order.split(recipe.batch_size)):
+            scheduler.step_update(epoch * steps + step)
+            # every process takes every world-th image; one without any repeats an image at weight 0
+            batch = whole_batch[rank::world] if rank < len(whole_batch) else whole_batch[:1]
+            weight = (rank < len(whole_batch)) * world / len(whole_batch)
+            inputs = batch_of(batch, shift=round(recipe.shift * images.shape[-2]))
+            with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+                predicted, logits = wrapped(inputs)
+            neural = (predicted.float() - targets[batch]).square().mean(1).sum() * weight
+            loss, label = neural, neural.new_zeros(())
+            if label_weight is not None:
+                label = nn.functional.cross_entropy(logits.float(), labels[batch], reduction="sum") * weight
+                label = label / constant_label_loss
+                loss = neural + label_weight * label
+            optimiser.zero_grad(set_to_none=True)
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimiser)
+            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+            scaler.step(optimiser)
+            scaler.update()
+            if average:
+                average.update(model, step=epoch * steps + step)
+            sums += torch.stack([neural.detach(), label.detach()]) * len(whole_batch)
+        losses = (run.reduce(sums, "mean") / len(fit_index)).tolist()
+        history.append({"neural_loss": losses[0], "label_loss": losses[1]})
+        if held_index is not None:
+            held, _ = predict(average.module if average else model, dataset.train.images[held_index], normalisation)
+            score = metrics.explained_variance(dataset.train.responses[held_index], held * sd.cpu().numpy())
+            history[-1]["held_explained_variance"] = float(np.nanmean(score))
+        history[-1]["seconds"] = time.monotonic() - began
+        if progress:
+            progress(epoch + 1, recipe.epochs, history[-1]["seconds"])
+        due = time.monotonic() - saved_at >= CHECKPOINT_SECONDS and epoch + 1 < recipe.epochs
+        if checkpoint and due and run.is_main_process:
+            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "scaler": scaler.state_dict()}
+            state |= {"history": history} | ({"average": average.module.state_dict()} if average else {})
+            write_whole(checkpoint, lambda path, state=state: torch.save(state, path))
+            saved_at = time.monotonic()
+    if average:
+        model.load_state_dict(average.module.state_dict())
+    with torch.no_grad():  # fold the responses' scale into the head
+        head = model.neuron_head
+        head.weight.mul_(sd[:, None])
+        head.bias.mul_(sd).add_(mean)
+    return history
+
+
+@torch.no_grad()
+def predict(model, images, normalisation, *, batch_size=64):
+    """Predicted responses (n_images, n_neurons), float32, and object logits (n_images, n_objects) or None."""
+    device = next(model.parameters()).device
+    dtype, memory_format = precision(model, device)
+    was_training = model.training
+    model.eval()
+    resident = torch.from_numpy(images).to(device)
+    responses, logits = [], []
+    for index in torch.arange(len(images), device=device).split(batch_size):
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+            predicted, scores = model(make_batch(resident, normalisation, index, memory_format=memory_format))
+        responses.append(predicted.float())
+        logits += [scores.float()] if scores is not None else []
+    model.train(was_training)
+    return torch.cat(responses).cpu().numpy(), torch.cat(logits).cpu().numpy() if logits else None
+
+
+def make_batch(images, normalisation, index, *, shift=0, memory_format=torch.contiguous_format):
+    return datasets.to_batch(images[index], normalisation, shift=shift).contiguous(memory_format=memory_format)
+
+
+def make_optimiser(model, recipe, pretrained):
+    """The recipe's optimiser; groups carry timm's `lr_scale`, which its schedulers multiply into the rate."""
+    trunk = getattr(model, "trunk", None)
+    trunk_ids = {id(p) for p in trunk.parameters()} if trunk is not None else set()
+    heads = [p for p in model.parameters() if id(p) not in trunk_ids]
+    groups = [{"params": heads, "lr_scale": 1.0, "weight_decay": recipe.weight_decay}]
+    if trunk is not None:
+        rate, decay = (recipe.trunk_rate, recipe.layer_decay) if pretrained else (1.0, 1.0)
+        for group in param_groups_layer_decay(
+            trunk, recipe.weight_decay, layer_decay=decay, weight_decay_exclude_1d=recipe.scaled
+        ):
+            keep = {"params": group["params"], "weight_decay": group["weight_decay"]}
+            groups.append(keep | {"lr_scale": rate * group["lr_scale"]})
+    for group in groups:
+        group["lr"] = recipe.learning_rate * group["lr_scale"]
+    return recipe.optimiser(groups, lr=recipe.learning_rate, fused=True)
+
+
+def label_entropy(objects):
+    """Cross-entropy in nats of the best constant prediction of the labels."""
+    share = np.unique(objects, return_counts=True)[1] / len(objects)
+    return float(-(share * np.log(share)).sum()) or 1.0
+
+
+def write_whole(path, write):
+    """Call `write(temporary path)` and move the result to `path`, so that a reader sees a whole file or none."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load_checkpoint(path):
+    """The saved state, or None where there is none; a damaged file is set aside with a warning."""
+    path = Path(path)
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        set_aside(path, error)
+        return None
+
+
+def set_aside(path, error):
+    """Rename a damaged file so that it is neither used nor lost."""
+    damaged = path.with_name(path.name + ".damaged")
+    with contextlib.suppress(FileNotFoundError):  # another process may have been first
+        os.replace(path, damaged)
+    warnings.warn(f"{path} is damaged ({error}); set aside as {damaged.name} and made again", stacklevel=3)
+
+
+@torch.no_grad()
+def start_head(model, dataset, fit_index, targets, normalisation):
+    """Start the neuron head from the ridge solution on the trunk's features (Kumar et al. 2022, "LP-FT")."""
+    features = []
+    model.eval()
+    images = torch.from_numpy(dataset.train.images)
+    for index in torch.from_numpy(fit_index).split(64):
+        batch = make_batch(images, normalisation, index).to(targets.device)
+        features.append(model.features(batch).float().cpu().numpy())
+    features = np.concatenate(features)
+    mean = features.mean(0, dtype=np.float64).astype(np.float32)
+    features -= mean
+    K = (features @ features.T).astype(np.float64)
+    y = targets[fit_index].cpu().numpy()
+    scale = np.trace(K) / len(K)
+    folds = datasets.folds(dataset.train.objects[fit_index], 5, seed=0)
+    dual = readout.dual_weights(K / scale, y - y.mean(0), readout.ridge(K, y, folds=folds).alpha)
+    weights = torch.from_numpy((features.T @ dual / scale).T).to(targets)
+    model.neuron_head.weight.copy_(weights)
+    model.neuron_head.bias.copy_(torch.from_numpy(y.mean(0)).to(targets) - weights @ torch.from_numpy(mean).to(targets))
