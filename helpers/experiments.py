@@ -38,7 +38,7 @@ class Inputs(enum.Enum):
 
 @dataclass(frozen=True)
 class Experiment:
-    """One row by one recipe. `row` is its name in the published table; a substitute or control has a name of its own."""
+    """One row by one recipe. `row` is its name in the published table; a substitute or control has its own."""
 
     name: str
     stage: int
@@ -85,7 +85,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Profile:
-    """How much is computed. `limits` names the families that are run, each with its Limit; None runs every row in full."""
+    """How much is computed. `limits` names the families that are run, each with its Limit; None runs all in full."""
 
     name: str
     n_train: int | None

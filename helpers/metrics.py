@@ -161,9 +161,9 @@ def interval(
     Degrees of freedom combine by Welch-Satterthwaite. In simulation the ends cover as well as percentiles do, and they
     do not run out of resamples at the levels that many comparisons ask for.
 
-    responses : array of shape (n_images, n_neurons). predictions : the same or (n_seeds, n_images, n_neurons). objects
-    : (n_images,). metric : `explained_variance` or `correlation`. comparisons : how many intervals the table shows
-    (Bonferroni). Raises ValueError if shapes disagree, a value is not finite, or the metric is another one.
+    responses : array of shape (n_images, n_neurons). predictions : the same or (n_seeds, n_images, n_neurons).
+    objects : (n_images,). metric : `explained_variance` or `correlation`. comparisons : how many intervals the table
+    shows (Bonferroni). Raises ValueError if shapes disagree, a value is not finite, or the metric is another one.
     """
     return _interval(responses, [predictions], objects, metric, n_resamples, seed, level, comparisons)
 

@@ -47,25 +47,33 @@ class Scale:
         self.low = np.minimum(self.low, x.min(axis=(0, 2, 3)))
         self.high = np.maximum(self.high, x.max(axis=(0, 2, 3)))
         if self.gray_in_file:
-            self.gray_in_file = np.array_equal(x[:, 0], x[:, 1]) and np.array_equal(x[:, 0], x[:, 2])
+            self.gray_in_file = all(np.abs(x[:, 0] - x[:, other]).max() <= EXACT for other in (1, 2))
         if self.gray_in_pixels:
             self.gray_in_pixels = encode(x, 1, np.float32) is not None
         if self.high.max() > 10:  # images normalised twice end at 9.9
             self._refuse("raw pixels of 0 to 255")
         if not self._within_unit(times=1):
-            self._refuse("images normalised twice" if self._within_unit(times=2) else "images of an unknown scale")
+            contrast = np.ptp(self._undone(times=2), axis=0).max()  # other scales fill little of the range
+            twice = self._within_unit(times=2) and contrast > 0.5
+            self._refuse("images normalised twice" if twice else "images of an unknown scale")
 
     def finish(self):
         """Refuse what only a whole split shows."""
         if self.low.min() >= 0 and self.high.max() <= 1 and not self.gray_in_pixels:
             self._refuse("raw pixels of 0 to 1")
+        if np.allclose([self.low, self.high], [[-1], [1]], atol=0.02):
+            self._refuse("pixels of -1 to 1")
         if self.gray_in_file:
             self._refuse("gray images with three equal channels, normalised with other constants")
 
-    def _within_unit(self, times):
+    def _undone(self, times):
         ends = np.stack([self.low, self.high])
         for _ in range(times):
             ends = ends * IMAGENET_SD + IMAGENET_MEAN
+        return ends
+
+    def _within_unit(self, times):
+        ends = self._undone(times)
         return ends.min() >= -1e-3 and ends.max() <= 1 + 1e-3
 
     def _refuse(self, what):

@@ -131,7 +131,7 @@ def gram(
     batch_size=16,
     slab_bytes=SLAB_BYTES,
     progress=None,
-    seconds=None,
+    costs=None,
 ):
     """Gram matrices of a network's layers, from one forward pass over the images.
 
@@ -148,7 +148,7 @@ def gram(
     n_train : number of training images, on which the features are centred
     grid : side of the grid that feature maps and patch tokens are averaged to; None for full features
     progress : called with (images done, n_images) after each batch
-    seconds : dict to which the seconds of "forward", "spill" and "product" are added
+    costs : dict to which the seconds of "forward", "spill" and "product" and the "bytes" on disk are added
 
     Returns
     -------
@@ -158,7 +158,7 @@ def gram(
     if absent:
         raise ValueError(f"{type(network).__name__} has no layers {sorted(absent)}")
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    seconds = {} if seconds is None else seconds
+    costs = {} if costs is None else costs
     training = network.training
     network.eval()
     files = {layer: tempfile.TemporaryFile() for layer in layers}
@@ -172,16 +172,17 @@ def gram(
             for layer in layers:
                 files[layer].write(features[layer])
             clock.append(time.perf_counter())
-            seconds["forward"] = seconds.get("forward", 0) + clock[1] - clock[0]
-            seconds["spill"] = seconds.get("spill", 0) + clock[2] - clock[1]
+            costs["forward"] = costs.get("forward", 0) + clock[1] - clock[0]
+            costs["spill"] = costs.get("spill", 0) + clock[2] - clock[1]
             if progress is not None:
                 progress(start + len(batch), len(images))
         grams = {}
         for layer in layers:
             begin = time.perf_counter()
+            costs["bytes"] = costs.get("bytes", 0) + files[layer].seek(0, 2)
             grams[layer] = _gram_of_file(files[layer], len(images), n_train, device, slab_bytes)
             files[layer].close()
-            seconds["product"] = seconds.get("product", 0) + time.perf_counter() - begin
+            costs["product"] = costs.get("product", 0) + time.perf_counter() - begin
         return grams
     finally:
         network.train(training)
@@ -220,10 +221,15 @@ def _himalaya():
     return lambda array: backend.asarray(array, dtype="float32")
 
 
+def _penalties_at_once(n_train):
+    """So many that Himalaya's float32 matrices, one of n_train by n_train for each penalty, stay at 128 MB."""
+    return max(1, 2**25 // n_train**2)
+
+
 def _score(loss, responses):
     """Cross-validated R² from Himalaya's negative squared error; 0 for a neuron that never varies."""
     variance = responses.var(0)
-    return np.where(variance > 0, 1 + np.asarray(loss) / np.where(variance > 0, variance, 1), 0)
+    return np.where(variance > 0, 1 + np.asarray(loss).ravel() / np.where(variance > 0, variance, 1), 0)
 
 
 def dual_weights(K, responses, alpha):
@@ -262,7 +268,7 @@ def ridge(K, responses, *, folds, alphas=ALPHAS):
         alphas=array(np.asarray(alphas)),
         cv=folds,
         fit_intercept=True,
-        n_alphas_batch=1,
+        n_alphas_batch=_penalties_at_once(n_train),
     )
     alpha = np.asarray(alpha.cpu(), np.float64)
     mean = responses.mean(0, dtype=np.float64)
@@ -288,7 +294,7 @@ def multiple_kernel_ridge(kernels, responses, *, folds, n_iter=30, alphas=ALPHAS
         cv=folds,
         return_weights="dual",
         random_state=seed,
-        n_alphas_batch=1,
+        n_alphas_batch=_penalties_at_once(n_train),
         progress_bar=False,
         return_alphas=True,
     )

@@ -11,17 +11,15 @@ import os
 import platform
 import re
 import time
-import warnings
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import safetensors.torch
 import torch
 
-from helpers import datasets, experiments, metrics, models, readout, training
+from helpers import datasets, models, readout, training
 
 ROOT = Path(__file__).parents[1]
 CODE = ("schema", "pixels", "datasets", "models", "training", "readout", "metrics")
@@ -219,9 +217,10 @@ def load_model(found, experiment, dataset):
     return model, experiment.inputs.normalisation(dataset, experiment.trunk)
 
 
-def show_progress(label, done, epochs, seconds):
+def show_progress(label, done, epochs, epoch):
     """One line that rewrites itself: epochs done and the time left."""
-    print(f"\r{label}: epoch {done} of {epochs}, {seconds * (epochs - done):.0f} s left   ", end="", flush=True)
+    left = epoch["seconds"] * (epochs - done)
+    print(f"\r{label}: epoch {done} of {epochs}, {left:.0f} s left   ", end="", flush=True)
     if done == epochs:
         print("\r", end="", flush=True)
 
@@ -263,9 +262,9 @@ def command(experiment):
 
 
 def kernels(tag, dataset, *, pretrained=True, layers=None, grid=None, seed=0):
-    """Gram matrices of a network's layers over all images: dict layer -> array (n_images, n_images), and the weights' source.
+    """Gram matrices of a network's layers over all images, dict layer -> array, and the source of the weights.
 
-    Computed once; later calls map the files. `layers=None` takes every block. See readout.gram.
+    Arrays have shape (n_images, n_images). Computed once; later calls map the files. `layers=None` takes every block. See readout.gram.
     """
     network, source = models.load_trunk(tag, dataset.images.shape[2:], pretrained=pretrained, seed=seed)
     layers = readout.default_layers(network) if layers is None else list(layers)

@@ -26,6 +26,11 @@ class DataError(ValueError):
     """A data file, or a table to make one from, that cannot be used; one sentence says why."""
 
 
+def plural(number, noun):
+    """ "1 neuron", "2 neurons"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def failure(path, key, found, expected=None):
     """DataError that names file, key, what was found and what was expected."""
     end = f"; expected {expected}." if expected else "."
@@ -44,13 +49,14 @@ def opened(path):
         if not h5py.is_hdf5(path):
             path.open("rb").close()  # an unreadable file says so itself
             size = path.stat().st_size
-            raise DataError(f"{path}: is not an HDF5 file ({size} bytes); expected a file like IT_data.h5.")
+            raise DataError(f"{path}: is not an HDF5 file ({size} bytes); expected one like IT_data.h5.")
         with h5py.File(path, "r") as file:
             yield file
     except (OSError, RuntimeError, KeyError) as error:  # h5py raises any of them for a damaged file
-        reason = "is a truncated HDF5 file" if "truncated file" in str(error) else "is damaged or cannot be read"
+        if "truncated file" in str(error):
+            raise DataError(f"{path}: is truncated at {path.stat().st_size} bytes; expected the whole file.") from error
         detail = " ".join(str(error).split())
-        raise DataError(f"{path}: {reason} ({detail}).") from error
+        raise DataError(f"{path}: is damaged or cannot be read ({detail}); expected a readable HDF5 file.") from error
 
 
 def _dataset(file, key, n_dimensions, text=False):
@@ -58,7 +64,8 @@ def _dataset(file, key, n_dimensions, text=False):
     path = file.filename
     link = file.get(key, getlink=True)
     if link is None:
-        raise failure(path, key, "is missing", f"the keys of IT_data.h5, found {sorted(file) or 'none'}")
+        found = ", ".join(sorted(file)[:10]) or "nothing"
+        raise failure(path, key, f"is missing (the file has {found})", "the keys of IT_data.h5")
     if isinstance(link, h5py.ExternalLink):
         raise failure(path, key, f"is an external link to {link.filename}", "the data in the file itself")
     data = file.get(key)
@@ -72,7 +79,7 @@ def _dataset(file, key, n_dimensions, text=False):
     if not text and (is_text or data.dtype.kind not in "fiu"):
         raise failure(path, key, f"holds {'text' if is_text else data.dtype}", "numbers")
     if data.shape is None or data.ndim != n_dimensions:
-        raise failure(path, key, f"has shape {data.shape}", f"{n_dimensions} dimensions")
+        raise failure(path, key, f"has shape {data.shape}", plural(n_dimensions, "dimension"))
     return data
 
 
@@ -108,18 +115,19 @@ def examine(file):
             raise failure(path, key, f"has images of {images.shape[2:]} pixels", f"at least {SMALLEST_SIDE} a side")
         needed = 1 if split == "test" else 2  # a score of one image is not defined
         if len(images) < needed:
-            raise failure(path, key, f"has {len(images)} images", f"{needed} or more")
+            raise failure(path, key, f"has {plural(len(images), 'image')}", f"{needed} or more")
         arrays[f"object_{split}"] = _dataset(file, f"object_{split}", 1, text=True)
         if split != "test":
             arrays[f"spikes_{split}"] = _dataset(file, f"spikes_{split}", 2)
         for other in (f"object_{split}", f"spikes_{split}"):
             if other in arrays and len(arrays[other]) != len(images):
-                raise failure(path, other, f"has {len(arrays[other])} entries", f"{len(images)}, one per {key} image")
+                found = plural(len(arrays[other]), "row")
+                raise failure(path, other, f"has {found}", f"{len(images)}, one per image of {key}")
     n_neurons = arrays["spikes_train"].shape[1]
     if n_neurons < 2:
-        raise failure(path, "spikes_train", f"has {n_neurons} neurons", "two or more")
+        raise failure(path, "spikes_train", f"has {plural(n_neurons, 'neuron')}", "two or more")
     if arrays["spikes_val"].shape[1] != n_neurons:
-        found = f"has {arrays['spikes_val'].shape[1]} neurons"
+        found = f"has {plural(arrays['spikes_val'].shape[1], 'neuron')}"
         raise failure(path, "spikes_val", found, f"{n_neurons} as in spikes_train")
     if "spikes_val_repeats" in file:
         repeats = arrays["spikes_val_repeats"] = _dataset(file, "spikes_val_repeats", 3)
@@ -147,11 +155,11 @@ def read_responses(data, *, allow_missing=False):
     broken = np.isinf(responses) if allow_missing else ~np.isfinite(responses)
     if broken.any():
         where = [int(i) for i in np.argwhere(broken)[0]]
-        found = f"holds {int(broken.sum())} values that are NaN or infinite, the first for image {where[0]}"
+        found = f"holds NaN or infinity {plural(int(broken.sum()), 'time')}, first for image {where[0]}"
         raise failure(data.file.filename, key, f"{found}, neuron {where[-1]}", "finite numbers")
     if key == "spikes_train" and len(silent := np.flatnonzero(np.ptp(responses, axis=0) == 0)):
-        found = f"has {len(silent)} constant neurons, the first at column {silent[0]}"
-        raise failure(data.file.filename, key, found, "responses that vary; leave such neurons out")
+        found = f"has {plural(len(silent), 'constant neuron')}, the first in column {silent[0]}"
+        raise failure(data.file.filename, key, found, "only neurons whose responses vary")
     return responses
 
 
@@ -171,11 +179,11 @@ def doubts(objects, responses_val, digests):
     sentences = []
     for first, second in ((0, 1), (0, 2), (1, 2)):
         if shared := int(np.isin(digests[second], digests[first]).sum()):
-            keys = f"stimulus_{SPLITS[second]} are also in stimulus_{SPLITS[first]}"
-            sentences.append(f"{shared} images of {keys}, so scores leak; expected different images.")
+            keys = f"both stimulus_{SPLITS[first]} and stimulus_{SPLITS[second]}"
+            sentences.append(f"{plural(shared, 'image')} in {keys}, so scores leak; expected different images.")
     if new := sorted(set(objects[1].tolist()) - set(objects[0].tolist())):
         names = ", ".join(new[:5]) + (", ..." if len(new) > 5 else "")
-        sentences.append(f"object_val has {len(new)} objects that object_train lacks: {names}.")
+        sentences.append(f"object_val has {plural(len(new), 'object')} that object_train lacks: {names}.")
     if silent := int((np.ptp(responses_val, axis=0) == 0).sum()):
-        sentences.append(f"spikes_val has {silent} constant neurons, whose scores are undefined.")
+        sentences.append(f"spikes_val has {plural(silent, 'constant neuron')}, with no score to give.")
     return sentences

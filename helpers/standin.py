@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from scipy import ndimage, stats
+from scipy import stats
 
 from helpers.datasets import CATEGORY_OF, IMAGENET_MEAN, IMAGENET_SD
 from helpers.standin_objects import distance, rotation, solids
@@ -31,9 +31,9 @@ VIEWS = {
     "airplanes": (0, 180, False, (22, 55)),
     "animals": (-20, 50, True, (5, 30)),
     "cars": (-25, 65, True, (10, 35)),
-    "chairs": (-50, 110, False, (10, 35)),
+    "chairs": (-60, 90, False, (10, 35)),
     "faces": (-90, 50, False, (-12, 18)),
-    "fruits": (0, 180, False, (5, 35)),
+    "fruits": (-40, 60, True, (5, 35)),
     "ships": (-15, 60, True, (8, 32)),
     "tables": (0, 180, False, (14, 38)),
 }
@@ -152,36 +152,35 @@ def trace(solid, points, turns, scale, shift, light, size):
     return shade.flip(1), cover.flip(1)
 
 
-def march(solid, origin, ahead, first, last, *, tolerance=0.004, n_steps=48):
+def march(solid, origin, ahead, first, last, *, tolerance=0.005, n_steps=32):
     """Walk rays from depth first down to last; the depth where each was closest to the solid, and how close that was."""
     best, closest = first.clone(), torch.full_like(first, 9.0)
-    active, depth, last = torch.arange(len(first)), first, last
-    o, a = origin, ahead
+    active, depth = torch.arange(len(first)), first
     for _ in range(n_steps):
-        d = distance(solid, *(p + q * depth for p, q in zip(o, a, strict=True)))
+        d = distance(solid, *(o + a * depth for o, a in zip(origin, ahead, strict=True)))
         better = d < closest[active]
-        best[active[better]], closest[active[better]] = depth[better], d[better]
-        depth = depth - 0.9 * d
+        best[active], closest[active] = torch.where(better, depth, best[active]), torch.where(better, d, closest[active])
+        depth = depth - (0.9 * d).clamp(min=tolerance)
         going = torch.nonzero((d > tolerance) & (depth > last))[:, 0]
         if len(going) == 0:
             break
         active, depth, last = active[going], depth[going], last[going]
-        o, a = [p[going] for p in o], [q[going] for q in a]
+        origin, ahead = [o[going] for o in origin], [a[going] for a in ahead]
     return best, torch.where(closest < 2 * tolerance, 0.0, closest)
 
 
 def shading(solid, spot, to_object, light, pixel):
     """Gray shade of surface points: sky and lamp light, less in creases, and a little gloss."""
     width = (0.4 * pixel).clamp(0.006, 0.02)
+    here, tone = distance(solid, *spot, toned=True)
     slopes = []
     for k in range(3):
-        there, back = list(spot), list(spot)
-        there[k], back[k] = spot[k] + width, spot[k] - width
-        slopes.append(distance(solid, *there) - distance(solid, *back))
+        there = list(spot)
+        there[k] = spot[k] + width
+        slopes.append(distance(solid, *there) - here)
     length = (slopes[0] ** 2 + slopes[1] ** 2 + slopes[2] ** 2).sqrt() + 1e-6
     normal = [slope / length for slope in slopes]
     right, up, front = (sum(to_object[:, j, k] * normal[k] for k in range(3)) for j in range(3))
-    _, tone = distance(solid, *spot, toned=True)
     open_sky = (distance(solid, *(s + 0.12 * m for s, m in zip(spot, normal, strict=True))) / 0.12).clamp(0, 1)
     facing = (right * light[:, 0] + up * light[:, 1] + front * light[:, 2]).clamp(min=0)
     halfway = light + torch.tensor([0.0, 0.0, 1.0])
@@ -191,11 +190,11 @@ def shading(solid, spot, to_object, light, pixel):
 
 
 def background(size, level, rng):
-    """Smooth noise with an amplitude spectrum of 1 / f**1.7 about a gray level: array of shape (size, size)."""
+    """Smooth noise with an amplitude spectrum of 1 / f**1.8 about a gray level: array of shape (size, size)."""
     f = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
     f[0, 0] = np.inf
-    noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((size, size))) / f**1.7, s=(size, size))
-    return level + 0.085 * noise / noise.std()
+    noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((size, size))) / f**1.8, s=(size, size))
+    return level + 0.075 * noise / noise.std()
 
 
 def render(n_images, *, size=64, n_objects=64, seed=0):
@@ -232,3 +231,200 @@ def render(n_images, *, size=64, n_objects=64, seed=0):
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(render_object, sorted(set(drawn["objects"].tolist()))))
     return Scenes(pixels=pixels, **drawn)
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Simulated responses in the units of the file, and what was planted; rows as in the scenes.
+
+    Attributes
+    ----------
+    trials : float32 array of shape (n_images, n_trials, n_neurons)
+    responses : array of shape (n_images, n_neurons)
+        Without trial noise.
+    label, local, view : arrays of shape (n_images, n_neurons)
+        The parts that responses are the sum of (up to a constant and to rates cut off at zero): of objects and
+        categories, of luminance and contrast energy in the receptive field, of pose, size and position.
+    label_share, local_share, reliability : arrays of shape (n_neurons,)
+        Planted shares of the explainable variance, and explainable share of the trial average's variance.
+    """
+
+    trials: np.ndarray
+    responses: np.ndarray
+    label: np.ndarray
+    local: np.ndarray
+    view: np.ndarray
+    label_share: np.ndarray
+    local_share: np.ndarray
+    reliability: np.ndarray
+
+
+def spread(mean, concentration, rng):
+    """A Beta distribution's quantiles in random order, so that the neurons differ and their mean is the one asked for."""
+    if mean in (0, 1):
+        return np.full(N_NEURONS, float(mean))
+    quantiles = (np.arange(N_NEURONS) + 0.5) / N_NEURONS
+    return rng.permutation(stats.beta.ppf(quantiles, mean * concentration, (1 - mean) * concentration))
+
+
+def unit(drive, index=None):
+    """Drives of mean 0 and sd 1 per neuron; with the images' object index, of mean 0 within each object too."""
+    groups = np.zeros(len(drive), int) if index is None else index
+    sums = np.zeros((groups.max() + 1, drive.shape[1]))
+    np.add.at(sums, groups, drive)
+    drive = drive - (sums / np.bincount(groups)[:, None])[groups]
+    sd = drive.std(0)
+    return drive / np.where(sd > 1e-9, sd, 1)
+
+
+def local_drive(pixels, centre, width, rng):
+    """Luminance and root mean square contrast along an orientation, in each neuron's receptive field, mixed at random."""
+    axis = (np.arange(32) + 0.5) / 16 - 1
+    field = np.exp(-((axis[:, None] - centre[:, 0]) ** 2) / (2 * width**2))[None]  # (1, 32, n_neurons), along x
+    field = field * np.exp(-((-axis[:, None] - centre[:, 1]) ** 2) / (2 * width**2))[:, None]
+    field = (field / field.sum((0, 1))).reshape(1024, -1)
+    small = torch.cat(
+        [torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(some).float() / 255, 32) for some in np.array_split(pixels, 64) if len(some)]
+    )
+    small = small.numpy().astype(float)
+    dy, dx = np.gradient(small, axis=(1, 2))
+    # einsum and not matmul: BLAS may round otherwise with another number of threads, which would change Poisson draws.
+    pooled = [np.einsum("ip,pk->ik", m.reshape(len(m), -1), field) for m in (small, dx * dx, dx * dy, dy * dy)]
+    luminance, xx, xy, yy = pooled
+    angle, mix = rng.uniform(0, np.pi, N_NEURONS), rng.uniform(0, 2 * np.pi, N_NEURONS)
+    c, s = np.cos(angle), np.sin(angle)
+    contrast = np.sqrt((c * c * xx + 2 * c * s * xy + s * s * yy).clip(0))
+    return np.cos(mix) * unit(luminance) + np.sin(mix) * unit(contrast)
+
+
+def view_drive(scenes, label, index, category_index, centre, width, rng):
+    """Tuning to yaw (which differs between categories and objects), pitch, roll, size, and position in the field."""
+    n_objects, n_categories = index.max() + 1, category_index.max() + 1
+    preferred = rng.uniform(0, 2 * np.pi, (n_categories, N_NEURONS))[category_index]
+    preferred = preferred + 0.5 * rng.standard_normal((n_objects, N_NEURONS))[index]
+    yaw = np.cos(np.radians(scenes.yaw)[:, None] - preferred)
+    tilt = scenes.pitch[:, None] / 10 * rng.standard_normal(N_NEURONS) + scenes.roll[:, None] / 6 * rng.standard_normal(N_NEURONS)
+    best_size = rng.uniform(0.4, 1.0, N_NEURONS)
+    size = np.exp(-((scenes.span[:, None] - best_size) ** 2) / (2 * 0.15**2))
+    squared = ((scenes.position[:, :, None] - centre.T) ** 2).sum(1)
+    position = np.exp(-squared / (2 * width**2)) * (1 + 0.5 * label)  # a preferred object drives more at the field's centre
+    weights = rng.dirichlet([1.5, 1, 1.5, 1.5], N_NEURONS).T ** 0.5
+    drives = [unit(drive, index) for drive in (yaw, tilt, size, position)]
+    return sum(weight * drive for weight, drive in zip(weights, drives, strict=True))
+
+
+def simulate(scenes, *, n_train, label_share=0.35, local_share=0.2, n_trials=28, seed=0):
+    """Responses of 168 neurons to scenes.
+
+    Objects and categories drive a share label_share of each neuron's explainable variance (on average over neurons),
+    luminance and contrast energy in its receptive field a share local_share, view and its interaction with the object the
+    rest. All but the first are centred within each object, so nothing of them can be read as a label effect. Counts are
+    Poisson; gains are such that the mean over trials has a reliability of .82 on average.
+
+    Parameters
+    ----------
+    scenes : Scenes
+    n_train : int
+        The first so many images set each neuron's mean to 0 and sd to .37.
+    label_share, local_share : floats, with a sum of at most 1
+    n_trials, seed : ints
+
+    Returns
+    -------
+    Simulation
+    """
+    if min(label_share, local_share) < 0 or label_share + local_share > 1:
+        raise ValueError(f"shares must be 0 or more and sum to 1 at most, not {label_share} and {local_share}")
+    rng = np.random.default_rng([seed, 2])
+    centre, width = rng.normal(0, 0.25, (N_NEURONS, 2)).clip(-0.6, 0.6), rng.uniform(0.25, 0.7, N_NEURONS)
+    index = np.unique(scenes.objects, return_inverse=True)[1]
+    category_index = np.unique(scenes.categories, return_inverse=True)[1]
+    shares = spread(label_share, 8, rng)
+    local_shares = (1 - shares) * spread(local_share / (1 - label_share) if label_share < 1 else 0, 8, rng)
+
+    of_category = rng.standard_normal((category_index.max() + 1, N_NEURONS))[category_index]
+    label = unit(of_category + rng.standard_normal((index.max() + 1, N_NEURONS))[index])
+    local = unit(local_drive(scenes.pixels, centre, width, rng), index)
+    view = view_drive(scenes, label, index, category_index, centre, width, rng)
+    view = unit(view - local * (view * local).sum(0) / (local**2).sum(0).clip(1e-9), index)  # so that their variances add
+    parts = np.sqrt([shares, local_shares, 1 - shares - local_shares])[:, None] * [label, local, view]
+
+    # Counts of mean b and signal sd b / depth have a trial average of reliability r if b = depth**2 r / ((1 - r) n_trials).
+    reliability, depth = spread(RELIABILITY, 20, rng), rng.uniform(4, 6, N_NEURONS)
+    base = depth**2 * reliability / ((1 - reliability) * n_trials)
+    rates = (base + parts.sum(0) * base / depth).clip(0)
+    counts = rng.poisson(rates[:, None], (len(rates), n_trials, N_NEURONS))
+    average = counts[:n_train].mean(1)
+    mean, scale = average.mean(0), RESPONSE_SD / average.std(0)
+    label, local, view = parts * (base / depth * scale)
+    return Simulation(
+        ((counts - mean) * scale).astype(np.float32), (rates - mean) * scale, label, local, view, shares, local_shares, reliability
+    )  # fmt: skip
+
+
+def write(
+    path, *, full=False, seed=0, label_share=0.35, local_share=0.2, n_trials=28, repeats=None, n_images=None, pixels=None, n_objects=None
+):  # fmt: skip
+    """Make a stand-in and write it, whole or not at all; the same settings give the same bytes.
+
+    Parameters
+    ----------
+    path : path of the HDF5 file
+    full : bool
+        The course file's shapes (2592 / 288 / 320 images of 224 pixels; minutes) rather than 1296 / 144 / 160 of 64.
+    seed, label_share, local_share, n_trials
+        As in simulate.
+    repeats : bool, optional
+        Whether single trials of the validation images are written as spikes_val_repeats; by default all but a full file.
+    n_images, pixels : three ints (train, val, test) and an int, optional
+        Other sizes.
+    n_objects : int, optional
+        By default all 64, or fewer where an object would have less than 8 images.
+
+    Returns
+    -------
+    path : Path
+    """
+    path = Path(path)
+    (n_train, n_val, n_test), size = FULL if full else QUICK
+    (n_train, n_val, n_test), size = n_images or (n_train, n_val, n_test), pixels or size
+    total = n_train + n_val + n_test
+    n_objects = n_objects or min(64, max(1, total // 8))
+    scenes = render(total, size=size, n_objects=n_objects, seed=seed)
+    simulated = simulate(
+        scenes, n_train=n_train, label_share=label_share, local_share=local_share, n_trials=n_trials, seed=seed
+    )
+    rows = {"train": slice(0, n_train), "val": slice(n_train, n_train + n_val), "test": slice(n_train + n_val, total)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with h5py.File(beside, "w") as file:
+            file.attrs["description"] = DESCRIPTION
+            file.attrs.update(seed=seed, label_share=label_share, local_share=local_share, n_trials=n_trials)
+            for split, some in rows.items():
+                write_images(file, f"stimulus_{split}", scenes.pixels[some])
+                file[f"object_{split}"] = np.char.encode(scenes.objects[some], "latin-1")
+                if split != "test":
+                    file[f"spikes_{split}"] = simulated.trials[some].mean(1, dtype=float).astype(np.float32)
+            if not full if repeats is None else repeats:
+                file.create_dataset(
+                    "spikes_val_repeats", data=simulated.trials[rows["val"]], compression="gzip"
+                )
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def write_images(file, key, pixels):
+    """Write uint8 images as the course file has them: three equal channels, normalised with ImageNet's constants."""
+    n, height, width = pixels.shape
+    levels = np.arange(256)[:, None] / 255
+    table = ((levels - IMAGENET_MEAN) / IMAGENET_SD).T.astype(np.float32)  # (3, 256)
+    chunk = 16
+    stimulus = file.create_dataset(
+        key, (n, 3, height, width), np.float32, chunks=(min(chunk, n), 3, height, width), compression="gzip"
+    )
+    for start in range(0, n, chunk):
+        some = pixels[start : start + chunk]
+        stimulus[start : start + chunk] = np.stack([channel[some] for channel in table], 1)

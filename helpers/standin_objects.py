@@ -231,17 +231,16 @@ def car(length, height, cabin, cabin_x, *, tone, lean=-0.06, taper=0.14, wheel=0
 
 def cars():
     beetle = [
-        Part(ball(0.8, 0.32, 0.3), (0, -0.06, 0), 0.55),
-        Part(ball(0.42, 0.42, 0.27), (-0.08, 0.14, 0), 0.55, blend=0.08),
-        Part(ball(0.36, 0.2, 0.262), (-0.06, 0.3, 0), 0.1),
-        Part(ball(0.34, 0.2, 0.24), (-0.09, 0.38, 0), 0.55),
-        Part(box(0.03, 0.2, 0.27), (-0.08, 0.3, 0), 0.55),
-        Part(ball(0.27, 0.22, 0.12), (0.52, -0.1, 0.27), 0.5, mirror="xz", blend=0.04),
-        Part(disc(0.17, 0.06, upright=True), (0.52, -0.22, 0.33), 0.06, mirror="xz"),
-        Part(disc(0.08, 0.07, upright=True), (0.52, -0.22, 0.33), 0.8, mirror="xz"),
+        Part(ball(0.8, 0.34, 0.34), (0, -0.06, 0), 0.55),
+        Part(ball(0.48, 0.42, 0.31), (-0.1, 0.14, 0), 0.55, blend=0.1),
+        Part(ball(0.41, 0.16, 0.32), (-0.09, 0.3, 0), 0.1),
+        Part(ball(0.41, 0.15, 0.31), (-0.12, 0.43, 0), 0.55),
+        Part(box(0.03, 0.14, 0.32), (-0.1, 0.3, 0), 0.55),
+        Part(ball(0.27, 0.2, 0.12), (0.5, -0.12, 0.27), 0.5, mirror="xz", blend=0.06),
         Part(ball(0.08), (0.72, 0.02, 0.25), 1.0, mirror="z"),
-        Part(box(0.9, 0.3, 0.5), (0, -0.66, 0), 0.3, cut=True),
-        Part(disc(0.17, 0.06, upright=True), (0.52, -0.24, 0.31), 0.06, mirror="xz"),
+        Part(box(0.9, 0.3, 0.5), (0, -0.58, 0), 0.3, cut=True),
+        Part(disc(0.17, 0.06, upright=True), (0.52, -0.22, 0.31), 0.06, mirror="xz"),
+        Part(disc(0.08, 0.07, upright=True), (0.52, -0.22, 0.31), 0.8, mirror="xz"),
     ]
     z3 = [
         *car(0.8, 0.14, 0.1, 0.12, tone=0.75, nose=6, wheel=0.17)[:2],
@@ -270,7 +269,7 @@ def cars():
 def chair(seat, back, *, tone=0.6, seat_tone=None, height=0.42, leg=0.035, thick=0.04, lean=8.0, solid_back=True):
     parts = [
         Part(box(seat, thick, seat, rounding=0.02), (0, 0, 0), seat_tone or tone),
-        Part(cone((seat - 0.05, 0, seat - 0.05), (seat - 0.03, -height, seat - 0.03), leg, leg * 0.8), tone=tone, mirror="xz"),
+        Part(cone((seat - 0.05, -leg - 0.01, seat - 0.05), (seat - 0.03, -height, seat - 0.03), leg, leg * 0.8), tone=tone, mirror="xz"),
     ]
     if solid_back:
         parts.append(Part(box(thick, back, seat), (-seat - 0.02, back, 0), tone, (0, 0, lean)))
@@ -295,7 +294,7 @@ def chairs():
         Part(box(0.36, 0.06, 0.36, rounding=0.05), (0, 0, 0), dark),
         Part(box(0.05, 0.3, 0.32, rounding=0.04), (-0.4, 0.5, 0), dark, (0, 0, 8)),
         Part(cone((-0.2, -0.05, 0), (-0.4, 0.3, 0), 0.04, 0.04), tone=0.5),
-        Part(cone((0, 0, 0), (0, -0.5, 0), 0.05, 0.05), tone=0.7),
+        Part(cone((0, -0.1, 0), (0, -0.5, 0), 0.05, 0.05), tone=0.7),
         *[
             Part(cone((0, -0.48, 0), (0.42 * np.cos(a), -0.56, 0.42 * np.sin(a)), 0.045, 0.04), tone=0.3)
             for a in np.arange(5) * 2 * np.pi / 5
@@ -311,7 +310,8 @@ def chairs():
     tub = [
         Part(disc(0.46, 0.3), (0, 0.12, 0), 0.75),
         Part(disc(0.36, 0.4), (0.06, 0.42, 0), 0.5, cut=True),
-        Part(box(0.3, 0.3, 0.36), (0.4, 0.4, 0), 0.75, cut=True),
+        Part(box(0.5, 0.25, 0.6), (0.4, 0.52, 0), 0.75, cut=True),
+        Part(box(0.3, 0.3, 0.6), (0.5, 0.4, 0), 0.75, cut=True),
         Part(disc(0.37, 0.06), (0.04, 0.06, 0), 0.4),
         Part(cone((0.28, -0.2, 0.28), (0.34, -0.45, 0.34), 0.04, 0.03), tone=0.2, mirror="xz"),
     ]
@@ -329,9 +329,9 @@ def chairs():
     return [wood, slats, armchair, office, bar, tub, rocker, lounge]
 
 
-def table(width, depth, *, height=0.6, leg=0.05, inset=0.06, tone=0.65, leg_tone=0.4, thick=0.045, splay=0.0):
+def table(width, depth, *, height=0.6, leg=0.05, inset=0.06, tone=0.65, leg_tone=0.4, thick=0.045):
     x, z = width - inset, depth - inset
-    stick = cone((x - splay, 0, z - splay), (x + splay * 0.3, -height, z + splay * 0.3), leg, leg * 0.85)
+    stick = cone((x, -thick - leg, z), (x, -height, z), leg, leg * 0.85)
     return [Part(box(width, thick, depth), (0, 0, 0), tone), Part(stick, tone=leg_tone, mirror="xz")]
 
 
@@ -345,24 +345,24 @@ def tables():
     picnic = [
         *[Part(box(0.85, 0.035, 0.11), (0, 0, 0.25 * i), 0.75) for i in (-1, 0, 1)],
         Part(box(0.85, 0.03, 0.1), (0, -0.28, 0.62), 0.7, mirror="z"),
-        Part(cone((0.6, 0, 0.15), (0.6, -0.6, 0.5), 0.04, 0.04), tone=0.4, mirror="xz"),
+        Part(cone((0.6, -0.07, 0.17), (0.6, -0.6, 0.5), 0.04, 0.04), tone=0.4, mirror="xz"),
         Part(box(0.04, 0.03, 0.6), (0.6, -0.32, 0), 0.4, mirror="x"),
     ]
     pedestal = [
         Part(disc(0.75, 0.035), tone=0.85),
-        Part(cone((0, 0, 0), (0, -0.6, 0), 0.07, 0.09), tone=0.3),
+        Part(cone((0, -0.12, 0), (0, -0.6, 0), 0.07, 0.09), tone=0.3),
         Part(ball(0.42, 0.07, 0.42), (0, -0.64, 0), 0.3),
     ]
     coffee = [*table(0.8, 0.5, height=0.36, tone=0.3, leg_tone=0.25), Part(box(0.72, 0.025, 0.42), (0, -0.22, 0), 0.3)]
     bar = [
         Part(disc(0.42, 0.035), tone=0.9),
-        Part(cone((0, 0, 0), (0, -1.05, 0), 0.04, 0.04), tone=0.5),
+        Part(cone((0, -0.07, 0), (0, -1.05, 0), 0.04, 0.04), tone=0.5),
         *[Part(cone((0, -0.95, 0), (0.34 * np.cos(a), -1.08, 0.34 * np.sin(a)), 0.04, 0.035), tone=0.5) for a in np.arange(4) * np.pi / 2],
     ]
     slabs = [Part(box(0.75, 0.06, 0.42), (0, 0, 0), 0.9), Part(box(0.07, 0.3, 0.38), (0.52, -0.32, 0), 0.6, mirror="x")]
     splayed = [
         Part(disc(0.62, 0.035), tone=0.5),
-        Part(cone((0.2, 0, 0.2), (0.46, -0.62, 0.46), 0.065, 0.035), tone=0.8, mirror="xz"),
+        Part(cone((0.22, -0.1, 0.22), (0.46, -0.62, 0.46), 0.065, 0.035), tone=0.8, mirror="xz"),
     ]
     return [table(0.8, 0.5), pedestal, coffee, desk, picnic, splayed, bar, slabs]
 
@@ -413,7 +413,7 @@ def faces():
     moustache = [Part(ball(0.06, 0.05, 0.13), (0.42, -0.19, 0.08), 0.9, (0, 20, 0), mirror="z")]
     fringe = [
         Part(box(0.1, 0.12, 0.33, rounding=0.08), (0.31, 0.36, 0), 0.85),
-        Part(box(0.3, 0.36, 0.09, rounding=0.08), (-0.08, -0.02, 0.4), 0.85, mirror="z"),
+        Part(ball(0.26, 0.44, 0.1), (-0.06, 0.0, 0.38), 0.85, mirror="z"),
         Part(ball(0.36, 0.5, 0.46), (-0.15, 0.02, 0), 0.85),
     ]
     return [
@@ -472,7 +472,7 @@ def ships():
         *[funnel(x, 0.42, 0.075, 0.17) for x in (-0.4, -0.08, 0.24)],
     ]
     tug = [
-        *hull(0.7, 0.32, 0.26, tone=0.25, bow=0.2),
+        *hull(0.7, 0.32, 0.26, tone=0.25, bow=0.15),
         house(0.08, 0.15, 0.28, 0.16, 0.2, 0.9),
         house(0.14, 0.38, 0.16, 0.12, 0.16, 0.9),
         house(0.14, 0.4, 0.165, 0.045, 0.165, 0.1),

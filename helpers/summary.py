@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from helpers import schema
-from helpers.pixels import Scale, blocks, encode, read_block, to_pixels
+from helpers.pixels import Scale, blocks, read_block, to_pixels
 
 READ_BYTES = 400e6  # of unpacked images: all of most files, an even sample of the course file's 1.9 GB, in about 2 s
 SHARES = {"train": 0.55, "val": 0.35, "test": 0.1}  # of that sample
@@ -89,16 +89,17 @@ def _read_thumbnails(arrays):
             parts = [parts[i] for i in np.unique(np.linspace(0, len(parts) - 1, n_parts).astype(int))]
         for start, stop in parts:
             x = read_block(data, start, stop)
-            is_gray = is_gray and encode(x, 1, np.float32) is not None
             scale.update(x)
-            small.append(to_pixels(rows @ x @ columns.T).mean(axis=1))
+            narrow = (x.reshape(-1, width) @ columns.T).reshape(*x.shape[:3], SIDE)
+            small.append(to_pixels(rows @ narrow).mean(axis=1))
         scale.finish()
+        is_gray = is_gray and scale.gray_in_pixels
         thumbnails[split] = np.concatenate(small)
     return thumbnails, is_gray, everything
 
 
 def _averages(length):
-    """Matrix of shape (16, length) that averages neighbouring pixels."""
+    """Matrix of shape (16, length) whose rows average neighbouring pixels."""
     edges = np.arange(SIDE + 1) * length / SIDE
     pixel = np.arange(length)
     covered = np.minimum(pixel + 1, edges[1:, None]) - np.maximum(pixel, edges[:-1, None])

@@ -129,7 +129,7 @@ def fit(
     fit_index : training images to fit; None for all.
     held_index : training images to score after each epoch; None for none. Never val.
     checkpoint : path to continue from, if it exists, and to write, or None.
-    progress : called with (epochs done, epochs, seconds per epoch)
+    progress : called after each epoch with (epochs done, epochs, the epoch's entry of `history`)
 
     Returns
     -------
@@ -213,7 +213,7 @@ def fit(
             history[-1]["held_explained_variance"] = float(np.nanmean(score))
         history[-1]["seconds"] = time.monotonic() - began
         if progress:
-            progress(epoch + 1, recipe.epochs, history[-1]["seconds"])
+            progress(epoch + 1, recipe.epochs, history[-1])
         due = time.monotonic() - saved_at >= CHECKPOINT_SECONDS and epoch + 1 < recipe.epochs
         if checkpoint and due and run.is_main_process:
             state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "scaler": scaler.state_dict()}

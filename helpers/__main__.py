@@ -1,0 +1,142 @@
+"""Commands: `python -m helpers data|run|search|report`. Each is a thin layer over a function of the package."""
+
+import argparse
+import sys
+
+from helpers.schema import DataError
+
+
+def data_fetch(options):
+    from helpers import acquire
+
+    print(acquire.fetch(**({"url": options.url} if options.url else {})))
+
+
+def data_check(options):
+    from helpers import summary
+
+    print(summary.check(options.file))
+
+
+def data_pack(options):
+    from helpers import acquire
+
+    print(acquire.pack(options.images, options.table, options.out, seed=options.seed, pixels=options.pixels))
+
+
+def data_standin(options):
+    from helpers import datasets, standin
+
+    path = options.out or datasets.DATA / ("standin_full.h5" if options.full else "standin.h5")
+    if options.profile:
+        from helpers import layers
+
+        layers.print_profile(datasets.find(options.out))
+        return
+    print(
+        standin.write(
+            path,
+            full=options.full,
+            seed=options.seed,
+            label_share=options.label_share,
+            local_share=options.local_share,
+            n_trials=options.trials,
+        )
+    )
+
+
+def run(options):
+    from helpers import datasets, runs
+    from helpers.experiments import EXPERIMENTS, current_profile
+
+    if options.name not in EXPERIMENTS:
+        raise SystemExit(f"error: no experiment {options.name!r}; expected one of: {', '.join(EXPERIMENTS)}")
+    profile = current_profile(options.profile)
+    dataset = profile.prepare(datasets.load(options.data))
+    finished = runs.run(EXPERIMENTS[options.name], dataset, profile, seed=options.seed, held_fold=options.held_fold)
+    print(finished.folder)
+
+
+def search(options):
+    from helpers import datasets, search
+    from helpers.experiments import current_profile
+
+    profile = current_profile(options.profile)
+    dataset = profile.prepare(datasets.load(options.data))
+    search.search(dataset, profile, n_trials=options.trials or profile.n_trials, storage=options.storage)
+
+
+def report(options):
+    from helpers import report
+
+    try:
+        print(report.build(options.data, profile=options.profile, in_place=options.in_place))
+    except report.NotebookError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def parser():
+    commands = argparse.ArgumentParser(prog="python -m helpers", description=__doc__.split(".")[0])
+    commands.add_argument("--traceback", action="store_true", help="show where an error arose")
+    groups = commands.add_subparsers(required=True)
+
+    data = groups.add_parser("data", help="get, check, pack or simulate a data file").add_subparsers(required=True)
+    fetch = data.add_parser("fetch", help="download the course's file to data/IT_data.h5")
+    fetch.add_argument("--url", help="another place to get it from")
+    fetch.set_defaults(call=data_fetch)
+    check = data.add_parser("check", help="print what a file holds, or what is wrong with it")
+    check.add_argument("file")
+    check.set_defaults(call=data_check)
+    pack = data.add_parser("pack", help="write a data file from a folder of images and a table of responses")
+    pack.add_argument("images", help="folder of images")
+    pack.add_argument("table", help="CSV: file, object, one column per neuron")
+    pack.add_argument("out", help="the HDF5 file to write")
+    pack.add_argument("--seed", type=int, default=0, help="of the split into train, val and test")
+    pack.add_argument("--pixels", type=int, help="side to resize the images to")
+    pack.set_defaults(call=data_pack)
+    standin = data.add_parser("standin", help="write a stand-in with simulated responses")
+    standin.add_argument("out", nargs="?", help="file to write; data/standin.h5 or data/standin_full.h5 without it")
+    standin.add_argument("--full", action="store_true", help="the course file's numbers and sizes of images")
+    standin.add_argument("--seed", type=int, default=0)
+    standin.add_argument("--label-share", type=float, default=0.35, help="share of the response that labels drive")
+    standin.add_argument("--local-share", type=float, default=0.2, help="share of local luminance and contrast energy")
+    standin.add_argument("--trials", type=int, default=28, help="simulated trials per image")
+    standin.add_argument(
+        "--profile", action="store_true", help="score simple models on the stand-in instead of writing it"
+    )
+    standin.set_defaults(call=data_standin)
+
+    row = groups.add_parser("run", help="train one row of the results table, or find it finished")
+    row.add_argument("name", help="of an entry in helpers/experiments.py")
+    row.add_argument("--seed", type=int, default=0)
+    row.add_argument(
+        "--held-fold", type=int, choices=range(5), help="leave out and predict this fold of the training images"
+    )
+    row.set_defaults(call=run)
+    trials = groups.add_parser("search", help="search the shallow CNN's settings; as many workers as you start")
+    trials.add_argument("--storage", help="database URL that the workers share; a local journal file without it")
+    trials.add_argument("--trials", type=int, help="finished trials to stop at")
+    trials.set_defaults(call=search)
+    pages = groups.add_parser("report", help="execute the notebooks and render the report")
+    pages.add_argument("--in-place", action="store_true", help="refresh the committed notebooks and figures instead")
+    pages.set_defaults(call=report)
+    for command in (row, trials, pages):
+        command.add_argument("--data", help="data file; without it $IT_DATA, data/IT_data.h5 or the stand-in")
+        command.add_argument("--profile", choices=("tiny", "quick", "full"), help="how much to compute")
+    return commands
+
+
+def main(arguments=None):
+    options = parser().parse_args(arguments)
+    try:
+        options.call(options)
+    except (DataError, OSError) as error:
+        if options.traceback:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Execute the notebooks on a data set and render them as pages that open without a network."""
+
+import os
+import re
+import time
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+from traitlets.config import Config
+
+from helpers import datasets
+from helpers.runs import ROOT
+from helpers.training import write_whole
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]_*.ipynb"))
+REPORT = "4_report"
+
+
+class NotebookError(RuntimeError):
+    """A cell failed: names the notebook, the cell and the error."""
+
+
+class StreamingClient(NotebookClient):
+    """A notebook client that also prints what cells print, as they print it."""
+
+    def output(self, outs, msg, display_id, cell_index):
+        if msg["msg_type"] == "stream":
+            print(msg["content"]["text"], end="", flush=True)
+        return super().output(outs, msg, display_id, cell_index)
+
+
+def build(path=None, *, profile=None, in_place=False):
+    """Execute all notebooks in order and render them.
+
+    Parameters
+    ----------
+    path : data file, or None for the one that datasets.find names
+    profile : name of a profile, or None
+    in_place : refresh the committed notebooks and figures/<data set>/ instead of copies in report/<data set>/
+
+    Returns
+    -------
+    Path of index.html, or of the folder of figures with `in_place`.
+
+    Raises
+    ------
+    NotebookError at the first cell that fails.
+    """
+    path = datasets.find(path).resolve()
+    target = ROOT / "figures" / path.stem if in_place else ROOT / "report" / path.stem
+    target.mkdir(parents=True, exist_ok=True)
+    os.environ |= {"IT_DATA": str(path), "IT_OUT": str(target)} | ({"IT_PROFILE": profile} if profile else {})
+    began = time.monotonic()
+    for i, source in enumerate(NOTEBOOKS, 1):
+        print(
+            f"\n== {source.stem} ({i} of {len(NOTEBOOKS)}, {(time.monotonic() - began) / 60:.1f} min so far)",
+            flush=True,
+        )
+        notebook = execute(source)
+        place = source if in_place else target / source.name
+        write_whole(place, lambda path, notebook=notebook: nbformat.write(notebook, path))
+        if not in_place:
+            render(notebook, target / f"{source.stem}.html")
+            if source.stem == REPORT:
+                render(notebook, target / "index.html", code=False)
+    print(f"\nDone in {(time.monotonic() - began) / 60:.1f} min: {target}", flush=True)
+    return target if in_place else target / "index.html"
+
+
+def execute(source):
+    """The executed notebook, its cells numbered from 1 by a fresh kernel."""
+    notebook = nbformat.read(source, as_version=4)
+    client = StreamingClient(
+        notebook,
+        timeout=None,
+        coalesce_streams=True,
+        kernel_name="python3",
+        resources={"metadata": {"path": source.parent}},
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        number = next(i for i, cell in enumerate(cells, 1) if any(o.output_type == "error" for o in cell.outputs))
+        raise NotebookError(f"{source.name}, code cell {number}: {error.ename}: {error.evalue}") from error
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # times of day, which would change at every run
+    return notebook
+
+
+def render(notebook, path, *, code=True):
+    """Write a notebook as one HTML page with its pictures inside; `code=False` leaves the code out."""
+    config = Config()
+    config.TagRemovePreprocessor.enabled = True
+    config.TagRemovePreprocessor.remove_input_tags = {"hide-input"}
+    exporter = HTMLExporter(config=config, template_name="lab", embed_images=True, exclude_input=not code)
+    exporter.exclude_input_prompt = exporter.exclude_output_prompt = not code
+    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
+    # The template loads two libraries from elsewhere; no cell of these notebooks needs them.
+    page = re.sub(r'<script[^>]*\bsrc="https?://[^"]*"[^>]*>\s*</script>', "", page)
+    write_whole(path, lambda path: path.write_text(page))

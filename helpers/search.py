@@ -1,0 +1,102 @@
+"""Search for the shallow CNN's settings by Optuna, on folds of the training images; one process or many workers.
+
+The study lies in a journal file on a local disk, or in any database that Optuna takes by URL. A worker that is killed
+loses the trial it was at; others and later ones go on with the study.
+"""
+
+from dataclasses import replace
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from helpers import runs, training
+from helpers.datasets import folds
+from helpers.experiments import EXPERIMENTS
+
+STARTING_POINT = "shallow-dropout-l2-repaired"
+
+
+def open_study(dataset, storage=None):
+    """The study of this data set: made at first, taken up again later.
+
+    storage : database URL; None for a journal file in the folder of runs.
+    """
+    if storage is None:
+        runs.runs_folder().mkdir(parents=True, exist_ok=True)
+        storage = JournalStorage(JournalFileBackend(str(runs.runs_folder() / "search.journal")))
+    return optuna.create_study(
+        study_name=f"shallow-{dataset.name}-{dataset.fingerprint[:8]}-{runs.code_hash()[:8]}",
+        storage=storage,
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=0),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3),
+        load_if_exists=True,
+    )
+
+
+def suggest(trial):
+    """The experiment of one trial. The starting point is the first trial, so the best is never below it."""
+    start = EXPERIMENTS[STARTING_POINT]
+    recipe = replace(
+        start.recipe,
+        learning_rate=trial.suggest_float("learning_rate", 2e-4, 5e-3, log=True),
+        weight_decay=trial.suggest_float("weight_decay", 1e-3, 1.0, log=True),
+        shift=trial.suggest_float("shift", 0.0, 0.12),
+    )
+    width = trial.suggest_categorical("channels", [16, 32])
+    dropout = trial.suggest_float("dropout", 0.0, 0.6)
+    return replace(start, name="shallow-searched-repaired", recipe=recipe, channels=(width, 2 * width), dropout=dropout)
+
+
+def search(dataset, profile, *, n_trials, storage=None):
+    """Run trials until the study has `n_trials` finished ones, and return the study.
+
+    A trial trains on the fit images of fold 0 of the training images and scores the held ones after each epoch; one
+    that falls below the median of the others at the same epoch is pruned. Val is not touched.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = open_study(dataset, storage)
+    if not study.trials:
+        start = EXPERIMENTS[STARTING_POINT]
+        recipe = start.recipe
+        study.enqueue_trial(
+            {
+                "learning_rate": recipe.learning_rate,
+                "weight_decay": recipe.weight_decay,
+                "shift": recipe.shift,
+                "channels": start.channels[0],
+                "dropout": start.dropout,
+            }
+        )
+    fit_index, held_index = folds(dataset.train.objects, runs.N_FOLDS, seed=0)[0]
+    epochs = profile.limit(EXPERIMENTS[STARTING_POINT]).epochs
+
+    def objective(trial):
+        experiment = suggest(trial)
+        model, _ = experiment.build(dataset, seed=0)
+
+        def report(done, epochs, epoch):
+            trial.report(epoch["held_explained_variance"], done)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        history = training.fit(
+            model,
+            dataset,
+            replace(experiment.recipe, epochs=epochs),
+            seed=0,
+            normalisation=experiment.inputs.normalisation(dataset, None),
+            fit_index=fit_index,
+            held_index=held_index,
+            progress=report,
+        )
+        return history[-1]["held_explained_variance"]
+
+    finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    while (done := len(study.get_trials(deepcopy=False, states=finished))) < n_trials:
+        print(f"\rtrial {done + 1} of {n_trials}   ", end="", flush=True)
+        study.optimize(objective, n_trials=1)
+    best = study.best_trial
+    print(f"\r{n_trials} trials; best on held-out training images: {best.value:.3f}", flush=True)
+    return study

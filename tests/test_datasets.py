@@ -1,0 +1,342 @@
+"""Data files: read back exactly, split, cut, batched, fetched and packed."""
+
+import csv
+import threading
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from helpers import acquire, datasets
+from helpers.datasets import DataError, Normalisation
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]
+SD = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
+COUNTS = {"train": 20, "val": 6, "test": 4}
+
+
+def write_file(path, *, kind="gray", size=(12, 12), n_neurons=3, objects=None, repeats=False, seed=0):
+    """A small good file; returns its images as pixels of 0 to 1, float64 (n_images, 3, height, width)."""
+    rng = np.random.default_rng(seed)
+    n_images = sum(COUNTS.values())
+    pixels = rng.integers(0, 256, (n_images, 1 if kind.startswith("gray") else 3, *size)) / 255
+    if kind.endswith("float"):
+        pixels = rng.uniform(0, 1, pixels.shape)
+    pixels = np.broadcast_to(pixels, (n_images, 3, *size))
+    objects = objects or {split: ["face0", "bear", "mug", "car_z3"] * n for split, n in COUNTS.items()}
+    start = 0
+    with h5py.File(path, "w") as file:
+        for split, n in COUNTS.items():
+            images = (pixels[start : start + n].astype(np.float32) - MEAN) / SD
+            file.create_dataset(f"stimulus_{split}", data=images, chunks=(4, 3, *size), compression="gzip")
+            file[f"object_{split}"] = [name.encode("latin-1") for name in objects[split][:n]]
+            if split != "test":
+                file[f"spikes_{split}"] = rng.normal(size=(n, n_neurons)).astype(np.float32)
+            start += n
+        if repeats:
+            trials = rng.normal(size=(COUNTS["val"], 5, n_neurons)).astype(np.float32)
+            trials[0, 3:] = np.nan
+            file["spikes_val_repeats"] = trials
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_channels", "dtype"),
+    [("gray", 1, np.uint8), ("colour", 3, np.uint8), ("gray float", 1, np.float32), ("colour float", 3, np.float32)],
+)
+def test_images_come_back_in_the_smallest_exact_form(tmp_path, kind, n_channels, dtype):
+    pixels = write_file(tmp_path / "a.h5", kind=kind, size=(12, 20))
+    dataset = datasets.load(tmp_path / "a.h5")
+    assert dataset.images.shape == (30, n_channels, 12, 20) and dataset.images.dtype == dtype
+    found = dataset.images / (255 if dtype == np.uint8 else 1)
+    np.testing.assert_allclose(np.broadcast_to(found, pixels.shape), pixels, atol=2e-7)
+    with h5py.File(tmp_path / "a.h5") as file:
+        batch = datasets.to_batch(torch.from_numpy(dataset.val.images), datasets.IMAGENET)
+        np.testing.assert_allclose(batch.numpy(), file["stimulus_val"][()], atol=1e-4)
+        np.testing.assert_array_equal(dataset.train.responses, file["spikes_train"][()])
+    for split in (dataset.train, dataset.val, dataset.test):
+        assert np.shares_memory(split.images, dataset.images)
+    assert dataset.test.responses is None and dataset.val.repeats is None
+
+
+def test_one_image_that_does_not_fit_widens_all(tmp_path):
+    pixels = write_file(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["stimulus_test"][3] = (np.full((3, 12, 12), 0.3003, np.float32) * [[[1]], [[2]], [[3]]] - MEAN) / SD
+    images = datasets.load(tmp_path / "a.h5").images
+    assert images.dtype == np.float32 and images.shape[1] == 3
+    np.testing.assert_allclose(images[:-1], pixels[:-1], atol=2e-7)
+    np.testing.assert_allclose(images[-1, :, 0, 0], [0.3003, 0.6006, 0.9009], atol=2e-7)
+
+
+def test_names_types_and_fingerprint(tmp_path):
+    objects = {"train": ["café", "bear"] * 10, "val": ["café"] * 6, "test": ["bear"] * 4}
+    write_file(tmp_path / "a.h5", objects=objects, repeats=True)
+    first = datasets.load(tmp_path / "a.h5")
+    assert (
+        first.object_names == ["bear", "café"] and first.n_neurons == 3 and first.name == "a" and not first.is_standin
+    )
+    assert first.train.categories[:2].tolist() == ["café", "animals"]
+    assert np.isnan(first.val.repeats[0, 3:]).all() and np.isfinite(first.val.repeats[1:]).all()
+    with h5py.File(tmp_path / "a.h5", "r+") as file:  # the same contents, stored in another way
+        for key, dtype in {"object_train": h5py.string_dtype(), "spikes_val": "f8", "stimulus_val": "f8"}.items():
+            values = file[key].asstr("latin-1")[()].astype(object) if "object" in key else file[key][()]
+            del file[key]
+            file.create_dataset(key, data=values, dtype=dtype)
+        file.attrs["description"] = "Simulated responses. Rankings are built in."
+    second = datasets.load(tmp_path / "a.h5")
+    assert second.fingerprint == first.fingerprint and second.is_standin
+    assert second.train.objects.tolist() == first.train.objects.tolist() and second.val.responses.dtype == np.float32
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        counts = np.arange(60).reshape(20, 3) % 7  # integers are cast
+        del file["spikes_train"]
+        file["spikes_train"] = counts
+    third = datasets.load(tmp_path / "a.h5")
+    assert third.fingerprint != first.fingerprint
+    np.testing.assert_array_equal(third.train.responses, counts.astype(np.float32))
+
+
+def test_find(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "DATA", tmp_path)
+    monkeypatch.delenv("IT_DATA", raising=False)
+    (tmp_path / "IT_data.h5").touch()
+    assert datasets.find() == tmp_path / "IT_data.h5"
+    with pytest.raises(DataError, match=r"other.h5: no such file"):
+        datasets.find(tmp_path / "other.h5")
+    monkeypatch.setenv("IT_DATA", str(tmp_path / "third.h5"))
+    with pytest.raises(DataError, match=r"third.h5: no such file .*IT_DATA"):
+        datasets.find()
+    assert datasets.find(tmp_path / "IT_data.h5") == tmp_path / "IT_data.h5"
+
+
+def test_without_recordings_the_stand_in_is_made_once_and_announced(tmp_path, monkeypatch, capsys):
+    from helpers import standin
+
+    made = []
+    monkeypatch.setattr(datasets, "DATA", tmp_path)
+    monkeypatch.delenv("IT_DATA", raising=False)
+    monkeypatch.setattr(standin, "write", lambda path: (made.append(path), path.touch()))
+    assert datasets.find() == datasets.find() == tmp_path / "standin.h5"
+    assert made == [tmp_path / "standin.h5"] and capsys.readouterr().out.count("SIMULATED") == 2
+
+
+def test_folds_hold_every_image_once_and_spread_the_objects():
+    objects = np.array(["a"] * 23 + ["b"] * 10 + ["c"] * 3 + ["only one"])
+    for n_folds in (2, 5, 37):
+        pairs = datasets.folds(objects, n_folds, seed=3)
+        assert sorted(np.concatenate([held for _, held in pairs])) == list(range(37))
+        for name in np.unique(objects):
+            counts = [(objects[held] == name).sum() for _, held in pairs]
+            assert max(counts) - min(counts) <= 1
+        sizes = [len(held) for _, held in pairs]
+        assert max(sizes) - min(sizes) <= 1
+        for fit, held in pairs:
+            np.testing.assert_array_equal(np.sort(np.concatenate([fit, held])), np.arange(37))
+    same, other = (datasets.folds(objects, 5, seed=seed)[0][1].tolist() for seed in (3, 4))
+    assert same == datasets.folds(objects, 5, seed=3)[0][1].tolist() != other
+    with pytest.raises(ValueError, match="38 folds of 37 images"):
+        datasets.folds(objects, 38, seed=0)
+
+
+def test_object_folds_hold_whole_objects():
+    objects = np.random.default_rng(0).permutation(np.repeat([f"o{i}" for i in range(9)], [40, 1, 5, 5, 5, 5, 5, 5, 9]))
+    pairs = datasets.object_folds(objects, 2, seed=1)
+    assert sorted(np.concatenate([held for _, held in pairs])) == list(range(80))
+    for fit, held in pairs:
+        assert not set(objects[fit]) & set(objects[held]) and len(held) == 40
+    with pytest.raises(ValueError, match="2 folds of 1 objects"):
+        datasets.object_folds(["a"] * 5, 2, seed=0)
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_to_batch_is_the_formula(n_channels):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (5, n_channels, 7, 9), dtype=np.uint8)
+    normalisation = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    mean, sd = (np.array(values)[:, None, None] for values in (normalisation.mean, normalisation.sd))
+    expected = (images / 255 - mean) / sd
+    for stored in (images, (images / 255).astype(np.float32)):
+        batch = datasets.to_batch(torch.from_numpy(stored), normalisation)
+        assert batch.dtype == torch.float32 and batch.shape == (5, 3, 7, 9)
+        np.testing.assert_allclose(batch.numpy(), expected, atol=1e-6)
+        twice = datasets.to_batch(torch.from_numpy(stored), normalisation.twice())
+        np.testing.assert_allclose(twice.numpy(), (expected - mean) / sd, atol=1e-5)
+
+
+def test_shift_moves_each_image_as_a_loop_would():
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (40, 3, 8, 11), dtype=np.uint8))
+    plain = Normalisation((0, 0, 0), (1, 1, 1))
+    batch = datasets.to_batch(images, plain, shift=3, generator=torch.Generator().manual_seed(5))
+    moves = torch.randint(-3, 4, (2, 40, 1), generator=torch.Generator().manual_seed(5))[:, :, 0]
+    for image, shifted, down, right in zip(images.numpy(), batch.numpy(), *moves.tolist(), strict=True):
+        padded = np.pad(image, ((0, 0), (3, 3), (3, 3)), mode="edge")
+        expected = padded[:, 3 - down : 11 - down, 3 - right : 14 - right]
+        np.testing.assert_allclose(shifted * 255, expected, atol=1e-4)
+    assert set(moves.flatten().tolist()) == set(range(-3, 4))
+
+
+@pytest.mark.parametrize("kind", ["gray", "colour", "colour float"])
+def test_training_statistics_are_numpys(tmp_path, kind):
+    pixels = write_file(tmp_path / "a.h5", kind=kind)[:20]
+    found = datasets.training_statistics(datasets.load(tmp_path / "a.h5"))
+    np.testing.assert_allclose(found.mean, pixels.mean(axis=(0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(found.sd, pixels.std(axis=(0, 2, 3)), rtol=1e-6)
+
+
+def test_reduce(tmp_path):
+    pixels = write_file(tmp_path / "a.h5", size=(16, 32), repeats=True)
+    full = datasets.load(tmp_path / "a.h5")
+    assert datasets.reduce(full, n_train=20, pixels=32) is full is datasets.reduce(full, n_train=None, pixels=None)
+    cut = datasets.reduce(full, n_train=9, pixels=16)
+    assert cut.images.shape == (9 + 6 + 4, 1, 8, 16) and cut.images.dtype == np.uint8
+    assert sorted(np.unique(cut.train.objects, return_counts=True)[1]) == [2, 2, 2, 3]
+    assert cut.fingerprint not in (full.fingerprint, datasets.reduce(full, n_train=10, pixels=16).fingerprint)
+    np.testing.assert_array_equal(cut.val.repeats, full.val.repeats)
+    kept = [np.flatnonzero((full.train.responses == row).all(1))[0] for row in cut.train.responses]
+    assert cut.train.objects.tolist() == full.train.objects[kept].tolist()
+    images = (Image.fromarray(image[0]).resize((16, 8), Image.Resampling.BILINEAR) for image in full.train.images[kept])
+    assert np.abs(np.stack([np.asarray(image, int) for image in images]) - cut.train.images[:, 0]).max() <= 1
+    few = datasets.reduce(full, n_train=9, pixels=32)
+    np.testing.assert_allclose(few.train.images[:, 0] / 255, pixels[kept, 0], atol=1e-6)
+
+
+def test_check_summarises_without_torch(tmp_path):
+    write_file(tmp_path / "a.h5", repeats=True)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["stimulus_val"][2] = file["stimulus_train"][5]
+    summary = datasets.check(tmp_path / "a.h5")
+    for part in (
+        "(n_images, n_neurons) = (20, 3) train, (6, 3) val",
+        "12 x 12 pixels, gray",
+        "4 in train (animals 1, cars 1, faces 1, other 1)",
+        "3 to 5 per val image",
+        "above 0.95: 1 of 6",
+        "warning: 1 image in both stimulus_train and stimulus_val",
+    ):
+        assert part in summary
+
+
+# Acquisition ---------------------------------------------------------------------------------------------------------
+
+
+class _Drive(BaseHTTPRequestHandler):
+    """A stand-in for Google Drive: the whole file, one that breaks off, and the page that Drive sends over quota."""
+
+    def __init__(self, body, *args):
+        self.body = body
+        super().__init__(*args)
+
+    def do_GET(self):
+        page = b"<html>Sorry, too many users have viewed this file recently.</html>"
+        body = page if self.path == "/page" else self.body
+        self.send_response(404 if self.path == "/gone" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if self.path == "/short" else body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def drive(tmp_path, monkeypatch):
+    write_file(tmp_path / "source.h5")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(acquire, "RETRIES", 0)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Drive, (tmp_path / "source.h5").read_bytes()))
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_fetch_is_whole(tmp_path, drive):
+    target = tmp_path / "data" / "IT_data.h5"
+    assert acquire.fetch(target, url=f"{drive}/file") == target
+    assert target.read_bytes() == (tmp_path / "source.h5").read_bytes()
+    assert [path.name for path in target.parent.iterdir()] == ["IT_data.h5"]
+    with pytest.raises(DataError, match="exists already"):
+        acquire.fetch(target, url=f"{drive}/page")
+    assert datasets.load(target).n_neurons == 3
+
+
+@pytest.mark.parametrize(("page", "reason"), [("short", "incomplete"), ("page", "not an HDF5 file"), ("gone", "404")])
+def test_a_broken_download_leaves_nothing_behind(tmp_path, drive, page, reason):
+    target = tmp_path / "data" / "IT_data.h5"
+    with pytest.raises(DataError, match=reason) as error:
+        acquire.fetch(target, url=f"{drive}/{page}")
+    assert str(error.value).startswith(f"{target}: ") and "\n" not in str(error.value)
+    assert list(target.parent.iterdir()) == []
+
+
+def test_an_interrupted_download_leaves_nothing_behind(tmp_path, monkeypatch):
+    import gdown
+
+    def interrupted(url, output, **_):
+        with open(output + ".part", "w") as file:
+            file.write("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gdown, "download", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        acquire.fetch(tmp_path / "data" / "IT_data.h5")
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def _recordings(folder, *, n_images=30, n_neurons=4, size=(20, 14), mode="RGB", **columns):
+    """A folder of images and the rows (a header first) of a table of responses."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    rows = [["file", *columns, *(f"unit {i}" for i in range(n_neurons))]]
+    for i in range(n_images):
+        shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(folder / f"{i}.png")
+        responses = rng.normal(size=n_neurons).round(3).tolist()
+        rows.append([f"{i}.png", *(values[i] for values in columns.values()), *responses])
+    return rows
+
+
+def _write_table(path, rows):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+def test_pack(tmp_path):
+    rows = _recordings(tmp_path / "images", object=["mug", "pen", "face0"] * 10)
+    table = _write_table(tmp_path / "table.csv", rows)
+    out = acquire.pack(tmp_path / "images", table, tmp_path / "own.h5")
+    dataset = datasets.load(out)
+    assert dataset.images.shape == (30, 3, 14, 20) and dataset.images.dtype == np.uint8 and dataset.n_neurons == 4
+    assert [len(split.images) for split in (dataset.train, dataset.val, dataset.test)] == [24, 3, 3]
+    assert set(dataset.val.objects) == set(dataset.test.objects) == {"mug", "pen", "face0"}
+    with h5py.File(out) as file:
+        names = [name.decode() for name in file["file_train"]]
+        assert sorted(names + [name.decode() for key in ("file_val", "file_test") for name in file[key]]) == sorted(
+            row[0] for row in rows[1:]
+        )
+    row_of = {row[0]: row for row in rows[1:]}
+    for i, name in enumerate(names):
+        np.testing.assert_array_equal(
+            dataset.train.images[i].transpose(1, 2, 0), Image.open(tmp_path / "images" / name)
+        )
+        np.testing.assert_allclose(dataset.train.responses[i], row_of[name][2:], rtol=1e-6)
+        assert dataset.train.objects[i] == row_of[name][1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "own.h5", "table.csv"]
+
+
+def test_pack_with_own_split_sizes_and_no_objects(tmp_path):
+    splits = ["train"] * 10 + ["val"] * 3 + ["test"] * 2
+    rows = _recordings(tmp_path / "images", n_images=15, mode="L", split=splits)
+    for row in rows[-2:]:
+        row[2:] = [""] * 4
+    Image.new("L", (40, 28), 77).save(tmp_path / "images" / "0.png")
+    table = _write_table(tmp_path / "table.csv", rows)
+    dataset = datasets.load(acquire.pack(tmp_path / "images", table, tmp_path / "own.h5", pixels=16))
+    assert dataset.images.shape == (15, 1, 11, 16)
+    assert dataset.object_names == ["unknown"] and len(dataset.test.images) == 2
+    assert (dataset.train.images[0] == 77).all()
