@@ -1,28 +1,30 @@
 """Readouts of a frozen network: this project's Gram matrices against the course's pipeline.
 
-    python benchmarks/readout.py [--network resnet50.tv_in1k --px 224 --n-images 1000 --components 400 --repeats 1]
-    python benchmarks/readout.py --scaling      time against neurons and images, ours alone
-    python benchmarks/readout.py --ours         ours alone (2,880 images: the course's pipeline needs some 40 GB)
+    python benchmarks/readout.py [--network resnet50.tv_in1k --px 224 --n-images 1000 --components 400 --rounds 1]
+    python benchmarks/readout.py --ours --n-images 2880     ours alone: the course's pipeline would need some 40 GB
+    python benchmarks/readout.py --scaling                  seconds against neurons and images, ours alone
 
-The course's pipeline: forward hooks, features flattened to float32, scikit-learn's `PCA(svd_solver="full")` and
-`LinearRegression`, layer by layer, keeping one layer's features at a time (kinder to its memory than the course's code,
-which costs it forward passes; these are not counted). Each side runs in a process of its own, in turn, on the same random
-weights, images and simulated responses; 80 % of the images fit, the others score. Random weights and images cost what
-trained ones cost. Memory is the peak of the process above what it held once the network and images were there.
+The course's pipeline: a forward hook, features flattened to float32, scikit-learn's `PCA(svd_solver="full")` and
+`LinearRegression`. It is given one layer's features at a time, in one array; the course's code holds more than that. Each
+side runs in a process of its own, in turn, on the same random weights, images and simulated responses; 80 % of the images
+fit, the others score. Memory is the process's peak above what it held once network and images were there. The pipeline
+passes once for each layer; only its pass to the deepest layer counts in its total.
 """
 
 import argparse
-import json
 import multiprocessing
 import resource
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import timm
 import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from helpers import datasets, metrics, readout
@@ -75,22 +77,150 @@ class Peak:
         self.stop.set()
         self.thread.join()
 
+    @property
+    def above_base(self):
+        """Bytes."""
+        return self.peak - self.base
+
 
 def ours(options):
+    """One pass, Gram matrices, principal-component regression on them."""
     network, images, responses = network_and_data(options)
     n_train = int(0.8 * options.n_images)
-    begin, seconds, scores = time.perf_counter(), {}, {}
+    begin, costs, scores = time.perf_counter(), Counter(), {}
     with Peak() as peak:
-        grams = readout.gram(
-            network, images, options.layers, normalisation=IMAGENET, n_train=n_train, seconds=seconds
-        )
+        grams = readout.gram(network, images, options.layers, normalisation=IMAGENET, n_train=n_train, costs=costs)
         for layer, K in grams.items():
             predictions = readout.principal_component_regression(
                 K, responses[:n_train], n_components=options.components
             )
-            scores[layer] = float(metrics.explained_variance(responses[n_train:], predictions).mean())
+            scores[layer] = metrics.explained_variance(responses[n_train:], predictions).mean()
     total = time.perf_counter() - begin
-    return {"total": total, "forward": seconds["forward"], "memory": peak.peak - peak.base, "scores": scores} | {
-        "parts": {name: round(value, 1) for name, value in seconds.items()},
-        "disk": seconds["bytes"],
+    return {
+        "total": total,
+        "after": total - costs["forward"],
+        "memory": peak.above_base,
+        "disk": costs["bytes"],
+        "scores": scores,
+        "parts": {part: round(costs[part]) for part in ("forward", "spill", "product")},
     }
+
+
+def course(options):
+    """One pass, PCA and least squares for each layer."""
+    network, images, responses = network_and_data(options)
+    n_train = int(0.8 * options.n_images)
+    after, scores, parts = 0, {}, {}
+    with Peak() as peak:
+        for layer in options.layers:
+            begin = time.perf_counter()
+            features = hooked_features(network, images, layer)
+            forward = time.perf_counter() - begin
+            n_components = min(options.components, n_train, features.shape[1])
+            pca = PCA(n_components, svd_solver="full").fit(features[:n_train])
+            model = LinearRegression().fit(pca.transform(features[:n_train]), responses[:n_train])
+            predictions = model.predict(pca.transform(features[n_train:]))
+            scores[layer] = metrics.explained_variance(responses[n_train:], predictions).mean()
+            parts[layer] = round(time.perf_counter() - begin - forward)
+            after += time.perf_counter() - begin - forward
+            del features, pca
+    return {
+        "total": after + forward,
+        "after": after,
+        "memory": peak.above_base,
+        "disk": 0,
+        "scores": scores,
+        "parts": parts,
+    }
+
+
+class Stop(Exception):
+    """The layer's output is there."""
+
+
+def hooked_features(network, images, layer, batch_size=16):
+    """Array of shape (n_images, n_features), float32."""
+    kept, features = [], None
+
+    def hook(module, inputs, output):
+        kept.append(output.flatten(1).numpy())
+        raise Stop
+
+    handle = network.get_submodule(layer).register_forward_hook(hook)
+    for start in range(0, len(images), batch_size):
+        batch = datasets.to_batch(torch.from_numpy(images[start : start + batch_size]), IMAGENET)
+        try:
+            with torch.inference_mode():
+                network(batch)
+        except Stop:
+            rows = kept.pop()
+        if features is None:
+            features = np.empty((len(images), rows.shape[1]), np.float32)
+        features[start : start + batch_size] = rows
+    handle.remove()
+    return features
+
+
+def alone(side, options):
+    """Run one side in a fresh process, which has this one's memory in no form."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        result = pool.apply(side, (options,))
+    print(
+        f"{side.__name__:7s} {result['after']:8.1f} s after the forward passes  {result['total']:8.1f} s in all  "
+        f"{result['memory'] / 1e9:6.2f} GB memory  {result['disk'] / 1e9:6.2f} GB disk  parts (s): {result['parts']}",
+        flush=True,
+    )
+    return result
+
+
+def compare(options):
+    """Both sides, in turn; medians over rounds, and their ratios."""
+    rounds = [(alone(ours, options), alone(course, options)) for _ in range(options.rounds)]
+    for quantity in ("after", "total", "memory"):
+        mine, theirs = np.median([[side[quantity] for side in pair] for pair in rounds], axis=0)
+        print(f"{quantity:7s} ours / course = {mine / theirs:.3f}  (1 / {theirs / mine:.1f})")
+    for layer in options.layers:
+        mine, theirs = (side["scores"][layer] for side in rounds[0])
+        print(f"{layer:12s} explained variance {mine:.5f} {theirs:.5f}  difference {mine - theirs:+.1e}")
+
+
+def scaling(options):
+    """Seconds of ridge against neurons, and of the features against images."""
+    generator = np.random.default_rng(0)
+    n_train = 1300
+    features = generator.standard_normal((n_train + 300, 4000)) * np.logspace(0, -2, 4000)
+    kernel = readout.centre(features @ features.T, n_train)
+    folds = datasets.folds(np.arange(n_train) % 64, 5, seed=0)
+    signal = features[:n_train] @ generator.standard_normal((4000, 2000))
+    responses = signal / signal.std(0) + generator.standard_normal(signal.shape)
+    print(f"ridge, {n_train} training images\nneurons  seconds")
+    for n_neurons in (168, 168, 500, 1000, 2000):  # the first call also pays for start-up
+        begin = time.perf_counter()
+        readout.ridge(kernel, responses[:, :n_neurons], folds=folds)
+        print(f"{n_neurons:7d}  {time.perf_counter() - begin:7.2f}", flush=True)
+    print(f"{options.network}, {options.px} pixels, {len(options.layers)} layers\nimages  forward  spill  product (s)")
+    for options.n_images in (500, 1000, 2000, 2880):
+        network, images, _ = network_and_data(options)
+        costs = Counter()
+        readout.gram(network, images, options.layers, normalisation=IMAGENET, n_train=len(images), costs=costs)
+        print(f"{len(images):6d}  {costs['forward']:7.1f}  {costs['spill']:5.1f}  {costs['product']:7.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", default="resnet50.tv_in1k")
+    parser.add_argument("--px", type=int, default=224)
+    parser.add_argument("--n-images", type=int, default=1000)
+    parser.add_argument("--neurons", type=int, default=168)
+    parser.add_argument("--layers", nargs="+", default=LAYERS)
+    parser.add_argument("--components", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--ours", action="store_true", help="ours alone")
+    parser.add_argument("--scaling", action="store_true", help="seconds against neurons and images, ours alone")
+    options = parser.parse_args()
+    if options.scaling:
+        scaling(options)
+    elif options.ours:
+        print(alone(ours, options)["scores"])
+    else:
+        compare(options)

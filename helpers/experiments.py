@@ -126,7 +126,7 @@ QUICK = {
     "resnet50": Limit(epochs=2, n_train=512, seeds=1),
 }
 PROFILES = {
-    "tiny": Profile("tiny", n_train=64, pixels=32, limits={name: Limit(1, 32, 1) for name in QUICK}, n_trials=2),
+    "tiny": Profile("tiny", n_train=64, pixels=32, limits={name: Limit(2, 48, 1) for name in QUICK}, n_trials=2),
     "quick": Profile("quick", n_train=1500, pixels=112, limits=QUICK, n_trials=8),
     "full": Profile("full", n_train=None, pixels=None, limits=None, n_trials=40),
 }

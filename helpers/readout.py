@@ -8,6 +8,7 @@ every Gram matrix of this module, and its features are centred on them.
 import re
 import tempfile
 import time
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -148,7 +149,7 @@ def gram(
     n_train : number of training images, on which the features are centred
     grid : side of the grid that feature maps and patch tokens are averaged to; None for full features
     progress : called with (images done, n_images) after each batch
-    costs : dict to which the seconds of "forward", "spill" and "product" and the "bytes" on disk are added
+    costs : collections.Counter to which the seconds of "forward", "spill" and "product" and the "bytes" on disk are added
 
     Returns
     -------
@@ -158,7 +159,7 @@ def gram(
     if absent:
         raise ValueError(f"{type(network).__name__} has no layers {sorted(absent)}")
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    costs = {} if costs is None else costs
+    costs = Counter() if costs is None else costs
     training = network.training
     network.eval()
     files = {layer: tempfile.TemporaryFile() for layer in layers}
@@ -172,17 +173,17 @@ def gram(
             for layer in layers:
                 files[layer].write(features[layer])
             clock.append(time.perf_counter())
-            costs["forward"] = costs.get("forward", 0) + clock[1] - clock[0]
-            costs["spill"] = costs.get("spill", 0) + clock[2] - clock[1]
+            costs["forward"] += clock[1] - clock[0]
+            costs["spill"] += clock[2] - clock[1]
             if progress is not None:
                 progress(start + len(batch), len(images))
         grams = {}
         for layer in layers:
             begin = time.perf_counter()
-            costs["bytes"] = costs.get("bytes", 0) + files[layer].seek(0, 2)
+            costs["bytes"] += files[layer].seek(0, 2)
             grams[layer] = _gram_of_file(files[layer], len(images), n_train, device, slab_bytes)
             files[layer].close()
-            costs["product"] = costs.get("product", 0) + time.perf_counter() - begin
+            costs["product"] += time.perf_counter() - begin
         return grams
     finally:
         network.train(training)

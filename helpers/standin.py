@@ -4,6 +4,7 @@ What is planted is known, so that an analysis can be tested: does it find an eff
 was? Nothing here is matched to how a network scores.
 """
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,16 +27,17 @@ QUICK, FULL = ((1296, 144, 160), 64), ((2592, 288, 320), 224)  # images in train
 RESPONSE_SD, RELIABILITY = 0.37, 0.82  # of the recordings: Majaj et al. 2015, as in the course file
 FIXED_SHARE = 0.2  # of the images show their object in one fixed pose, size, position and light
 
-# Where a category is seen from: yaw as (middle, half range) in degrees, whether the mirrored view counts too, pitch.
+# Where a category is seen from: yaw as (middle, half range) in degrees, whether the mirrored view counts too, and
+# pitch as (lowest, highest).
 VIEWS = {
-    "airplanes": (0, 180, False, (22, 55)),
-    "animals": (-20, 50, True, (5, 30)),
-    "cars": (-25, 65, True, (10, 35)),
-    "chairs": (-60, 90, False, (10, 35)),
-    "faces": (-90, 50, False, (-12, 18)),
-    "fruits": (-40, 60, True, (5, 35)),
-    "ships": (-15, 60, True, (8, 32)),
-    "tables": (0, 180, False, (14, 38)),
+    "airplanes": (0, 180, False, 28, 60),
+    "animals": (-20, 50, True, 5, 30),
+    "cars": (-25, 65, True, 10, 35),
+    "chairs": (-60, 90, False, 10, 35),
+    "faces": (-90, 45, False, -12, 18),
+    "fruits": (-40, 60, True, 5, 35),
+    "ships": (-15, 60, True, 8, 32),
+    "tables": (0, 180, False, 14, 38),
 }
 CANONICAL_YAW = {"faces": -70.0}  # else -35: the front looks to the right, towards the viewer
 
@@ -77,6 +79,8 @@ class Scenes:
 
 def draw_scenes(n_images, *, n_objects, seed):
     """Objects in random order, as equally often as can be, and their views; as a dictionary of Scenes' fields."""
+    if not 1 <= n_objects <= len(CATEGORY_OF):
+        raise ValueError(f"n_objects must be 1 to {len(CATEGORY_OF)}, not {n_objects}")
     rng = np.random.default_rng([seed, 0])
     names = list(CATEGORY_OF)
     names = [names[i * len(names) // n_objects] for i in range(n_objects)]
@@ -86,21 +90,19 @@ def draw_scenes(n_images, *, n_objects, seed):
     objects, fixed = np.array(names)[index[order]], fixed[order]
     categories = np.array([CATEGORY_OF[name] for name in objects.tolist()])
 
-    middle, half, mirrored, pitches = (list(column) for column in zip(*(VIEWS[c] for c in categories.tolist()), strict=True))
-    yaw = np.array(middle) + np.array(half) * rng.uniform(-1, 1, n_images)
-    yaw = np.where(np.array(mirrored) & (rng.random(n_images) < 0.5), 180 - yaw, yaw)
+    middle, half, mirrored, low, high = np.array([VIEWS[c] for c in categories.tolist()]).T
+    yaw = middle + half * rng.uniform(-1, 1, n_images)
+    yaw = np.where((mirrored == 1) & (rng.random(n_images) < 0.5), 180 - yaw, yaw)
     yaw = np.where(fixed, [CANONICAL_YAW.get(c, -35.0) for c in categories.tolist()], yaw)
-    low, high = np.array(pitches).T
     pitch = np.where(fixed, (low + high) / 2, low + (high - low) * rng.random(n_images))
     roll = np.where(fixed, 0.0, np.where(categories == "fruits", 30, 10) * rng.uniform(-1, 1, n_images))
-    span = np.where(fixed, 0.7, rng.uniform(0.5, 0.88, n_images))
-    position = np.where(fixed[:, None], 0.0, (1.02 - span[:, None]) * rng.uniform(-1, 1, (n_images, 2)))
+    span = np.where(fixed, 0.7, rng.uniform(0.55, 0.9, n_images))
+    position = np.where(fixed[:, None], 0.0, (1 - span[:, None]) * rng.uniform(-1, 1, (n_images, 2)))
     side, height = np.radians(rng.uniform(-60, 60, n_images)), np.radians(rng.uniform(25, 60, n_images))
     side, height = np.where(fixed, -0.6, side), np.where(fixed, 0.75, height)
     light = np.stack([np.sin(side) * np.cos(height), np.sin(height), np.cos(side) * np.cos(height)], -1)
-    return dict(
-        objects=objects, categories=categories, yaw=yaw, pitch=pitch, roll=roll, span=span, position=position, light=light, fixed=fixed
-    )  # fmt: skip
+    drawn = dict(objects=objects, categories=categories, fixed=fixed, yaw=yaw, pitch=pitch, roll=roll)
+    return dict(**drawn, span=span, position=position, light=light)
 
 
 def inside_points(solid):
@@ -110,32 +112,40 @@ def inside_points(solid):
     return grid[:, near].contiguous()
 
 
+def turned(points, turns):
+    """Points of shape (3, n_points) in the viewer's axes: array of shape (n_views, 3, n_points)."""
+    # Written out, as BLAS may round otherwise with another number of threads.
+    return sum(turns[:, :, k, None] * points[k] for k in range(3))
+
+
+def passing_rays(seen, scale, shift, size):
+    """Pixels whose ray passes near a solid, as row and column, with the depths between which it does.
+
+    The solid's points are projected onto cells as wide as their spacing; a ray has to do with its cell and the eight
+    around it. seen has shape (3, n_points): the points in the viewer's axes.
+    """
+    count = min(size, math.ceil(2 / (STEP * scale)))
+    cell = ((seen[:2] * scale + shift[:, None] + 1) * (count / 2)).floor().clamp(-1, count).long() + 1
+    flat, side = cell[1] * (count + 2) + cell[0], count + 2  # a border of cells catches what lies outside the frame
+    empty = torch.full((side * side,), -9.0)
+    depths = torch.stack([empty.scatter_reduce(0, flat, depth, "amax") for depth in (seen[2], -seen[2])])
+    depths = torch.max_pool2d(depths.view(2, side, side), 3, stride=1, padding=1)
+    where = ((torch.arange(size) + 0.5) * (count / size)).floor().long() + 1
+    near, far = depths[:, where][:, :, where]
+    row, column = torch.nonzero(near > -9, as_tuple=True)
+    return row, column, near[row, column] + 0.87 * STEP, -far[row, column] - 0.87 * STEP
+
+
 def trace(solid, points, turns, scale, shift, light, size):
     """Shade and coverage of one object in n images, each of shape (n, size, size).
 
-    Orthographic sphere tracing (Hart 1996), of those rays alone that pass near the solid: its points are projected onto
-    cells as wide as their spacing, and a ray starts and ends where they do. A ray that passes closer than a pixel counts
-    in part, which smooths the outline.
+    Orthographic sphere tracing (Hart 1996) of those rays alone that pass near the solid. A ray that passes closer than
+    a pixel counts in part, which smooths the outline.
     """
-    n = len(turns)
-    seen = torch.einsum("nij,jp->nip", turns, points)  # (n, 3, n_points) in the viewer's axes
-    axis = (torch.arange(size) + 0.5) * 2 / size - 1
-    margin, cells = 0.87 * STEP, torch.ceil(2 / (STEP * scale)).clamp(1, size).to(torch.int64)
-    owner, column, row, first, last = [], [], [], [], []
-    for i in range(n):
-        count = int(cells[i])
-        cell = ((seen[i, :2] * scale[i] + shift[i][:, None] + 1) * (count / 2)).floor().clamp(-1, count).to(torch.int64) + 1
-        flat, side = cell[1] * (count + 2) + cell[0], count + 2
-        nearest = torch.full((side * side,), -9.0).scatter_reduce(0, flat, seen[i, 2], "amax").view(1, 1, side, side)
-        farthest = torch.full((side * side,), -9.0).scatter_reduce(0, flat, -seen[i, 2], "amax").view(1, 1, side, side)
-        nearest, farthest = (torch.max_pool2d(depth, 3, 1, 1)[0, 0] for depth in (nearest, farthest))
-        where = ((axis + 1) * (count / 2)).floor().to(torch.int64) + 1
-        near, far = (depth[where][:, where] for depth in (nearest, farthest))
-        y, x = torch.nonzero(near > -9, as_tuple=True)
-        owner.append(torch.full_like(x, i)), column.append(x), row.append(y)
-        first.append(near[y, x] + margin), last.append(-far[y, x] - margin)
-    owner, column, row, first, last = (torch.cat(part) for part in (owner, column, row, first, last))
-
+    n, axis = len(turns), (torch.arange(size) + 0.5) * 2 / size - 1
+    rays = [passing_rays(*view, size) for view in zip(turned(points, turns), scale.tolist(), shift, strict=True)]
+    owner = torch.repeat_interleave(torch.arange(n), torch.tensor([len(row) for row, *_ in rays]))
+    row, column, first, last = (torch.cat(some) for some in zip(*rays, strict=True))
     shade, cover = torch.zeros(n, size, size), torch.zeros(n, size, size)
     for part in torch.arange(len(owner)).split(CHUNK):
         i, x, y = owner[part], column[part], row[part]
@@ -146,20 +156,21 @@ def trace(solid, points, turns, scale, shift, light, size):
         depth, closest = march(solid, origin, ahead, first[part], last[part])
         keep = torch.nonzero(closest < pixel)[:, 0]
         spot = [(o + a * depth)[keep] for o, a in zip(origin, ahead, strict=True)]
-        shades = shading(solid, spot, to_object[keep], light[i[keep]], pixel[keep])
-        shade[i[keep], y[keep], x[keep]] = shades
-        cover[i[keep], y[keep], x[keep]] = (1 - (closest / pixel)[keep]).clamp(0, 1)
+        at = i[keep], y[keep], x[keep]
+        shade[at] = shading(solid, spot, to_object[keep], light[i[keep]], pixel[keep])
+        cover[at] = 1 - (closest / pixel)[keep]
     return shade.flip(1), cover.flip(1)
 
 
 def march(solid, origin, ahead, first, last, *, tolerance=0.005, n_steps=32):
-    """Walk rays from depth first down to last; the depth where each was closest to the solid, and how close that was."""
+    """Walk rays from depth first down to last; the depth where each came closest, and how close."""
     best, closest = first.clone(), torch.full_like(first, 9.0)
     active, depth = torch.arange(len(first)), first
     for _ in range(n_steps):
         d = distance(solid, *(o + a * depth for o, a in zip(origin, ahead, strict=True)))
         better = d < closest[active]
-        best[active], closest[active] = torch.where(better, depth, best[active]), torch.where(better, d, closest[active])
+        best[active] = torch.where(better, depth, best[active])
+        closest[active] = torch.where(better, d, closest[active])
         depth = depth - (0.9 * d).clamp(min=tolerance)
         going = torch.nonzero((d > tolerance) & (depth > last))[:, 0]
         if len(going) == 0:
@@ -198,7 +209,14 @@ def background(size, level, rng):
 
 
 def render(n_images, *, size=64, n_objects=64, seed=0):
-    """Render images of the objects before noise.
+    """Render images of the course's objects before noise; the same arguments give the same bits, whatever the threads.
+
+    Parameters
+    ----------
+    n_images, size, seed : ints
+        size is pixels a side.
+    n_objects : int
+        As many of the 64 objects, taken from all categories.
 
     Returns
     -------
@@ -213,7 +231,7 @@ def render(n_images, *, size=64, n_objects=64, seed=0):
         for some in np.array_split(rows, -(-len(rows) * size * size // 2**19)):
             views = zip(*(drawn[key][some] for key in ("yaw", "pitch", "roll")), strict=True)
             turns = torch.tensor(np.array([rotation(*view) for view in views]), dtype=torch.float32)
-            seen = torch.einsum("nij,jp->nip", turns, points)[:, :2]
+            seen = turned(points, turns)[:, :2]
             low, high = seen.amin(-1), seen.amax(-1)
             scale = 2 * torch.tensor(drawn["span"][some], dtype=torch.float32) / (high - low).amax(-1)
             shift = torch.tensor(drawn["position"][some], dtype=torch.float32) - scale[:, None] * (low + high) / 2
@@ -222,9 +240,8 @@ def render(n_images, *, size=64, n_objects=64, seed=0):
             for i, image, weight in zip(some.tolist(), shade.numpy(), cover.numpy(), strict=True):
                 rng = np.random.default_rng([seed, 1, i])
                 mean = (image * weight).sum() / max(weight.sum(), 1e-6)
-                # A gray level that is at least .2 away from the object's own.
-                levels = np.linspace(0.16, 0.8, 65)
-                level = rng.choice(levels[np.abs(levels - mean) > 0.22])
+                levels = np.linspace(0.22, 0.8, 59)
+                level = rng.choice(levels[np.abs(levels - mean) > 0.22])  # apart from the object's own gray
                 blended = weight * image + (1 - weight) * background(size, level, rng)
                 pixels[i] = np.rint(255 * blended.clip(0, 1))
 
@@ -260,7 +277,7 @@ class Simulation:
 
 
 def spread(mean, concentration, rng):
-    """A Beta distribution's quantiles in random order, so that the neurons differ and their mean is the one asked for."""
+    """Quantiles of a Beta distribution in random order: neurons differ, and their mean is the one asked for."""
     if mean in (0, 1):
         return np.full(N_NEURONS, float(mean))
     quantiles = (np.arange(N_NEURONS) + 0.5) / N_NEURONS
@@ -278,15 +295,14 @@ def unit(drive, index=None):
 
 
 def local_drive(pixels, centre, width, rng):
-    """Luminance and root mean square contrast along an orientation, in each neuron's receptive field, mixed at random."""
+    """Luminance and root mean square contrast along an orientation, in the receptive field, mixed at random."""
     axis = (np.arange(32) + 0.5) / 16 - 1
     field = np.exp(-((axis[:, None] - centre[:, 0]) ** 2) / (2 * width**2))[None]  # (1, 32, n_neurons), along x
     field = field * np.exp(-((-axis[:, None] - centre[:, 1]) ** 2) / (2 * width**2))[:, None]
     field = (field / field.sum((0, 1))).reshape(1024, -1)
-    small = torch.cat(
-        [torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(some).float() / 255, 32) for some in np.array_split(pixels, 64) if len(some)]
-    )
-    small = small.numpy().astype(float)
+    pool = torch.nn.AdaptiveAvgPool2d(32)
+    parts = np.array_split(pixels, -(-len(pixels) // 64))  # full images as floats would be too much at once
+    small = torch.cat([pool(torch.from_numpy(part).float() / 255) for part in parts]).double().numpy()
     dy, dx = np.gradient(small, axis=(1, 2))
     # einsum and not matmul: BLAS may round otherwise with another number of threads, which would change Poisson draws.
     pooled = [np.einsum("ip,pk->ik", m.reshape(len(m), -1), field) for m in (small, dx * dx, dx * dy, dy * dy)]
@@ -303,11 +319,15 @@ def view_drive(scenes, label, index, category_index, centre, width, rng):
     preferred = rng.uniform(0, 2 * np.pi, (n_categories, N_NEURONS))[category_index]
     preferred = preferred + 0.5 * rng.standard_normal((n_objects, N_NEURONS))[index]
     yaw = np.cos(np.radians(scenes.yaw)[:, None] - preferred)
-    tilt = scenes.pitch[:, None] / 10 * rng.standard_normal(N_NEURONS) + scenes.roll[:, None] / 6 * rng.standard_normal(N_NEURONS)
+    tilt = scenes.pitch[:, None] / 10 * rng.standard_normal(N_NEURONS) + scenes.roll[:, None] / 6 * rng.standard_normal(
+        N_NEURONS
+    )
     best_size = rng.uniform(0.4, 1.0, N_NEURONS)
     size = np.exp(-((scenes.span[:, None] - best_size) ** 2) / (2 * 0.15**2))
     squared = ((scenes.position[:, :, None] - centre.T) ** 2).sum(1)
-    position = np.exp(-squared / (2 * width**2)) * (1 + 0.5 * label)  # a preferred object drives more at the field's centre
+    position = np.exp(-squared / (2 * width**2)) * (
+        1 + 0.5 * label
+    )  # a preferred object drives more at the field's centre
     weights = rng.dirichlet([1.5, 1, 1.5, 1.5], N_NEURONS).T ** 0.5
     drives = [unit(drive, index) for drive in (yaw, tilt, size, position)]
     return sum(weight * drive for weight, drive in zip(weights, drives, strict=True))
@@ -317,9 +337,9 @@ def simulate(scenes, *, n_train, label_share=0.35, local_share=0.2, n_trials=28,
     """Responses of 168 neurons to scenes.
 
     Objects and categories drive a share label_share of each neuron's explainable variance (on average over neurons),
-    luminance and contrast energy in its receptive field a share local_share, view and its interaction with the object the
-    rest. All but the first are centred within each object, so nothing of them can be read as a label effect. Counts are
-    Poisson; gains are such that the mean over trials has a reliability of .82 on average.
+    luminance and contrast energy in its receptive field a share local_share, view and its interaction with the object
+    the rest. All but the first are centred within each object, so nothing of them can be read as a label effect. Counts
+    are Poisson; gains are such that the mean over trials has a reliability of .82 on average.
 
     Parameters
     ----------
@@ -346,10 +366,12 @@ def simulate(scenes, *, n_train, label_share=0.35, local_share=0.2, n_trials=28,
     label = unit(of_category + rng.standard_normal((index.max() + 1, N_NEURONS))[index])
     local = unit(local_drive(scenes.pixels, centre, width, rng), index)
     view = view_drive(scenes, label, index, category_index, centre, width, rng)
-    view = unit(view - local * (view * local).sum(0) / (local**2).sum(0).clip(1e-9), index)  # so that their variances add
+    view = unit(
+        view - local * (view * local).sum(0) / (local**2).sum(0).clip(1e-9), index
+    )  # so that their variances add
     parts = np.sqrt([shares, local_shares, 1 - shares - local_shares])[:, None] * [label, local, view]
 
-    # Counts of mean b and signal sd b / depth have a trial average of reliability r if b = depth**2 r / ((1 - r) n_trials).
+    # Counts of mean b and signal sd b / depth average to reliability r if b = depth**2 r / ((1 - r) n_trials).
     reliability, depth = spread(RELIABILITY, 20, rng), rng.uniform(4, 6, N_NEURONS)
     base = depth**2 * reliability / ((1 - reliability) * n_trials)
     rates = (base + parts.sum(0) * base / depth).clip(0)
@@ -357,25 +379,34 @@ def simulate(scenes, *, n_train, label_share=0.35, local_share=0.2, n_trials=28,
     average = counts[:n_train].mean(1)
     mean, scale = average.mean(0), RESPONSE_SD / average.std(0)
     label, local, view = parts * (base / depth * scale)
-    return Simulation(
-        ((counts - mean) * scale).astype(np.float32), (rates - mean) * scale, label, local, view, shares, local_shares, reliability
-    )  # fmt: skip
+    trials, responses = ((counts - mean) * scale).astype(np.float32), (rates - mean) * scale
+    return Simulation(trials, responses, label, local, view, shares, local_shares, reliability)
 
 
 def write(
-    path, *, full=False, seed=0, label_share=0.35, local_share=0.2, n_trials=28, repeats=None, n_images=None, pixels=None, n_objects=None
-):  # fmt: skip
+    path,
+    *,
+    full=False,
+    seed=0,
+    label_share=0.35,
+    local_share=0.2,
+    n_trials=28,
+    repeats=None,
+    n_images=None,
+    pixels=None,
+    n_objects=None,
+):
     """Make a stand-in and write it, whole or not at all; the same settings give the same bytes.
 
     Parameters
     ----------
-    path : path of the HDF5 file
+    path : str or Path
     full : bool
         The course file's shapes (2592 / 288 / 320 images of 224 pixels; minutes) rather than 1296 / 144 / 160 of 64.
     seed, label_share, local_share, n_trials
         As in simulate.
     repeats : bool, optional
-        Whether single trials of the validation images are written as spikes_val_repeats; by default all but a full file.
+        Whether single trials of the validation images are written as spikes_val_repeats; by default, if not full.
     n_images, pixels : three ints (train, val, test) and an int, optional
         Other sizes.
     n_objects : int, optional
@@ -384,10 +415,15 @@ def write(
     Returns
     -------
     path : Path
+
+    Raises
+    ------
+    ValueError
+        If the shares or n_objects cannot be.
     """
     path = Path(path)
-    (n_train, n_val, n_test), size = FULL if full else QUICK
-    (n_train, n_val, n_test), size = n_images or (n_train, n_val, n_test), pixels or size
+    counts, size = FULL if full else QUICK
+    (n_train, n_val, n_test), size = n_images or counts, pixels or size
     total = n_train + n_val + n_test
     n_objects = n_objects or min(64, max(1, total // 8))
     scenes = render(total, size=size, n_objects=n_objects, seed=seed)
@@ -407,9 +443,7 @@ def write(
                 if split != "test":
                     file[f"spikes_{split}"] = simulated.trials[some].mean(1, dtype=float).astype(np.float32)
             if not full if repeats is None else repeats:
-                file.create_dataset(
-                    "spikes_val_repeats", data=simulated.trials[rows["val"]], compression="gzip"
-                )
+                file.create_dataset("spikes_val_repeats", data=simulated.trials[rows["val"]], compression="gzip")
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

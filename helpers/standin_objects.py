@@ -1,7 +1,7 @@
-"""The stand-in's 64 solids, from signed distance functions (formulas after Inigo Quilez, "3D SDFs", iquilezles.org).
+"""The stand-in's 64 solids, from signed distance functions (after Inigo Quilez, "3D SDFs", iquilezles.org).
 
-A solid is a list of parts. Axes: +x is where an object's front looks, +y is up, z is across; all fits into +-1.2. A part is
-a shape (a function of x, y, z that gives a distance), moved, turned, mirrored, and joined to the parts before it.
+A solid is a list of parts. Axes: +x is where its front looks, +y is up, z is across; all fits into +-1.2. A part is a
+shape (a function of x, y, z that gives a distance), moved, turned, mirrored, and joined to the parts before it.
 """
 
 from collections.abc import Callable
@@ -53,7 +53,11 @@ def box(a, b, c, *, rounding=0.02, taper=0.0, lean=0.0):
     slant = 1 / (1 + ((taper + abs(lean)) / b) ** 2) ** 0.5
 
     def shape(x, y, z):
-        qx = ((x - lean * y / b).abs() + taper * y / b - (a - rounding)) * slant if taper or lean else x.abs() - (a - rounding)
+        qx = (
+            ((x - lean * y / b).abs() + taper * y / b - (a - rounding)) * slant
+            if taper or lean
+            else x.abs() - (a - rounding)
+        )
         qy, qz = y.abs() - (b - rounding), z.abs() - (c - rounding)
         outside = norm(qx.clamp(min=0), qy.clamp(min=0), qz.clamp(min=0))
         return outside + torch.maximum(torch.maximum(qx, qy), qz).clamp(max=0) - rounding
@@ -95,18 +99,29 @@ def blade(start, end, r0, r1, half, *, upright=False):
 
 
 def stripes(count, depth):
-    return lambda x, y, z: 1 + depth * torch.tanh(4 * torch.sin(count * torch.atan2(z, x) + 2 * torch.sin(9 * y) * 0.3))
+    return lambda x, y, z: 1 + depth * torch.tanh(4 * torch.sin(count * torch.atan2(z, x) + 0.6 * torch.sin(9 * y)))
 
 
-def waves(frequency, height, offset=0.0):
-    return lambda x, y, z: (
-        offset + height * torch.sin(frequency * x) * torch.sin(frequency * y) * torch.sin(frequency * z + 0.7)
-    )
+def waves(frequency, height):
+    def relief(x, y, z):
+        return height * torch.sin(frequency * x) * torch.sin(frequency * y) * torch.sin(frequency * z + 0.7)
+
+    return relief
+
+
+def wrinkles(count, height):
+    """Winding furrows from pole to pole, as on a walnut."""
+
+    def relief(x, y, z):
+        angle = torch.atan2(z, x)
+        return height * torch.sin(count * angle + 1.6 * torch.sin(11 * y) + 1.6 * torch.sin(3 * angle - 8 * y))
+
+    return relief
 
 
 def blotches(frequency, depth):
-    wave = waves(frequency, 6.0)
-    return lambda x, y, z: 1 - depth * torch.sigmoid(4 * wave(x + 0.13, y + 0.35, z + 0.1))
+    wave = waves(frequency, 24.0)
+    return lambda x, y, z: 1 - depth * torch.sigmoid(wave(x + 0.13, y + 0.35, z + 0.1))
 
 
 def dots(frequency, depth):
@@ -258,7 +273,10 @@ def cars():
         "car_alfa": car(0.74, 0.15, 0.42, -0.15, tone=0.3, lean=-0.1, taper=0.16, nose=7, bumper=0.7),
         "car_astra": car(0.74, 0.17, 0.52, -0.18, tone=0.85, lean=-0.08, taper=0.12, nose=2),
         "car_beetle": beetle,
-        "car_bmw": [*car(0.95, 0.16, 0.42, -0.1, tone=0.2, taper=0.14, bumper=0.6), Part(box(0.02, 0.06, 0.12), (0.95, 0.05, 0), 0.8)],
+        "car_bmw": [
+            *car(0.95, 0.16, 0.42, -0.1, tone=0.2, taper=0.14, bumper=0.6),
+            Part(box(0.02, 0.06, 0.12), (0.95, 0.05, 0), 0.8),
+        ],
         "car_bora": car(0.9, 0.18, 0.44, -0.05, tone=0.6, lean=-0.02, taper=0.15, nose=3),
         "car_celica": celica,
         "car_clio": car(0.58, 0.19, 0.46, -0.1, tone=0.7, lean=-0.06, taper=0.1, nose=4, wheel=0.14, width=0.3),
@@ -269,7 +287,11 @@ def cars():
 def chair(seat, back, *, tone=0.6, seat_tone=None, height=0.42, leg=0.035, thick=0.04, lean=8.0, solid_back=True):
     parts = [
         Part(box(seat, thick, seat, rounding=0.02), (0, 0, 0), seat_tone or tone),
-        Part(cone((seat - 0.05, -leg - 0.01, seat - 0.05), (seat - 0.03, -height, seat - 0.03), leg, leg * 0.8), tone=tone, mirror="xz"),
+        Part(
+            cone((seat - 0.05, -leg - 0.01, seat - 0.05), (seat - 0.03, -height, seat - 0.03), leg, leg * 0.8),
+            tone=tone,
+            mirror="xz",
+        ),
     ]
     if solid_back:
         parts.append(Part(box(thick, back, seat), (-seat - 0.02, back, 0), tone, (0, 0, lean)))
@@ -357,7 +379,10 @@ def tables():
     bar = [
         Part(disc(0.42, 0.035), tone=0.9),
         Part(cone((0, -0.07, 0), (0, -1.05, 0), 0.04, 0.04), tone=0.5),
-        *[Part(cone((0, -0.95, 0), (0.34 * np.cos(a), -1.08, 0.34 * np.sin(a)), 0.04, 0.035), tone=0.5) for a in np.arange(4) * np.pi / 2],
+        *[
+            Part(cone((0, -0.95, 0), (0.34 * np.cos(a), -1.08, 0.34 * np.sin(a)), 0.04, 0.035), tone=0.5)
+            for a in np.arange(4) * np.pi / 2
+        ],
     ]
     slabs = [Part(box(0.75, 0.06, 0.42), (0, 0, 0), 0.9), Part(box(0.07, 0.3, 0.38), (0.52, -0.32, 0), 0.6, mirror="x")]
     splayed = [
@@ -380,7 +405,13 @@ def face(width, height, *, skin=0.75, hair=0.15, brow=0.0, nose=0.06, mouth=0.14
         *hairs,
         Part(ball(0.05, 0.055, 0.09), (front - 0.005, eye_y, eye_z), 1.1, mirror="z"),
         Part(ball(0.045), (front + 0.025, eye_y, eye_z), 0.02, mirror="z"),
-        Part(box(0.05, 0.022 + brow, 0.105, rounding=0.02), (front + 0.01, eye_y + 0.13, eye_z), hair * 0.8, (0, 8, 0), mirror="z"),
+        Part(
+            box(0.05, 0.022 + brow, 0.105, rounding=0.02),
+            (front + 0.01, eye_y + 0.13, eye_z),
+            hair * 0.8,
+            (0, 8, 0),
+            mirror="z",
+        ),
         Part(cone((front + 0.05, eye_y - 0.02, 0), (0.46, -0.09, 0), nose * 0.6, nose), tone=skin, blend=0.05),
         Part(ball(0.06, 0.04, mouth), (0.385 * min(1, height / 0.54), -height * 0.52, 0), skin * 0.3),
         *extra,
@@ -432,7 +463,12 @@ def hull(length, width, depth, *, tone=0.35, deck=0.75, bow=0.12):
     """A pointed boat: an ellipsoid whose upper half is cut away, with a raised bow."""
     return [
         Part(ball(length, depth * 1.5, width), (0, 0.0, 0), tone),
-        Part(box(length * 0.75, depth * 0.5, width * 0.7, rounding=0.05), (-length * 0.2, -depth * 0.5, 0), tone, blend=0.1),
+        Part(
+            box(length * 0.75, depth * 0.5, width * 0.7, rounding=0.05),
+            (-length * 0.2, -depth * 0.5, 0),
+            tone,
+            blend=0.1,
+        ),
         Part(box(2, 1, 2), (0, 1, 0), deck, cut=True),
         Part(box(2, 1, 2), (0, -1 - depth, 0), tone, cut=True),
         Part(ball(length * 0.4, bow, width * 0.55), (length * 0.62, 0, 0), tone, (0, 0, 14), blend=0.05),
@@ -447,20 +483,37 @@ def sail(x, low, high, reach, tone=0.95):
     return [Part(shape, (x - reach / 4 - 0.04, middle, 0), tone), Part(mast, tone=0.2)]
 
 
+def house(x, y, a, b, c, tone=0.85):
+    return Part(box(a, b, c), (x, y, 0), tone)
+
+
+def funnel(x, y, radius=0.07, half=0.16):
+    return Part(disc(radius, half), (x, y, 0), 0.2, (0, 0, 8))
+
+
+def gun(x, side=1):
+    barrels = cone((x, 0.1, 0.04), (x + side * 0.26, 0.14, 0.04), 0.025, 0.025)
+    return [Part(box(0.11, 0.06, 0.1, rounding=0.03), (x, 0.08, 0), 0.4), Part(barrels, tone=0.25, mirror="z")]
+
+
 def ships():
-    house = lambda x, y, a, b, c, tone=0.85: Part(box(a, b, c, rounding=0.02), (x, y, 0), tone)  # noqa: E731
-    funnel = lambda x, y, r=0.07, h=0.16: Part(disc(r, h), (x, y, 0), 0.2, (0, 0, 8))  # noqa: E731
-    gun = lambda x, s=1: [  # noqa: E731
-        Part(box(0.11, 0.06, 0.1, rounding=0.03), (x, 0.08, 0), 0.4),
-        Part(cone((x, 0.1, 0.04), (x + s * 0.26, 0.14, 0.04), 0.025, 0.025), tone=0.25, mirror="z"),
+    sailboat = [
+        *hull(0.75, 0.22, 0.2, tone=0.85, deck=0.6),
+        *sail(0.1, 0.15, 1.1, 0.75),
+        *sail(0.68, 0.12, 0.8, 0.42, 0.8)[:1],
     ]
-    sailboat = [*hull(0.75, 0.22, 0.2, tone=0.85, deck=0.6), *sail(0.1, 0.15, 1.1, 0.75), *sail(0.68, 0.12, 0.8, 0.42, 0.8)[:1]]
     container = [
         *hull(1.05, 0.24, 0.2, tone=0.2),
         house(-0.72, 0.22, 0.1, 0.24, 0.2, 0.9),
         *[
             Part(box(0.1, h, 0.2, rounding=0.005), (x, h, 0), t)
-            for x, h, t in ((-0.46, 0.16, 0.6), (-0.24, 0.2, 0.35), (-0.02, 0.13, 0.75), (0.2, 0.2, 0.5), (0.42, 0.13, 0.3))
+            for x, h, t in (
+                (-0.46, 0.16, 0.6),
+                (-0.24, 0.2, 0.35),
+                (-0.02, 0.13, 0.75),
+                (0.2, 0.2, 0.5),
+                (0.42, 0.13, 0.3),
+            )
         ],
         funnel(-0.9, 0.2),
     ]
@@ -503,8 +556,7 @@ def ships():
             for x, h in ((-0.45, 0.75), (0.05, 0.95), (0.5, 0.75))
             for part in (
                 Part(cone((x, 0, 0), (x, h + 0.1, 0), 0.03, 0.025), tone=0.2),
-                Part(box(0.03, h * 0.24, 0.32, rounding=0.02), (x + 0.03, h * 0.4, 0), 0.9),
-                Part(box(0.03, h * 0.17, 0.24, rounding=0.02), (x + 0.03, h * 0.85, 0), 0.9),
+                Part(box(0.2, h * 0.36, 0.03, taper=0.05, lean=0.03), (x - 0.22, h * 0.52, 0), 0.9),
             )
         ],
         Part(cone((0.85, 0.05, 0), (1.18, 0.22, 0), 0.03, 0.02), tone=0.2),
@@ -596,13 +648,13 @@ def animals():
         legs(0.3, -0.2, 0.2, 0.16, 0.09, 0.07, 0.8),
     ]
     lioness = [
-        Part(ball(0.62, 0.21, 0.18), (0, 0, 0), 0.75),
+        Part(ball(0.62, 0.23, 0.2), (0, 0, 0), 0.75),
         Part(ball(0.25, 0.25, 0.2), (0.38, 0.0, 0), 0.75, blend=0.12),
         legs(0.46, -0.1, 0.11, 0.45, 0.1, 0.07, 0.7),
-        Part(ball(0.2, 0.19, 0.18), (0.74, 0.24, 0), 0.75, blend=0.14),
+        Part(ball(0.22, 0.22, 0.21), (0.72, 0.25, 0), 0.75, blend=0.14),
         Part(ball(0.13, 0.09, 0.11), (0.89, 0.17, 0), 0.95, blend=0.04),
         Part(ball(0.035, 0.03, 0.045), (1.01, 0.21, 0), 0.05),
-        Part(ball(0.05, 0.08, 0.07), (0.68, 0.43, 0.13), 0.6, mirror="z"),
+        Part(ball(0.05, 0.09, 0.08), (0.66, 0.46, 0.15), 0.6, mirror="z"),
         Part(cone((-0.58, 0.05, 0), (-0.88, -0.2, 0), 0.045, 0.03), tone=0.7, blend=0.04),
         Part(cone((-0.88, -0.2, 0), (-1.1, 0.05, 0), 0.03, 0.03), tone=0.7),
         Part(ball(0.08), (-1.12, 0.1, 0), 0.1),
@@ -622,9 +674,20 @@ def animals():
     return dict(zip(names, (bear, cow, dog, elephant, gorilla, hedgehog, lioness, turtle), strict=True))
 
 
+def stem(y, lean=0.06, height=0.2):
+    return Part(cone((0, y, 0), (lean, y + height, 0), 0.035, 0.045), tone=0.1)
+
+
+def leaves(count, y, length, width, tone, droop):
+    """A rosette of leaves around the top of a berry."""
+    angles = np.arange(count) * 2 * np.pi / count
+    leaf = ball(length, 0.032, width)
+    return [
+        Part(leaf, (0.23 * np.cos(a), y, 0.23 * np.sin(a)), tone, (-np.degrees(a), 0, -droop)) for a in angles.tolist()
+    ]
+
+
 def fruits():
-    stem = lambda y, lean=0.06, h=0.2: Part(cone((0, y, 0), (lean, y + h, 0), 0.035, 0.045), tone=0.1)  # noqa: E731
-    leaf = lambda x, y, z=0.0: Part(ball(0.24, 0.025, 0.11), (x, y, z), 0.35, (20, 0, 15))  # noqa: E731
     apple = [
         Part(ball(0.62, 0.56, 0.62), tone=0.5),
         Part(ball(0.45, 0.4, 0.45), (0, -0.28, 0), 0.5, blend=0.15),
@@ -632,7 +695,7 @@ def fruits():
         Part(ball(0.5, 0.2, 0.5), (0, 0.28, 0), 0.5, blend=0.06),
         Part(ball(0.2, 0.2, 0.2), (0, 0.6, 0), 0.35, cut=True),
         stem(0.42, 0.08, 0.3),
-        leaf(0.28, 0.72),
+        Part(ball(0.24, 0.025, 0.11), (0.28, 0.72, 0), 0.35, (20, 0, 15)),
     ]
     apricot = [
         Part(ball(0.54, 0.58, 0.46), (0, 0, 0.17), 0.85),
@@ -653,23 +716,18 @@ def fruits():
     ]
     raspberry = [
         Part(ball(0.46, 0.6, 0.46), (0, -0.05, 0), 0.45, relief=waves(15, 0.055)),
-        *[
-            Part(ball(0.24, 0.03, 0.09), (0.22 * np.cos(a), 0.56, 0.22 * np.sin(a)), 0.85, (-np.degrees(a), 0, -12))
-            for a in np.arange(5) * 2 * np.pi / 5
-        ],
+        *leaves(5, 0.56, 0.24, 0.09, 0.85, 12),
         stem(0.55, 0.03, 0.25),
     ]
     strawberry = [
-        Part(cone((0, -0.55, 0), (0, 0.2, 0), 0.13, 0.45), tone=0.42, pattern=dots(16, 1.3), blend=0.1),
-        *[
-            Part(ball(0.3, 0.035, 0.1), (0.24 * np.cos(a), 0.58, 0.24 * np.sin(a)), 0.8, (-np.degrees(a), 0, -14))
-            for a in np.arange(6) * 2 * np.pi / 6
-        ],
+        Part(cone((0, -0.55, 0), (0, 0.2, 0), 0.13, 0.45), tone=0.42, pattern=dots(16, 1.3)),
+        *leaves(6, 0.58, 0.3, 0.1, 0.8, 14),
         stem(0.6, 0.04, 0.22),
     ]
     walnut = [
-        Part(ball(0.54, 0.6, 0.54), tone=0.55, relief=waves(9, 0.09), pattern=dots(9, -0.35)),
-        Part(disc(0.6, 0.05, upright=True), (0, 0, 0), 0.75, blend=0.06),
+        Part(ball(0.56, 0.6, 0.54), tone=0.62, relief=wrinkles(8, 0.028)),
+        Part(cone((0, 0.4, 0), (0, 0.66, 0), 0.2, 0.04), tone=0.62, blend=0.15),
+        Part(ball(0.62, 0.66, 0.05), tone=0.7, turn=(50, 0, 0), blend=0.06),
     ]
     watermelon = [Part(ball(0.6, 0.85, 0.6), tone=0.6, turn=(0, 0, 90), pattern=stripes(7, 0.55))]
     names = ("apple", "apricot", "peach", "pear", "raspberry", "strawberry", "walnut", "watermelon")

@@ -122,3 +122,88 @@ def neuron_scores(predictions, dataset):
                 )
             )
     return pd.concat(frames, ignore_index=True)
+
+
+def differences(pairs, done, dataset):
+    """Paired differences of val scores, each with an interval corrected for how many the table holds (Bonferroni).
+
+    Parameters
+    ----------
+    pairs : list of (label, name, name compared with); a pair with a row that was not run is left out
+    done : dict name -> list of Run
+    dataset : Dataset
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns comparison, name, against, difference, low, high (explained variance), seeds (of both) and verdict.
+    """
+    pairs = [pair for pair in pairs if pair[1] in done and pair[2] in done]
+    lines = []
+    for label, name, against in pairs:
+        a, b = (np.array([run.val for run in done[key]]) for key in (name, against))
+        found = metrics.paired_interval(
+            dataset.val.responses, a, b, dataset.val.objects, comparisons=max(len(pairs), 1)
+        )
+        line = {"comparison": label, "name": name, "against": against, "difference": found.estimate}
+        line |= {"low": found.low, "high": found.high, "seeds": f"{len(a)}, {len(b)}"}
+        lines.append(line | {"verdict": verdict(found.low, found.high)})
+    columns = ["comparison", "name", "against", "difference", "low", "high", "seeds", "verdict"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def verdict(low, high):
+    """What an interval of a difference says."""
+    return "higher" if low > 0 else "lower" if high < 0 else "within the spread"
+
+
+def sentences(compared):
+    """A Markdown list, one item per line of `differences`."""
+    return "\n".join(
+        f"- {line.comparison}: {line.difference:+.3f} [{line.low:+.3f}, {line.high:+.3f}], {line.verdict}"
+        for line in compared.itertuples()
+    )
+
+
+def shown(table):
+    """The results table for a reader: this run's columns, rounded, without the published numbers."""
+    lines = []
+    for line in table.to_dict("records"):
+        shown = {"row": line["row"], "recipe": line["recipe"]}
+        if np.isfinite(line.get("explained_variance", np.nan)):
+            shown["explained variance [95 %]"] = (
+                f"{line['explained_variance']:.3f} [{line['low']:.3f}, {line['high']:.3f}]"
+            )
+            shown["sd over seeds"] = f"{line['seed_sd']:.3f}" if line["seeds"] > 1 else "one seed"
+            shown["correlation"] = f"{line['correlation']:.3f}"
+            shown["explained variance / ceiling"] = f"{line['normalised_explained_variance']:.3f}"
+            if np.isfinite(line.get("object_accuracy", np.nan)):
+                shown["objects named right"] = f"{line['object_accuracy']:.3f}"
+            shown |= {"weights": line["weights"], "seconds": f"{line['seconds']:.0f}"}
+            shown |= {key: f"{line[key]:.0f}" for key in ("seeds", "epochs", "n_train")}
+        shown["state"] = line["state"]
+        lines.append(shown)
+    frame = pd.DataFrame(lines)
+    return frame[[column for column in frame if column != "state"] + ["state"]].fillna("").set_index(["row", "recipe"])
+
+
+def published_block(table):
+    """The published numbers of a results table's rows, a block of their own; rows that have none are left out."""
+    columns = [f"published_{score}" for score in published_scores()]
+    block = table.drop_duplicates("row").set_index("row")[columns].astype(float).dropna(how="all")
+    block.columns = [f"{score}, {report}" for report in ("first report", "rerun") for score in ("EV", "correlation")]
+    return block.map(lambda value: "" if np.isnan(value) else f"{value:.3f}")
+
+
+def published_scores():
+    return [f"{prefix}{score}" for prefix in ("", "rerun_") for score in ("explained_variance", "correlation")]
+
+
+def recipes(chosen):
+    """The fields in which the recipes of some experiments differ: a frame, one column per experiment."""
+    columns = {}
+    for experiment in chosen:
+        fields = {"inputs normalised by": experiment.inputs.value} | vars(experiment.recipe)
+        columns[experiment.name] = {key: getattr(value, "__name__", str(value)) for key, value in fields.items()}
+    frame = pd.DataFrame(columns)
+    return frame[frame.nunique(axis=1) > 1]

