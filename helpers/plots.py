@@ -18,6 +18,7 @@ COLOURS = {
     "repaired recipe": "#0072B2",
     "two objectives": "#CC79A7",
     "readout": "#009E73",
+    "object mean": "#444444",
     "ceiling": "#000000",
 }
 EXPLAINED_VARIANCE = "explained variance (share of variance)"
@@ -69,10 +70,11 @@ def distribution(values, *, xlabel, what, colour="#777777", ax=None):
     """Histogram with the median marked. values : array of any shape, NaN left out; what : what is counted."""
     ax = new_axis(ax, size=(4, 3))
     values = np.asarray(values)[np.isfinite(values)]
-    ax.hist(values, bins=40, color=colour)
+    ax.hist(values, bins=int(np.clip(values.size**0.5, 8, 40)), color=colour)
     ax.axvline(np.median(values), color="black", linewidth=1.5, label=f"median {np.median(values):.2f}")
     ax.set(xlabel=xlabel, ylabel=f"number of {what}")
-    ax.legend(fontsize=8, frameon=False)
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1))
     return ax
 
 
@@ -119,7 +121,7 @@ def layer_lines(lines, *, ylabel, ceiling=None, ax=None):
 
 def readout_colour(name):
     """The colour of a readout row, by its name."""
-    kinds = {"pixels": "pixels", "(random weights)": "random weights", "object mean": "two objectives"}
+    kinds = {"pixels": "pixels", "(random weights)": "random weights", "object mean": "object mean"}
     return COLOURS[next((colour for kind, colour in kinds.items() if kind in name), "readout")]
 
 
@@ -195,7 +197,8 @@ def strip(table, scores, *, ceiling, ax=None):
         y, colour = position[line["row"]], recipe_colour(line["recipe"])
         y += {"published": 0.16, "repaired": -0.16}[line["recipe"]] if both[line["row"]] > 1 else 0
         if not np.isfinite(line.get("explained_variance", np.nan)):
-            ax.text(0, y, " not run in this profile", va="center", fontsize=8, color="#777777")
+            note = f"{line['recipe']} recipe not run in this profile"
+            ax.text(0.01, y, note, va="center", fontsize=8, color="#777777", transform=ax.get_yaxis_transform())
             continue
         seeds = by_seed[line["name"]].to_numpy()
         if len(seeds) > 1:
@@ -319,7 +322,7 @@ def neuron_scatter(x, y, *, xlabel, ylabel, ceiling, colour, ax=None):
     ax.axvline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
     ax.set(xlabel=f"{xlabel}\n{EXPLAINED_VARIANCE}", ylabel=f"{ylabel}\n{EXPLAINED_VARIANCE}", xlim=ends, ylim=ends)
     ax.set_aspect("equal")
-    ax.legend(fontsize=8, frameon=False, loc="upper left")
+    ax.legend(fontsize=8, frameon=False, loc="lower right")
     return ax
 
 

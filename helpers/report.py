@@ -95,6 +95,7 @@ def render(notebook, path, *, code=True):
     config = Config()
     config.TagRemovePreprocessor.enabled = True
     config.TagRemovePreprocessor.remove_input_tags = {"hide-input"}
+    config.TagRemovePreprocessor.remove_all_outputs_tags = set() if code else {"hide-output"}
     exporter = HTMLExporter(config=config, template_name="lab", embed_images=True, exclude_input=not code)
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = not code
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import subprocess
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -53,6 +54,13 @@ def hardware():
     cpu = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.+)", cpu.read_text()) if cpu.exists() else None
     return f"{model[1] if model else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def stamp():
+    """Date, code version and hardware, for reports."""
+    version = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    version = version.stdout.strip() or f"hash {code_hash()}"
+    return f"{datetime.now(UTC):%Y-%m-%d}; code {version}; {hardware()}"
 
 
 @dataclass(frozen=True)
@@ -210,10 +218,10 @@ def load(folder):
         return None
 
 
-def load_model(found, experiment, dataset):
-    """The trained network of a run with seed 0, and the normalisation of its inputs."""
+def rebuild(experiment, dataset, state):
+    """The trained network from its saved weights (a state dict), and the normalisation of its inputs."""
     model, _ = replace(experiment, pretrained=False).build(dataset, 0)
-    model.load_state_dict(safetensors.torch.load_file(found.folder / "weights.safetensors"))
+    model.load_state_dict(state)
     return model, experiment.inputs.normalisation(dataset, experiment.trunk)
 
 
@@ -299,6 +307,11 @@ def kernels(tag, dataset, *, pretrained=True, layers=None, grid=None, seed=0):
 def save_array(path, array):
     with path.open("wb") as file:
         np.save(file, array)
+
+
+def save_test_predictions(path, responses):
+    """Write predictions for the test images, array `responses` of shape (n_images, n_neurons), in the file's units."""
+    training.write_whole(path, lambda path: save_arrays(path, {"responses": responses.astype(np.float32)}))
 
 
 def weights_digest(network):
