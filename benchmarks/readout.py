@@ -1,14 +1,14 @@
 """Readouts of a frozen network: this project's Gram matrices against the course's pipeline.
 
-    python benchmarks/readout.py [--network resnet50.tv_in1k --px 224 --n-images 1000 --components 400 --rounds 1]
-    python benchmarks/readout.py --ours --n-images 2880     ours alone: the course's pipeline would need some 40 GB
-    python benchmarks/readout.py --scaling                  seconds against neurons and images, ours alone
+    python benchmarks/readout.py [--network resnet50.tv_in1k --px 224 --n-images 1000 --components 400]
+    python benchmarks/readout.py --ours --n-images 2880    ours alone, where the pipeline does not fit in memory
+    python benchmarks/readout.py --scaling                 seconds against neurons and images, ours alone
 
 The course's pipeline: a forward hook, features flattened to float32, scikit-learn's `PCA(svd_solver="full")` and
-`LinearRegression`. It is given one layer's features at a time, in one array; the course's code holds more than that. Each
-side runs in a process of its own, in turn, on the same random weights, images and simulated responses; 80 % of the images
-fit, the others score. Memory is the process's peak above what it held once network and images were there. The pipeline
-passes once for each layer; only its pass to the deepest layer counts in its total.
+`LinearRegression`. It is given one layer's features at a time, in one array; the course's code holds more than that.
+Each side runs in a process of its own, in turn, on the same random weights, images and simulated responses; 80 % of the
+images fit, the others score. Memory is the process's peak above what it held once network and images were there. The
+pipeline passes once for each layer; only its pass to the deepest layer counts in its total.
 """
 
 import argparse

@@ -134,9 +134,7 @@ def main():
     options.add_argument("--rounds", type=int, default=3)
     options = options.parse_args()
     print(runs.stamp())
-    print(
-        f"{'network':10} {'px':>4} {'a img/s':>9} {'b img/s':>9} {'c img/s':>9} {'b/a':>6} {'b/c':>6}  number type, layout"
-    )
+    print(f"{'network':10} {'px':>4} {'a img/s':>9} {'b img/s':>9} {'c img/s':>9} {'b/a':>6} {'b/c':>6}  number type")
     for name in options.networks:
         for pixels in options.pixels:
             speeds = compare(name, pixels, n_images=options.n_images, rounds=options.rounds)

@@ -78,7 +78,7 @@ def save(folder, name, candidate, dataset, profile):
 
 
 def predict(folder, dataset, profile):
-    """Load the saved model and predict: dict 'val', 'test' -> array of shape (n_images, n_neurons), in the file's units.
+    """Load the saved model and predict: dict 'val', 'test' -> array of shape (n_images, n_neurons).
 
     Raises ValueError if the model was fitted to other data.
     """

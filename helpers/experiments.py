@@ -52,7 +52,7 @@ class Experiment:
     channels: tuple[int, ...] = (16, 32)  # of the shallow CNN
     dropout: float = 0.5  # of the shallow CNN
     dropout_applied: bool = True
-    cut: int | None = None  # trunk read after this stage, as a grid; None reads its pooled output
+    stages: tuple[int, ...] | None = None  # of the trunk that the heads read, as grids; None: its pooled output
 
     @property
     def repaired(self):
@@ -71,7 +71,7 @@ class Experiment:
             return models.ShallowCNN(pixels, dataset.n_neurons, **options), models.RANDOM
         trunk, source = models.load_trunk(self.trunk, pixels, pretrained=self.pretrained, seed=seed)
         n_objects = len(dataset.object_names) if self.label_weight is not None else 0
-        return models.Encoder(trunk, pixels, dataset.n_neurons, n_objects, stage=self.cut), source
+        return models.Encoder(trunk, pixels, dataset.n_neurons, n_objects, stages=self.stages), source
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ QUICK = {
     "resnet50": Limit(epochs=2, n_train=512, seeds=1),
 }
 PROFILES = {
-    "tiny": Profile("tiny", n_train=64, pixels=32, limits={name: Limit(2, 48, 1) for name in QUICK}, n_trials=2),
+    "tiny": Profile("tiny", n_train=64, pixels=32, limits={name: Limit(2, None, 1) for name in QUICK}, n_trials=2),
     "quick": Profile("quick", n_train=1500, pixels=112, limits=QUICK, n_trials=8),
     "full": Profile("full", n_train=None, pixels=None, limits=None, n_trials=40),
 }

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from helpers import datasets, metrics, models, readout, runs, training
+from helpers import datasets, metrics, models, readout, runs, tables, training
 from helpers.experiments import LITE0
 
 FAMILY = (LITE0, "tf_efficientnet_lite1.in1k", "tf_efficientnet_lite2.in1k")
@@ -164,6 +165,23 @@ def held_out_objects(dataset, profile):
     return rows
 
 
+def held_differences(pairs, held, dataset):
+    """Paired differences of out-of-fold scores over the training images, as `tables.differences` has them for val.
+
+    pairs : list of (name, name compared with). held : dict name -> predictions (n_train, n_neurons). Returns a frame
+    with columns comparison, difference, low, high (corrected for the number of pairs) and verdict.
+    """
+    lines = []
+    for name, against in pairs:
+        found = metrics.paired_interval(
+            dataset.train.responses, held[name], held[against], dataset.train.objects, comparisons=len(pairs)
+        )
+        line = {"comparison": f"{name} against {against}", "difference": found.estimate}
+        line |= {"low": found.low, "high": found.high, "verdict": tables.verdict(found.low, found.high)}
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
 def object_mean(dataset):
     """The control that knows an image's object and nothing else, as a Row."""
     train = dataset.train
@@ -226,3 +244,8 @@ def _remembered(dataset, name, variant, settings, compute):
     arrays = compute()
     training.write_whole(path, lambda path: runs.save_arrays(path, arrays))
     return arrays
+
+
+def row_kernel(name, dataset, profile):
+    """The one Gram matrix (n_images, n_images) that a readout row is fitted on."""
+    return _combined(row_kernels(dataset, profile)[name], dataset)

@@ -64,29 +64,34 @@ class Encoder(nn.Module):
     trunk : timm network without classifier
     pixels : (height, width)
     n_neurons, n_objects : sizes of the heads; no object head for `n_objects=0`.
-    stage : None reads the trunk's pooled output; a number cuts the trunk after that stage (timm's
-        `forward_intermediates` index) and reads its feature map, averaged to a `grid` by `grid` map.
+    stages : None reads the trunk's pooled output; numbers read the feature maps of these stages (indices of timm's
+        `forward_intermediates`), each averaged to a `grid` by `grid` map, and cut the trunk after the last.
     """
 
-    def __init__(self, trunk, pixels, n_neurons, n_objects=0, *, stage=None, grid=7):
+    def __init__(self, trunk, pixels, n_neurons, n_objects=0, *, stages=None, grid=7):
         super().__init__()
-        self.trunk, self.stage, self.grid = trunk, stage, grid
-        if stage is not None:
-            trunk.prune_intermediate_layers(indices=[stage], prune_norm=False, prune_head=True)
+        self.trunk, self.stages, self.grid = trunk, stages, grid
+        if stages is not None:
+            trunk.prune_intermediate_layers(indices=list(stages), prune_norm=False, prune_head=True)
         trunk.eval()
         with torch.no_grad():
-            n_features = self.features(torch.zeros(1, 3, *pixels)).shape[1]
+            self.widths = [part.shape[1] for part in self.parts(torch.zeros(1, 3, *pixels))]
         trunk.train()
-        self.neuron_head = nn.Linear(n_features, n_neurons)
-        self.object_head = nn.Linear(n_features, n_objects) if n_objects else None
+        # brings the stages to one scale, as kernels are before they are summed; set where a head starts from ridge
+        self.register_buffer("gain", torch.ones(sum(self.widths)))
+        self.neuron_head = nn.Linear(sum(self.widths), n_neurons)
+        self.object_head = nn.Linear(sum(self.widths), n_objects) if n_objects else None
+
+    def parts(self, images):  # (b, 3, h, w) -> list of (b, n_features), one a stage
+        if self.stages is None:
+            return [self.trunk(images)]
+        maps = self.trunk.forward_intermediates(images, indices=list(self.stages), intermediates_only=True)
+        sides = [[min(self.grid, side) for side in stage.shape[-2:]] for stage in maps]
+        pooled = (nn.functional.adaptive_avg_pool2d(stage, side) for stage, side in zip(maps, sides, strict=True))
+        return [stage.flatten(1) for stage in pooled]
 
     def features(self, images):  # (b, 3, h, w) -> (b, n_features)
-        if self.stage is None:
-            return self.trunk(images)
-        # fmt and pooling leave one layout for every family: (b, channels, grid, grid)
-        maps = self.trunk.forward_intermediates(images, indices=[self.stage], intermediates_only=True)[-1]
-        side = [min(self.grid, n) for n in maps.shape[-2:]]
-        return nn.functional.adaptive_avg_pool2d(maps, side).flatten(1)
+        return torch.cat(self.parts(images), 1) * self.gain
 
     def forward(self, images):  # -> (b, n_neurons), (b, n_objects) or None
         features = self.features(images)

@@ -57,7 +57,8 @@ def contact_sheet(images, objects, categories, *, n_columns=12, n_rows=8, side=6
         for column, image in enumerate(members):
             top, left = row * (height + 2), column * (width + 2)
             sheet[top : top + height, left : left + width] = pixels[image]
-    ax = new_axis(ax, size=(10, 0.4 + 9 * len(sheet) / sheet.shape[1]))
+    inches = min(9, n_columns)  # of the rows, beside their names
+    ax = new_axis(ax, size=(inches + 1.5, 0.5 + inches * len(sheet) / sheet.shape[1]))
     ax.imshow(sheet.repeat(3, axis=2) if sheet.shape[2] == 1 else sheet, interpolation="nearest")
     ax.set_yticks((np.arange(len(names)) + 0.5) * (height + 2), names)
     ax.set_xticks([])
@@ -327,7 +328,7 @@ def neuron_scatter(x, y, *, xlabel, ylabel, ceiling, colour, ax=None):
 
 
 def rate_sweep(sweep, *, published_rate, ax=None):
-    """Score on held-out training images by learning rate. sweep : frame with columns trunk, rate, explained_variance."""
+    """Score on held-out training images by learning rate. sweep : columns trunk, rate, explained_variance."""
     ax = new_axis(ax)
     styles = shades(COLOURS["published recipe"], sweep["trunk"].nunique())
     for (trunk, lines), (shade, style) in zip(sweep.groupby("trunk", sort=False), styles, strict=True):

@@ -6,6 +6,7 @@ every Gram matrix of this module, and its features are centred on them.
 """
 
 import re
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -121,6 +122,16 @@ def _gram_of_file(file, n_images, n_train, device, slab_bytes):
     return gram
 
 
+def _check_room(n_bytes):
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if n_bytes > free:
+        raise OSError(
+            f"the features take {n_bytes / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free: "
+            "name fewer layers, set a grid, or set TMPDIR to a larger disk"
+        )
+
+
 def gram(
     network,
     images,
@@ -149,11 +160,14 @@ def gram(
     n_train : number of training images, on which the features are centred
     grid : side of the grid that feature maps and patch tokens are averaged to; None for full features
     progress : called with (images done, n_images) after each batch
-    costs : collections.Counter to which the seconds of "forward", "spill" and "product" and the "bytes" on disk are added
+    costs : collections.Counter to which seconds ("forward", "spill", "product") and "bytes" on disk are added
 
     Returns
     -------
     layer -> float64 array of shape (n_images, n_images)
+
+    Raises ValueError for a layer that is not there or does not run; OSError, after the first batch, if the disk has no
+    room for the features.
     """
     absent = set(layers) - {name for name, _ in network.named_modules()}
     if absent:
@@ -170,6 +184,8 @@ def gram(
                 batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(device)
                 features = _forward(network, datasets.to_batch(batch, normalisation), layers, grid)
             clock.append(time.perf_counter())
+            if start == 0:
+                _check_room(len(images) * sum(array[0].nbytes for array in features.values()))
             for layer in layers:
                 files[layer].write(features[layer])
             clock.append(time.perf_counter())

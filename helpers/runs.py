@@ -272,7 +272,8 @@ def command(experiment):
 def kernels(tag, dataset, *, pretrained=True, layers=None, grid=None, seed=0):
     """Gram matrices of a network's layers over all images, dict layer -> array, and the source of the weights.
 
-    Arrays have shape (n_images, n_images). Computed once; later calls map the files. `layers=None` takes every block. See readout.gram.
+    Arrays have shape (n_images, n_images). Computed once; later calls map the files. `layers=None` takes
+    every block. See readout.gram.
     """
     network, source = models.load_trunk(tag, dataset.images.shape[2:], pretrained=pretrained, seed=seed)
     layers = readout.default_layers(network) if layers is None else list(layers)

@@ -63,6 +63,7 @@ class Recipe:
 
     epochs: int
     learning_rate: float = 1e-3  # of the heads
+    label_rate: float | None = None  # of the object head, if it is another
     trunk_rate: float = 1.0  # learning rate of the trunk as a share of the heads'
     layer_decay: float = 1.0  # factor from one block of the trunk to the block before it
     optimiser: type = torch.optim.AdamW
@@ -255,8 +256,13 @@ def make_optimiser(model, recipe, pretrained):
     """The recipe's optimiser; groups carry timm's `lr_scale`, which its schedulers multiply into the rate."""
     trunk = getattr(model, "trunk", None)
     trunk_ids = {id(p) for p in trunk.parameters()} if trunk is not None else set()
-    heads = [p for p in model.parameters() if id(p) not in trunk_ids]
+    labels = getattr(model, "object_head", None)
+    label_ids = {id(p) for p in labels.parameters()} if labels is not None else set()
+    heads = [p for p in model.parameters() if id(p) not in trunk_ids | label_ids]
     groups = [{"params": heads, "lr_scale": 1.0, "weight_decay": recipe.weight_decay}]
+    if labels is not None:
+        scale = (recipe.label_rate or recipe.learning_rate) / recipe.learning_rate
+        groups.append({"params": list(labels.parameters()), "lr_scale": scale, "weight_decay": recipe.weight_decay})
     if trunk is not None:
         rate, decay = (recipe.trunk_rate, recipe.layer_decay) if pretrained else (1.0, 1.0)
         for group in param_groups_layer_decay(
@@ -309,21 +315,31 @@ def set_aside(path, error):
 
 @torch.no_grad()
 def start_head(model, dataset, fit_index, targets, normalisation):
-    """Start the neuron head from the ridge solution on the trunk's features (Kumar et al. 2022, "LP-FT")."""
+    """Start the neuron head from the ridge solution on the trunk's features (Kumar et al. 2022, "LP-FT").
+
+    Each stage's features are first brought to a mean squared norm of 1, as in `readout.combine`.
+    """
     features = []
     model.eval()
     images = torch.from_numpy(dataset.train.images)
     for index in torch.from_numpy(fit_index).split(64):
         batch = make_batch(images, normalisation, index).to(targets.device)
-        features.append(model.features(batch).float().cpu().numpy())
-    features = np.concatenate(features)
-    mean = features.mean(0, dtype=np.float64).astype(np.float32)
+        features.append(model.features(batch).float().cpu())
+    features = torch.cat(features)
+    mean = features.mean(0)
     features -= mean
+    gain = [
+        width_block.square().sum(1).mean().rsqrt().expand(width_block.shape[1])
+        for width_block in features.split(model.widths, 1)
+    ]
+    gain = torch.cat(gain)
+    features = (features * gain).numpy()
     K = (features @ features.T).astype(np.float64)
     y = targets[fit_index].cpu().numpy()
     scale = np.trace(K) / len(K)
     folds = datasets.folds(dataset.train.objects[fit_index], 5, seed=0)
     dual = readout.dual_weights(K / scale, y - y.mean(0), readout.ridge(K, y, folds=folds).alpha)
-    weights = torch.from_numpy((features.T @ dual / scale).T).to(targets)
+    weights = torch.from_numpy((features.T @ dual / scale).T).to(targets)  # (n_neurons, n_features)
+    model.gain.copy_(gain)
     model.neuron_head.weight.copy_(weights)
-    model.neuron_head.bias.copy_(torch.from_numpy(y.mean(0)).to(targets) - weights @ torch.from_numpy(mean).to(targets))
+    model.neuron_head.bias.copy_(torch.from_numpy(y.mean(0)).to(targets) - weights @ (mean * gain).to(targets))

@@ -76,12 +76,14 @@ def test_packaged_weights_fill_the_whole_trunk_with_trained_statistics():
             assert value.abs().max() > 0, name
 
 
-def test_a_cut_trunk_reads_the_map_of_that_stage():
+def test_a_cut_trunk_reads_the_maps_of_its_stages():
     trunk, _ = models.load_trunk(LITE0, (64, 64), pretrained=False)
     reference = timm.create_model(LITE0, features_only=True, pretrained=False)
     reference.load_state_dict(trunk.state_dict(), strict=False)
-    model = models.Encoder(trunk, (64, 64), n_neurons=5, stage=3, grid=4).eval()
+    model = models.Encoder(trunk, (64, 64), n_neurons=5, stages=(1, 3), grid=4).eval()
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
-        expected = reference.eval()(images)[3]  # (2, 112, 4, 4)
-        assert torch.allclose(model.features(images), expected.flatten(1), atol=1e-5)
+        maps = reference.eval()(images)
+        early = torch.nn.functional.avg_pool2d(maps[1], 4)  # (2, 24, 16, 16) -> (2, 24, 4, 4)
+        expected = torch.cat([early.flatten(1), maps[3].flatten(1)], 1)
+        assert torch.allclose(model.features(images), expected, atol=1e-5)

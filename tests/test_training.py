@@ -83,7 +83,7 @@ def test_scaled_losses_are_1_for_a_constant_prediction(tiny):
         torch.nn.init.zeros_(head.bias)
     shares = np.unique(tiny.train.objects, return_counts=True)[1] / len(tiny.train.objects)
     model.object_head.bias.data = torch.from_numpy(np.log(shares)).float()
-    still = replace(CNN, epochs=1, learning_rate=0.0)
+    still = replace(CNN, epochs=1, learning_rate=1e-12)
     history = training.fit(model, tiny, still, seed=0, normalisation=IMAGENET, label_weight=0.3)
     assert history[0]["neural_loss"] == pytest.approx(1, abs=1e-4)
     assert history[0]["label_loss"] == pytest.approx(1, abs=1e-4)
@@ -94,8 +94,8 @@ def test_scaled_losses_are_1_for_a_constant_prediction(tiny):
 def test_ridge_start_predicts_as_scikit_learns_ridge_on_the_features(tiny):
     torch.manual_seed(0)
     trunk, _ = models.load_trunk(LITE0, (32, 32), pretrained=False)
-    model = models.Encoder(trunk, (32, 32), tiny.n_neurons, stage=2, grid=4)
-    still = replace(CNN, epochs=1, learning_rate=0.0, ridge_start=True, frozen_batch_norm=True)
+    model = models.Encoder(trunk, (32, 32), tiny.n_neurons, stages=(2,), grid=4)
+    still = replace(CNN, epochs=1, learning_rate=1e-12, ridge_start=True, frozen_batch_norm=True)
     training.fit(model, tiny, still, seed=0, normalisation=IMAGENET, pretrained=True)
     predicted, _ = training.predict(model, tiny.val.images, IMAGENET)
 
@@ -104,7 +104,7 @@ def test_ridge_start_predicts_as_scikit_learns_ridge_on_the_features(tiny):
             model.eval().features(datasets.to_batch(torch.from_numpy(split.images), IMAGENET)).double().numpy()
             for split in (tiny.train, tiny.val)
         )
-    centred = train - train.mean(0)
+    centred = train - train.mean(0)  # features of a mean squared norm of 1 by now
     scale = (centred**2).sum(1).mean()
     y = (tiny.train.responses - tiny.train.responses.mean(0)) / tiny.train.responses.std(0)
     folds = datasets.folds(tiny.train.objects, 5, seed=0)

@@ -1,0 +1,113 @@
+"""Finished runs: found again, and made again when anything that matters changed; the best model's choice and file."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from helpers import best, datasets, experiments, layers, runs, training
+from helpers.experiments import EXPERIMENTS
+
+TINY = experiments.PROFILES["tiny"]
+
+
+def made(capsys):
+    """Whether anything was trained since the last call."""
+    return "epochs in" in capsys.readouterr().out
+
+
+def test_same_seed_same_numbers(tiny, tmp_path, monkeypatch):
+    found = []
+    for folder in ("first", "second"):
+        monkeypatch.setenv("IT_RUNS", str(tmp_path / folder))
+        found.append(runs.run(EXPERIMENTS["lite0-two-repaired"], tiny, TINY, seed=3))
+    assert np.array_equal(found[0].val, found[1].val) and np.array_equal(found[0].test, found[1].test)
+    assert found[0].history[-1]["label_loss"] == found[1].history[-1]["label_loss"]
+    other = runs.run(EXPERIMENTS["lite0-two-repaired"], tiny, TINY, seed=4)
+    assert not np.array_equal(found[0].val, other.val)
+
+
+def test_a_run_is_found_again_until_something_that_matters_changes(tiny, runs_folder, capsys, monkeypatch):
+    shallow = EXPERIMENTS["shallow-published"]
+    first = runs.run(shallow, tiny, TINY)
+    assert made(capsys)
+    again = runs.run(shallow, tiny, TINY)
+    assert not made(capsys) and np.array_equal(first.val, again.val)
+
+    runs.run(replace(shallow, recipe=replace(shallow.recipe, learning_rate=2e-3)), tiny, TINY)
+    assert made(capsys)
+    responses = tiny.train.responses.copy()
+    responses[0, 0] += 1e-3
+    changed = replace(tiny, train=replace(tiny.train, responses=responses), fingerprint="another")
+    runs.run(shallow, changed, TINY)
+    assert made(capsys)
+    monkeypatch.setattr(runs, "code_hash", lambda: "another")
+    runs.run(shallow, tiny, TINY)
+    assert made(capsys)
+
+
+def test_any_changed_response_or_pixel_changes_the_fingerprint(tiny, tiny_file, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    for key in ("spikes_train", "spikes_val", "stimulus_test", "object_train"):
+        path = tmp_path / f"{key}.h5"
+        path.write_bytes(tiny_file.read_bytes())
+        with h5py.File(path, "r+") as file:
+            first, second = file[key][0], file[key][1]
+            file[key][0], file[key][1] = second, first
+        assert datasets.load(path).fingerprint != tiny.fingerprint or np.array_equal(first, second)
+    path = tmp_path / "copy.h5"
+    path.write_bytes(tiny_file.read_bytes())
+    assert datasets.load(path).fingerprint == tiny.fingerprint
+
+
+def test_a_damaged_result_is_set_aside_and_made_again(tiny, runs_folder, capsys):
+    first = runs.run(EXPERIMENTS["shallow-published"], tiny, TINY)
+    (first.folder / "predictions.npz").write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match="damaged"):
+        again = runs.run(EXPERIMENTS["shallow-published"], tiny, TINY)
+    assert np.array_equal(first.val, again.val)
+    assert (first.folder / "result.json.damaged").exists()
+
+
+def test_choices_do_not_depend_on_val(tiny, tmp_path, monkeypatch):
+    """Permuting the responses to val images changes neither the best model nor any setting of it."""
+    permuted = np.random.default_rng(0).permutation(len(tiny.val.responses))
+    blind = replace(tiny, val=replace(tiny.val, responses=tiny.val.responses[permuted]), fingerprint="permuted")
+    rankings, settings = [], []
+    for name, dataset in (("true", tiny), ("permuted", blind)):
+        monkeypatch.setenv("IT_RUNS", str(tmp_path / name))
+        found, held = best.candidates(dataset, TINY)
+        rankings.append(best.choose(found, dataset.train.responses[held]))
+        chosen = next(name for name, candidate in found.items() if candidate.readout and candidate.run)
+        best.save(tmp_path / f"{name}-model", chosen, found[chosen], dataset, TINY)
+        with np.load(tmp_path / f"{name}-model" / "readout.npz") as arrays:
+            settings.append(arrays["alpha"])
+    assert rankings[0] == rankings[1]
+    assert np.array_equal(*settings)
+
+
+def test_the_saved_best_model_predicts_as_its_parts_did(tiny, runs_folder, tmp_path):
+    found, _ = best.candidates(tiny, TINY)
+    name = next(name for name, candidate in found.items() if candidate.readout and candidate.run)
+    best.save(tmp_path / "model", name, found[name], tiny, TINY)
+    predictions = best.predict(tmp_path / "model", tiny, TINY)
+    row = layers.readout_rows(tiny, TINY)[found[name].readout]
+    tuned = runs.run(EXPERIMENTS[found[name].run], tiny, TINY)
+    for role in ("val", "test"):
+        expected = (getattr(row, role) + getattr(tuned, role)) / 2
+        np.testing.assert_allclose(predictions[role], expected, atol=1e-6)
+    with pytest.raises(ValueError, match="other data"):
+        best.predict(tmp_path / "model", replace(tiny, fingerprint="another"), TINY)
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fails(beside):
+        beside.write_text("half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        training.write_whole(path, fails)
+    assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["file"]
