@@ -163,8 +163,19 @@ ADAM_20 = replace(ADAM, epochs=20, schedule=Step(10, 0.6))
 
 # Repaired recipes, one a family; the evidence for each part stands in notebook 2.
 SHALLOW = Recipe(epochs=20, learning_rate=1e-3, weight_decay=0.0, shift=0.06, average=0.99)
-CNN = Recipe(epochs=15, learning_rate=1e-3, trunk_rate=0.3, shift=0.06, average=0.99, frozen_batch_norm=True)
-VIT = Recipe(epochs=15, learning_rate=5e-4, trunk_rate=0.3, layer_decay=0.75, shift=0.06, average=0.99)
+CNN = Recipe(
+    epochs=15,
+    learning_rate=1e-4,
+    label_rate=1e-3,
+    trunk_rate=2.0,
+    shift=0.06,
+    average=0.98,
+    frozen_batch_norm=True,
+    ridge_start=True,
+)
+VIT = replace(CNN, layer_decay=0.75)
+# What the repaired heads read: the last four of a convolutional trunk's five stages; every third block of a ViT.
+CNN_STAGES, VIT_STAGES = (1, 2, 3, 4), (2, 5, 8, 11)
 
 RESNET50 = "resnet50.tv_in1k"
 LITE0 = "tf_efficientnet_lite0.in1k"
@@ -182,11 +193,12 @@ def _shallow(name, row, recipe, inputs, **network):
 
 def _trunk(name, row, trunk, recipe, *, stage=2, pretrained=True, label_weight=None):
     """A stage-2 or stage-3 row by its published recipe and repaired."""
-    repaired = replace(VIT if trunk.startswith("vit") else CNN, epochs=recipe.epochs)
+    repaired, stages = (VIT, VIT_STAGES) if trunk.startswith("vit") else (CNN, CNN_STAGES)
+    repaired = replace(repaired, epochs=recipe.epochs)
     network = {"trunk": trunk, "pretrained": pretrained, "label_weight": label_weight}
     return [
         Experiment(f"{name}-published", stage, row, recipe, Inputs.TWICE, **network),
-        Experiment(f"{name}-repaired", stage, row, repaired, Inputs.OWN, **network),
+        Experiment(f"{name}-repaired", stage, row, repaired, Inputs.OWN, stages=stages, **network),
     ]
 
 

@@ -47,6 +47,7 @@ def contact_sheet(images, objects, categories, *, n_columns=12, n_rows=8, side=6
     names = sorted(names[np.argsort(-counts, kind="stable")][:n_rows])
     step = max(1, round(max(images.shape[2:]) / side))
     pixels = np.moveaxis(images[:, :, ::step, ::step], 1, -1) / (255 if images.dtype == np.uint8 else 1)
+    pixels = np.round(pixels * 31) / 31  # as many grays as print shows; the notebook's file stays small
     height, width = pixels.shape[1:3]
     n_columns = min(n_columns, counts.max())
     sheet = np.ones((len(names) * (height + 2), n_columns * (width + 2), pixels.shape[3]))
@@ -57,7 +58,7 @@ def contact_sheet(images, objects, categories, *, n_columns=12, n_rows=8, side=6
         for column, image in enumerate(members):
             top, left = row * (height + 2), column * (width + 2)
             sheet[top : top + height, left : left + width] = pixels[image]
-    inches = min(9, n_columns)  # of the rows, beside their names
+    inches = 0.75 * n_columns  # of the rows, beside their names
     ax = new_axis(ax, size=(inches + 1.5, 0.5 + inches * len(sheet) / sheet.shape[1]))
     ax.imshow(sheet.repeat(3, axis=2) if sheet.shape[2] == 1 else sheet, interpolation="nearest")
     ax.set_yticks((np.arange(len(names)) + 0.5) * (height + 2), names)
@@ -242,7 +243,7 @@ def published_numbers(table, *, ax=None):
         ax.plot(rows[column].astype(float), heights, marker, color="#444444", markerfacecolor="none", label=label)
     ax.axvline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
     ax.set_yticks(list(position.values()), [""] * len(position))
-    ax.set(xlabel="published explained variance", ylim=(-0.6, len(position) - 0.4))
+    ax.set(xlabel="published explained variance\n(IT recordings)", ylim=(-0.6, len(position) - 0.4))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=8, frameon=False)
     return ax
 

@@ -156,7 +156,8 @@ def fit(
     model.to(device=device, memory_format=memory_format)
     batch_of = functools.partial(make_batch, images, normalisation, memory_format=memory_format)
     if recipe.ridge_start:
-        start_head(model, dataset, fit_index, targets, normalisation)
+        fitted = dataset.train.objects[fit_index]
+        start_head(model, images[fit_index], fitted, targets[fit_index], normalisation, pretrained=pretrained)
     average = ModelEmaV3(model, decay=recipe.average, use_warmup=True) if recipe.average else None
     wrapped = run.prepare(model)
     optimiser = make_optimiser(model, recipe, pretrained)
@@ -314,30 +315,28 @@ def set_aside(path, error):
 
 
 @torch.no_grad()
-def start_head(model, dataset, fit_index, targets, normalisation):
+def start_head(model, images, objects, targets, normalisation, *, pretrained):
     """Start the neuron head from the ridge solution on the trunk's features (Kumar et al. 2022, "LP-FT").
 
-    Each stage's features are first brought to a mean squared norm of 1, as in `readout.combine`.
+    Each stage's features are first brought to a mean squared norm of 1, as in `readout.combine`. The batch norms of a
+    random trunk know no images yet: they take the statistics of these.
+
+    images : resident tensor of the images to fit; objects, targets : of the same images, targets scaled.
     """
-    features = []
+    batches = [make_batch(images, normalisation, index) for index in torch.arange(len(images)).split(64)]
+    if not pretrained:
+        torch.optim.swa_utils.update_bn(batches, model)
     model.eval()
-    images = torch.from_numpy(dataset.train.images)
-    for index in torch.from_numpy(fit_index).split(64):
-        batch = make_batch(images, normalisation, index).to(targets.device)
-        features.append(model.features(batch).float().cpu())
-    features = torch.cat(features)
+    features = torch.cat([model.features(batch).float().cpu() for batch in batches])
     mean = features.mean(0)
     features -= mean
-    gain = [
-        width_block.square().sum(1).mean().rsqrt().expand(width_block.shape[1])
-        for width_block in features.split(model.widths, 1)
-    ]
-    gain = torch.cat(gain)
+    stages = features.split(model.widths, 1)
+    gain = torch.cat([stage.square().sum(1).mean().rsqrt().expand(stage.shape[1]) for stage in stages])
     features = (features * gain).numpy()
     K = (features @ features.T).astype(np.float64)
-    y = targets[fit_index].cpu().numpy()
+    y = targets.cpu().numpy()
     scale = np.trace(K) / len(K)
-    folds = datasets.folds(dataset.train.objects[fit_index], 5, seed=0)
+    folds = datasets.folds(objects, min(5, len(objects)), seed=0)
     dual = readout.dual_weights(K / scale, y - y.mean(0), readout.ridge(K, y, folds=folds).alpha)
     weights = torch.from_numpy((features.T @ dual / scale).T).to(targets)  # (n_neurons, n_features)
     model.gain.copy_(gain)

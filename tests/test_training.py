@@ -83,7 +83,7 @@ def test_scaled_losses_are_1_for_a_constant_prediction(tiny):
         torch.nn.init.zeros_(head.bias)
     shares = np.unique(tiny.train.objects, return_counts=True)[1] / len(tiny.train.objects)
     model.object_head.bias.data = torch.from_numpy(np.log(shares)).float()
-    still = replace(CNN, epochs=1, learning_rate=1e-12)
+    still = replace(CNN, epochs=1, learning_rate=1e-12, label_rate=None, ridge_start=False)
     history = training.fit(model, tiny, still, seed=0, normalisation=IMAGENET, label_weight=0.3)
     assert history[0]["neural_loss"] == pytest.approx(1, abs=1e-4)
     assert history[0]["label_loss"] == pytest.approx(1, abs=1e-4)
