@@ -30,8 +30,10 @@ def data_standin(options):
     path = options.out or datasets.DATA / ("standin_full.h5" if options.full else "standin.h5")
     if options.profile:
         from helpers import layers
+        from helpers.experiments import PROFILES
 
-        layers.print_profile(datasets.find(options.out))
+        dataset = PROFILES["quick"].prepare(datasets.load(options.out))
+        layers.print_profile(dataset, PROFILES["quick"])
         return
     print(
         standin.write(

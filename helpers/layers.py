@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import datasets, metrics, models, readout, runs, tables, training
-from helpers.experiments import LITE0
+from helpers.experiments import EXPERIMENTS, LITE0
 
 FAMILY = (LITE0, "tf_efficientnet_lite1.in1k", "tf_efficientnet_lite2.in1k")
 TINY = ("blocks.1.1", "blocks.3.2")  # layers of lite0 that stand for all in the tests' profile
@@ -249,3 +249,20 @@ def _remembered(dataset, name, variant, settings, compute):
 def row_kernel(name, dataset, profile):
     """The one Gram matrix (n_images, n_images) that a readout row is fitted on."""
     return _combined(row_kernels(dataset, profile)[name], dataset)
+
+
+def print_profile(dataset, profile):
+    """Print what simple models score on val, the check that a stand-in is neither trivial nor hopeless."""
+    responses, n_train = dataset.train.responses, len(dataset.train.images)
+    scored = {}
+    predictions = readout.ridge(pixel_kernel(dataset), responses, folds=choosing_folds(dataset)).predictions
+    scored["pixels, ridge"] = predictions[: len(dataset.val.images)]
+    for pretrained in (False, True):
+        blocks = block_readouts(LITE0, dataset, profile, pretrained=pretrained)
+        for layer in stage_ends(blocks.val):
+            scored[f"lite0 {layer}, weights: {blocks.source}"] = blocks.val[layer]
+    for name in ("shallow-dropout-l2-published", "shallow-dropout-l2-repaired"):
+        scored[name] = runs.run(EXPERIMENTS[name], dataset, profile).val
+    print(f"explained variance on val, {n_train} training images of {dataset.images.shape[2:]} pixels")
+    for name, predicted in scored.items():
+        print(f"{np.nanmean(metrics.explained_variance(dataset.val.responses, predicted)):6.3f}  {name}")

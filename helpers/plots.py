@@ -263,7 +263,7 @@ def curves(histories, quantity, *, colour, ylabel, ax=None):
         ax.plot(epochs, values.mean(0), color=shade, linestyle=style, marker=marker, linewidth=2, label=label)
     ax.set(xlabel="epoch", ylabel=ylabel)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend(fontsize=8, frameon=False)
+    ax.legend(fontsize=8, frameon=False, handlelength=3.5)  # long enough to tell styles apart
     return ax
 
 

@@ -273,7 +273,7 @@ def kernels(tag, dataset, *, pretrained=True, layers=None, grid=7, seed=0):
     """Gram matrices of a network's layers over all images, dict layer -> array, and the source of the weights.
 
     Arrays have shape (n_images, n_images). Computed once; later calls map the files. `layers=None` takes
-    every block. Maps are averaged to a grid of 7 by 7: with it the sums of blocks predicted held-out training images best
+    every block. Maps are averaged to a grid of 7 by 7, with which sums of blocks predicted held-out images best
     (of V4 recordings, by .003 over full features). See readout.gram.
     """
     network, source = models.load_trunk(tag, dataset.images.shape[2:], pretrained=pretrained, seed=seed)

@@ -4,6 +4,7 @@ The study lies in a journal file on a local disk, or in any database that Optuna
 loses the trial it was at; others and later ones go on with the study.
 """
 
+import hashlib
 from dataclasses import replace
 
 import optuna
@@ -22,17 +23,21 @@ def open_study(dataset, storage=None):
 
     storage : database URL; None for a journal file in the folder of runs.
     """
-    if storage is None:
+    shared = storage
+    if shared is None:
         runs.runs_folder().mkdir(parents=True, exist_ok=True)
         storage = JournalStorage(JournalFileBackend(str(runs.runs_folder() / "search.journal")))
-    return optuna.create_study(
-        study_name=f"shallow-{dataset.name}-{dataset.fingerprint[:8]}-{runs.code_hash()[:8]}",
+    settings = repr((EXPERIMENTS[STARTING_POINT], dataset.fingerprint, runs.code_hash()))
+    study = optuna.create_study(
+        study_name=f"shallow-{dataset.name}-{hashlib.blake2b(settings.encode(), digest_size=6).hexdigest()}",
         storage=storage,
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=0),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3),
         load_if_exists=True,
     )
+    # one process alone draws the same trials every time; workers that share a database must not
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials) if shared is None else None)
+    return study
 
 
 def suggest(trial):
@@ -46,7 +51,10 @@ def suggest(trial):
     )
     width = trial.suggest_categorical("channels", [16, 32])
     dropout = trial.suggest_float("dropout", 0.0, 0.6)
-    return replace(start, name="shallow-searched-repaired", recipe=recipe, channels=(width, 2 * width), dropout=dropout)
+    row = "Shallow CNN, settings searched"
+    return replace(
+        start, name="shallow-searched-repaired", row=row, recipe=recipe, channels=(width, 2 * width), dropout=dropout
+    )
 
 
 def search(dataset, profile, *, n_trials, storage=None):
