@@ -95,7 +95,7 @@ def predict(folder, dataset, profile):
             predicted = K @ arrays["dual_weights"] + arrays["mean"]
         parts.append({"val": predicted[:n_val], "test": predicted[n_val:]})
     if description["run"]:
-        experiment = experiments.EXPERIMENTS[description["run"]]
+        experiment, dataset = profile.limit(experiments.EXPERIMENTS[description["run"]], dataset)
         state = safetensors.torch.load_file(folder / "fine_tuned.safetensors")
         model, normalisation = runs.rebuild(experiment, dataset, state)
         parts.append(

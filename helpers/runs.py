@@ -20,7 +20,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from helpers import datasets, models, readout, training
+from helpers import datasets, experiments, models, readout, training
 
 ROOT = Path(__file__).parents[1]
 CODE = ("schema", "pixels", "datasets", "models", "training", "readout", "metrics")
@@ -102,9 +102,7 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
     -------
     Run
     """
-    limit = profile.limit(experiment)
-    dataset = datasets.reduce(dataset, n_train=limit.n_train, pixels=None)
-    experiment = replace(experiment, recipe=replace(experiment.recipe, epochs=limit.epochs))
+    experiment, dataset = profile.limit(experiment, dataset)
     weights, digest = weights_of(experiment)
     settings = {
         "experiment": repr(experiment),
@@ -154,7 +152,7 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
         "name": experiment.name,
         "seed": seed,
         "weights": weights,
-        "epochs": limit.epochs,
+        "epochs": experiment.recipe.epochs,
         "n_train": len(dataset.train.images) if fit_index is None else len(fit_index),
         "n_parameters": sum(p.numel() for p in model.parameters()),
         "seconds": sum(epoch["seconds"] for epoch in history),
@@ -171,7 +169,10 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
         training.write_whole(folder / "result.json", lambda path: path.write_text(json.dumps(result, indent=1)))
         (folder / "checkpoint.pt").unlink(missing_ok=True)
     training.accelerator().wait_for_everyone()
-    print(f"{label}: {limit.epochs} epochs in {time.monotonic() - began:.0f} s from {weights} weights", flush=True)
+    print(
+        f"{label}: {experiment.recipe.epochs} epochs in {time.monotonic() - began:.0f} s from {weights} weights",
+        flush=True,
+    )
     return load(folder)
 
 
@@ -239,24 +240,22 @@ def run_all(chosen, dataset, profile, *, held_fold=None, seeds=None):
     Rows that the profile leaves out are announced with the command that runs them.
     """
     todo = [experiment for experiment in chosen if profile.runs(experiment)]
-    counts = {e.name: seeds or profile.limit(e).seeds for e in todo}
-    minutes = {e.name: profile.minutes(e, dataset) * counts[e.name] for e in todo}
-    for experiment in chosen:
-        if not profile.runs(experiment):
-            print(f"{experiment.name}: left out of profile {profile.name!r}; run it by: {command(experiment)}")
-            continue
-        limit = profile.limit(experiment)
-        cut = (
-            [f"{limit.epochs} of {experiment.recipe.epochs} epochs"] if limit.epochs < experiment.recipe.epochs else []
+    counts = {e.name: seeds or profile.seeds(e) for e in todo}
+    minutes, cuts = 0, {}
+    for experiment in todo:
+        limited, cut = profile.limit(experiment, dataset)
+        minutes += experiments.minutes(limited, cut) * counts[experiment.name]
+        size = "x".join(map(str, cut.images.shape[2:]))
+        words = (
+            f"{limited.recipe.epochs} of {experiment.recipe.epochs} epochs, {len(cut.train.images)} images of {size}"
         )
-        n_train = len(dataset.train.images)
-        cut += [f"{limit.n_train} of {n_train} training images"] if limit.n_train and limit.n_train < n_train else []
-        if cut:
-            print(f"{experiment.name}: profile {profile.name!r} cuts it to {', '.join(cut)}")
-    print(
-        f"{sum(counts.values())} runs, about {sum(minutes.values()):.0f} min on two CPU cores, fewer if cached",
-        flush=True,
-    )
+        cuts.setdefault(words, []).append(experiment.name)
+    for experiment in chosen:
+        if experiment not in todo:
+            print(f"{experiment.name}: left out of profile {profile.name!r}; run it by: {command(experiment)}")
+    for words, names in cuts.items():
+        print(f"profile {profile.name!r}: {words}: {', '.join(names)}")
+    print(f"{sum(counts.values())} runs, about {minutes:.0f} min on two CPU cores, fewer if found", flush=True)
     done = {}
     for experiment in todo:
         done[experiment.name] = [

@@ -64,9 +64,9 @@ def search(dataset, profile, *, n_trials, storage=None):
     that falls below the median of the others at the same epoch is pruned. Val is not touched.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    start, dataset = profile.limit(EXPERIMENTS[STARTING_POINT], dataset)
     study = open_study(dataset, storage)
     if not study.trials:
-        start = EXPERIMENTS[STARTING_POINT]
         recipe = start.recipe
         study.enqueue_trial(
             {
@@ -78,7 +78,6 @@ def search(dataset, profile, *, n_trials, storage=None):
             }
         )
     fit_index, held_index = folds(dataset.train.objects, runs.N_FOLDS, seed=0)[0]
-    epochs = profile.limit(EXPERIMENTS[STARTING_POINT]).epochs
 
     def objective(trial):
         experiment = suggest(trial)
@@ -92,7 +91,7 @@ def search(dataset, profile, *, n_trials, storage=None):
         history = training.fit(
             model,
             dataset,
-            replace(experiment.recipe, epochs=epochs),
+            replace(experiment.recipe, epochs=start.recipe.epochs, schedule=start.recipe.schedule),
             seed=0,
             normalisation=experiment.inputs.normalisation(dataset, None),
             fit_index=fit_index,

@@ -10,7 +10,7 @@ import os
 import pickle
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,19 +36,24 @@ class Step:
     def scheduler(self, optimiser, total_steps, steps_per_epoch):
         return StepLRScheduler(optimiser, self.epochs * steps_per_epoch, self.factor, t_in_epochs=False)
 
+    def shortened(self, share):
+        return replace(self, epochs=max(1, round(self.epochs * share)))
+
 
 @dataclass(frozen=True)
 class Cosine:
     """Linear warm-up over `warmup` epochs, then a half cosine to zero at epoch `end` (None: the recipe's last)."""
 
     warmup: float = 1.0
-    end: int | None = None
+    end: float | None = None
 
     def scheduler(self, optimiser, total_steps, steps_per_epoch):
-        end = self.end * steps_per_epoch if self.end else total_steps
-        # a warm-up longer than a fifth of a shortened run would leave nothing to anneal
-        warmup = min(round(self.warmup * steps_per_epoch), end // 5)
-        return CosineLRScheduler(optimiser, end, warmup_t=warmup, warmup_prefix=True, t_in_epochs=False)
+        end = round(self.end * steps_per_epoch) if self.end else total_steps
+        warmup = round(self.warmup * steps_per_epoch)
+        return CosineLRScheduler(optimiser, end - warmup, warmup_t=warmup, warmup_prefix=True, t_in_epochs=False)
+
+    def shortened(self, share):
+        return replace(self, warmup=self.warmup * share, end=self.end and self.end * share)
 
 
 CONSTANT = Step(epochs=1, factor=1.0)
