@@ -5,12 +5,13 @@ import re
 import time
 
 import nbformat
+import pandas as pd
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from helpers import datasets
+from helpers import datasets, tables
 from helpers.runs import ROOT
 from helpers.training import write_whole
 
@@ -65,8 +66,18 @@ def build(path=None, *, profile=None, in_place=False):
             render(notebook, target / f"{source.stem}.html")
             if source.stem == REPORT:
                 render(notebook, target / "index.html", code=False)
+    if in_place:
+        refresh_readme(pd.read_csv(target / "results.csv"))
     print(f"\nDone in {(time.monotonic() - began) / 60:.1f} min: {target}", flush=True)
     return target if in_place else target / "index.html"
+
+
+def refresh_readme(table):
+    """Put the results table between the README's two marks."""
+    readme = ROOT / "README.md"
+    before, mark, rest = readme.read_text().partition("<!-- results: written by `make notebooks` -->\n")
+    _, end, after = rest.partition("<!-- end of results -->")
+    write_whole(readme, lambda path: path.write_text(before + mark + tables.readme_block(table) + "\n" + end + after))
 
 
 def execute(source):

@@ -207,3 +207,32 @@ def recipes(chosen):
         columns[experiment.name] = {key: getattr(value, "__name__", str(value)) for key, value in fields.items()}
     frame = pd.DataFrame(columns)
     return frame[frame.nunique(axis=1) > 1]
+
+
+def readme_block(table):
+    """The results table as Markdown for the README: a line per row, explained variance by both recipes, time, hardware.
+
+    table : results table, as notebook 4 saves it
+    """
+    lines = [
+        f"**{SIMULATED}** Explained variance on val, mean over neurons and seeds, 95 % interval.\n",
+        "| stage | row | published recipe | repaired recipe | weights | seconds a run |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row, recipes in table.groupby("row", sort=False):
+        by_recipe = {line["recipe"]: line for line in recipes.to_dict("records")}
+        cells = []
+        for recipe in ("published", "repaired"):
+            line = by_recipe.get(recipe)
+            ran = line is not None and np.isfinite(line["explained_variance"])
+            scored = f"{line['explained_variance']:.2f} [{line['low']:.2f}, {line['high']:.2f}]" if ran else ""
+            cells.append(scored or ("" if line is None else "profile `full`"))
+        first = recipes.iloc[0]
+        seconds = "" if recipes["seconds"].isna().all() else f"{recipes['seconds'].mean():.0f}"
+        weights = "" if not isinstance(first["weights"], str) else first["weights"]
+        if first["state"] == "run from random weights":
+            weights = "random, for want of pretrained ones"
+        lines.append(f"| {first['stage']} | {row} | {' | '.join(cells)} | {weights} | {seconds} |")
+    ran = table.dropna(subset="explained_variance").iloc[0]
+    lines.append(f"\nProfile `quick`; {ran['hardware']}; {ran['date']}.")
+    return "\n".join(lines)
