@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from helpers.schema import DataError
 
@@ -32,9 +33,11 @@ def data_standin(options):
         from helpers import layers
         from helpers.experiments import PROFILES
 
-        dataset = PROFILES["quick"].prepare(datasets.load(options.out))
+        dataset = PROFILES["quick"].prepare(datasets.load(options.out or datasets.standin_path()))
         layers.print_profile(dataset, PROFILES["quick"])
         return
+    if Path(path).exists():
+        raise DataError(f"{path}: exists already and is left alone; expected a new file name.")
     print(
         standin.write(
             path,
@@ -132,7 +135,7 @@ def main(arguments=None):
     options = parser().parse_args(arguments)
     try:
         options.call(options)
-    except (DataError, OSError) as error:
+    except (ValueError, OSError) as error:  # a DataError is a ValueError
         if options.traceback:
             raise
         print(f"error: {error}", file=sys.stderr)

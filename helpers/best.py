@@ -11,9 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import safetensors.torch
 
-from helpers import datasets, experiments, layers, metrics, readout, runs, training
+from helpers import datasets, experiments, layers, metrics, models, readout, runs, training
 
-FINE_TUNED = "lite0-repaired"
 FOLD = 0
 
 
@@ -25,15 +24,28 @@ class Candidate(NamedTuple):
     held: np.ndarray
 
 
+def fine_tuned(dataset, profile):
+    """The stage-2 rows that may take part: repaired, from pretrained weights, trained on all of the training images."""
+    rows = [e for e in experiments.EXPERIMENTS.values() if e.stage == 2 and e.repaired and profile.runs(e)]
+    n_train = len(dataset.train.images)
+    rows = [e for e in rows if len(profile.limit(e, dataset)[1].train.images) == n_train]
+    return [e for e in rows if runs.weights_of(e)[0] != models.RANDOM]
+
+
 def candidates(dataset, profile):
-    """Dict name -> Candidate, each fitted to the other folds only; and the indices of the held-out training images."""
+    """Dict name -> Candidate, each fitted to the other folds only; and the indices of the held-out training images.
+
+    The best single block is no candidate, as all folds took part in naming it.
+    """
     _, held_index = datasets.folds(dataset.train.objects, runs.N_FOLDS, seed=0)[FOLD]
-    tuned = runs.run(experiments.EXPERIMENTS[FINE_TUNED], dataset, profile, held_fold=FOLD).held
-    found = {f"fine-tuned ({FINE_TUNED})": Candidate(None, FINE_TUNED, tuned)}
-    for name, row in layers.readout_rows(dataset, profile).items():
-        held = row.held[held_index]
-        found[name] = Candidate(name, None, held)
-        found[f"mean of fine-tuned and {name}"] = Candidate(name, FINE_TUNED, (held + tuned) / 2)
+    rows = {name: row for name, row in layers.readout_rows(dataset, profile).items() if "single" not in name}
+    found = {name: Candidate(name, None, row.held[held_index]) for name, row in rows.items()}
+    for experiment in fine_tuned(dataset, profile):
+        tuned = runs.run(experiment, dataset, profile, held_fold=FOLD).held
+        found[experiment.name] = Candidate(None, experiment.name, tuned)
+        for name, row in rows.items():
+            mean = (row.held[held_index] + tuned) / 2
+            found[f"mean of {experiment.name} and {name}"] = Candidate(name, experiment.name, mean)
     return found, held_index
 
 
@@ -57,6 +69,7 @@ def save(folder, name, candidate, dataset, profile):
         "name": name,
         "readout": candidate.readout,
         "run": candidate.run,
+        "kernels": layers.kernel_files(candidate.readout, dataset, profile) if candidate.readout else [],
         "data": dataset.fingerprint,
         "profile": profile.name,
         "chosen_on": f"fold {FOLD} of the training images",
@@ -80,7 +93,7 @@ def save(folder, name, candidate, dataset, profile):
 def predict(folder, dataset, profile):
     """Load the saved model and predict: dict 'val', 'test' -> array of shape (n_images, n_neurons).
 
-    Raises ValueError if the model was fitted to other data.
+    Raises ValueError if the model was fitted to other data, or its readout to other layers.
     """
     folder = Path(folder)
     description = json.loads((folder / "model.json").read_text())
@@ -89,6 +102,8 @@ def predict(folder, dataset, profile):
     n_train, n_val = len(dataset.train.images), len(dataset.val.images)
     parts = []
     if description["readout"]:
+        if description["kernels"] != layers.kernel_files(description["readout"], dataset, profile):
+            raise ValueError(f"{folder}: its readout was fitted to other layers, weights or code than are here")
         with np.load(folder / "readout.npz", allow_pickle=False) as arrays:
             K = layers.row_kernel(description["readout"], dataset, profile)
             K = readout.scale(readout.centre(K, n_train), n_train)[n_train:, :n_train]

@@ -95,12 +95,18 @@ def find(path=None):
         return Path(given)
     if (DATA / "IT_data.h5").exists():
         return DATA / "IT_data.h5"
-    target = DATA / "standin.h5"
+    target = standin_path()
     print(f"NO RECORDINGS in {DATA / 'IT_data.h5'}: using the stand-in with SIMULATED responses, {target}", flush=True)
+    return target
+
+
+def standin_path():
+    """Path of the stand-in, which is rendered if it is not there yet."""
+    target = DATA / "standin.h5"
     if not target.exists():
         from helpers import standin
 
-        print("Rendering it once; this takes up to a minute.", flush=True)
+        print("Rendering the stand-in once; this takes up to a minute.", flush=True)
         standin.write(target)
     return target
 

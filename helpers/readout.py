@@ -75,8 +75,8 @@ def _forward(network, batch, layers, grid):
             features = output
             if grid is not None:
                 if features.ndim == 3:  # tokens (b, n, c): the class token and its like have no place on the grid
-                    side = int((features.shape[1] - n_prefix) ** 0.5)
-                    features = features[:, n_prefix:].transpose(1, 2).unflatten(2, (side, side))
+                    sides = network.patch_embed.dynamic_feat_size(batch.shape[-2:])
+                    features = features[:, n_prefix:].transpose(1, 2).unflatten(2, sides)
                 elif features.ndim == 4 and channels_last:
                     features = features.permute(0, 3, 1, 2)
                 if features.ndim == 4:
@@ -332,7 +332,7 @@ def principal_component_regression(K, responses, *, n_components=1000):
     n_train = len(responses)
     K = centre(K, n_train)
     values, vectors = np.linalg.eigh(K[:n_train, :n_train])
-    spanned = values > values[-1] * n_train * np.finfo(np.float64).eps
+    spanned = values > values[-1] * np.finfo(np.float32).eps  # what lies below is the rounding of float32 features
     spanned[:-n_components] = False
     values, vectors = values[spanned], vectors[:, spanned]
     mean = responses.mean(0, dtype=np.float64)

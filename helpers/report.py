@@ -3,11 +3,12 @@
 import os
 import re
 import time
+from pathlib import Path
 
 import nbformat
 import pandas as pd
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
@@ -37,7 +38,7 @@ def build(path=None, *, profile=None, in_place=False):
 
     Parameters
     ----------
-    path : data file, or None for the one that datasets.find names
+    path : data file, or None for the one that datasets.find names; the stand-in's with `in_place`
     profile : name of a profile, or None
     in_place : refresh the committed notebooks and figures/<data set>/ instead of copies in report/<data set>/
 
@@ -49,10 +50,15 @@ def build(path=None, *, profile=None, in_place=False):
     ------
     NotebookError at the first cell that fails.
     """
-    path = datasets.find(path).resolve()
+    path = (datasets.standin_path() if in_place else datasets.find(path)).resolve()
+    for name in ("IT_RUNS", "IT_WEIGHTS"):  # kernels run in another folder
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).resolve())
     target = ROOT / "figures" / path.stem if in_place else ROOT / "report" / path.stem
     target.mkdir(parents=True, exist_ok=True)
     os.environ |= {"IT_DATA": str(path), "IT_OUT": str(target)} | ({"IT_PROFILE": profile} if profile else {})
+    for page in target.glob("*.html"):  # of an earlier run, which a failure now would leave standing
+        page.unlink()
     began = time.monotonic()
     for i, source in enumerate(NOTEBOOKS, 1):
         print(
@@ -96,6 +102,8 @@ def execute(source):
         cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
         number = next(i for i, cell in enumerate(cells, 1) if any(o.output_type == "error" for o in cell.outputs))
         raise NotebookError(f"{source.name}, code cell {number}: {error.ename}: {error.evalue}") from error
+    except DeadKernelError as error:
+        raise NotebookError(f"{source.name}: its kernel died, of too little memory perhaps") from error
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of day, which would change at every run
     return notebook

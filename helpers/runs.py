@@ -4,6 +4,7 @@ A run is used again only if data, settings, precision, the weights it starts fro
 same. Runs lie in `$IT_RUNS`, else data/runs, a folder each; figures and tables in `$IT_OUT`, else figures/<data set>.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -58,8 +59,10 @@ def hardware():
 
 def stamp():
     """Date, code version and hardware, for reports."""
-    version = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
-    version = version.stdout.strip() or f"hash {code_hash()}"
+    version = f"hash {code_hash()}"
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):  # no git, or not a clone
+        describe = ["git", "describe", "--always", "--dirty"]
+        version = subprocess.run(describe, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     return f"{datetime.now(UTC):%Y-%m-%d}; code {version}; {hardware()}"
 
 
@@ -111,6 +114,8 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
         "held_fold": held_fold,
         "weights": [weights, digest],
         "device": training.accelerator().device.type,
+        "processes": training.accelerator().num_processes,
+        "bfloat16": training.cpu_has_bfloat16(),
         "code": code_hash(),
     }
     label = f"{experiment.name}, seed {seed}" + ("" if held_fold is None else f", fold {held_fold} held out")
@@ -122,7 +127,7 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
         return found
 
     began = time.monotonic()
-    model, weights = experiment.build(dataset, seed)
+    model, weights = models.build(experiment, dataset, seed)
     normalisation = experiment.inputs.normalisation(dataset, experiment.trunk)
     fit_index, held_index = None, None
     if held_fold is not None:
@@ -148,8 +153,13 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
             accuracy = float(np.mean(named == dataset.val.objects))
     if held_index is not None:
         predictions["held"], _ = training.predict(model, dataset.train.images[held_index], normalisation)
+    diverged = not all(np.isfinite(predicted).all() for predicted in predictions.values())
+    if diverged:  # its predictions are no numbers: scored as the constant that anyone could have predicted
+        mean = dataset.train.responses.mean(0)
+        predictions = {role: np.broadcast_to(mean, p.shape).copy() for role, p in predictions.items()}
     info = {
         "name": experiment.name,
+        "diverged": diverged,
         "seed": seed,
         "weights": weights,
         "epochs": experiment.recipe.epochs,
@@ -221,7 +231,7 @@ def load(folder):
 
 def rebuild(experiment, dataset, state):
     """The trained network from its saved weights (a state dict), and the normalisation of its inputs."""
-    model, _ = replace(experiment, pretrained=False).build(dataset, 0)
+    model, _ = models.build(replace(experiment, pretrained=False), dataset, 0)
     model.load_state_dict(state)
     return model, experiment.inputs.normalisation(dataset, experiment.trunk)
 
@@ -252,7 +262,7 @@ def run_all(chosen, dataset, profile, *, held_fold=None, seeds=None):
         cuts.setdefault(words, []).append(experiment.name)
     for experiment in chosen:
         if experiment not in todo:
-            print(f"{experiment.name}: left out of profile {profile.name!r}; run it by: {command(experiment)}")
+            print(f"{experiment.name}: left out of profile {profile.name!r}; run it by: {command(experiment, dataset)}")
     for words, names in cuts.items():
         print(f"profile {profile.name!r}: {words}: {', '.join(names)}")
     print(f"{sum(counts.values())} runs, about {minutes:.0f} min on two CPU cores, fewer if found", flush=True)
@@ -264,8 +274,9 @@ def run_all(chosen, dataset, profile, *, held_fold=None, seeds=None):
     return done
 
 
-def command(experiment):
-    return f"python -m helpers run {experiment.name} --seed 0 --profile full"
+def command(experiment, dataset):
+    data = "" if dataset.is_standin else f" --data {dataset.path}"
+    return f"python -m helpers run {experiment.name} --seed 0 --profile full{data}"
 
 
 def kernels(tag, dataset, *, pretrained=True, layers=None, grid=7, seed=0):

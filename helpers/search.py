@@ -6,28 +6,31 @@ loses the trial it was at; others and later ones go on with the study.
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from helpers import runs, training
+from helpers import models, runs, training
 from helpers.datasets import folds
 from helpers.experiments import EXPERIMENTS
 
 STARTING_POINT = "shallow-dropout-l2-repaired"
 
 
-def open_study(dataset, storage=None):
-    """The study of this data set: made at first, taken up again later.
+def open_study(start, dataset, storage=None):
+    """The study of this data set from this starting point: made at first, taken up again later.
 
+    start, dataset : as the profile has cut them
     storage : database URL; None for a journal file in the folder of runs.
     """
     shared = storage
     if shared is None:
         runs.runs_folder().mkdir(parents=True, exist_ok=True)
         storage = JournalStorage(JournalFileBackend(str(runs.runs_folder() / "search.journal")))
-    settings = repr((EXPERIMENTS[STARTING_POINT], dataset.fingerprint, runs.code_hash()))
+    settings = repr((start, dataset.fingerprint, runs.code_hash(), Path(__file__).read_text()))
     study = optuna.create_study(
         study_name=f"shallow-{dataset.name}-{hashlib.blake2b(settings.encode(), digest_size=6).hexdigest()}",
         storage=storage,
@@ -65,25 +68,27 @@ def search(dataset, profile, *, n_trials, storage=None):
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     start, dataset = profile.limit(EXPERIMENTS[STARTING_POINT], dataset)
-    study = open_study(dataset, storage)
-    if not study.trials:
-        recipe = start.recipe
-        study.enqueue_trial(
-            {
-                "learning_rate": recipe.learning_rate,
-                "weight_decay": recipe.weight_decay,
-                "shift": recipe.shift,
-                "channels": start.channels[0],
-                "dropout": start.dropout,
-            }
-        )
+    study = open_study(start, dataset, storage)
+    recipe = start.recipe
+    study.enqueue_trial(
+        {
+            "learning_rate": recipe.learning_rate,
+            "weight_decay": recipe.weight_decay,
+            "shift": recipe.shift,
+            "channels": start.channels[0],
+            "dropout": start.dropout,
+        },
+        skip_if_exists=True,
+    )
     fit_index, held_index = folds(dataset.train.objects, runs.N_FOLDS, seed=0)[0]
 
     def objective(trial):
         experiment = suggest(trial)
-        model, _ = experiment.build(dataset, seed=0)
+        model, _ = models.build(experiment, dataset, 0)
 
         def report(done, epochs, epoch):
+            if not np.isfinite(epoch["held_explained_variance"]):
+                raise optuna.TrialPruned
             trial.report(epoch["held_explained_variance"], done)
             if trial.should_prune():
                 raise optuna.TrialPruned

@@ -18,13 +18,14 @@ def ceiling_of(dataset):
 
     Returns the ceiling and a sentence that says which it is.
     """
-    if dataset.val.repeats is None:
+    ceiling = None if dataset.val.repeats is None else metrics.noise_ceiling(dataset.val.repeats)
+    if ceiling is None or np.isnan(ceiling).all():
         sentence = (
-            f"The file has no repeats: scores are normalised by the reliability published for this population, "
-            f"{metrics.PUBLISHED_RELIABILITY} (Majaj, Hong et al. 2015)."
+            "The file has no repeats, so its noise ceiling is unknown. Normalised scores use the reliability published "
+            f"for the course's IT sites, {metrics.PUBLISHED_RELIABILITY} (Majaj, Hong et al. 2015); that of other "
+            "neurons may differ."
         )
         return metrics.PUBLISHED_RELIABILITY, sentence
-    ceiling = metrics.noise_ceiling(dataset.val.repeats)
     left_out = int((~(ceiling >= metrics.MINIMUM_RELIABILITY)).sum())
     sentence = (
         f"Noise ceiling from the val images' repeats: {np.nanmean(ceiling):.2f} of the variance on average over "
@@ -91,10 +92,12 @@ def results_table(chosen, done, dataset):
             line["state"] = "run"
             if experiment.pretrained and info["weights"] == models.RANDOM:
                 line["state"] = "run from random weights"
+            if any(run.info["diverged"] for run in runs):
+                line["state"] += "; diverged, scored as a constant"
             if runs[0].object_accuracy is not None:
                 line["object_accuracy"] = np.mean([run.object_accuracy for run in runs])
         else:
-            line["state"] = command(experiment)
+            line["state"] = command(experiment, dataset)
         row = published.get(experiment.row, {})
         for score in ("explained_variance", "correlation", "rerun_explained_variance", "rerun_correlation"):
             line[f"published_{score}"] = row.get(score)
@@ -147,7 +150,8 @@ def differences(pairs, done, dataset):
         )
         line = {"comparison": label, "name": name, "against": against, "difference": found.estimate}
         line |= {"low": found.low, "high": found.high, "seeds": f"{len(a)}, {len(b)}"}
-        lines.append(line | {"verdict": verdict(found.low, found.high)})
+        single = " (one seed each)" if len(a) == len(b) == 1 else ""
+        lines.append(line | {"verdict": verdict(found.low, found.high) + single})
     columns = ["comparison", "name", "against", "difference", "low", "high", "seeds", "verdict"]
     return pd.DataFrame(lines, columns=columns)
 

@@ -103,8 +103,13 @@ def precision(model, device):
             including_emulation=False
         ) else torch.float16, memory_format
     depthwise = convolutional and any(m.groups > 1 for m in trunk.modules() if isinstance(m, nn.Conv2d))
-    in_bfloat16 = trunk is not None and not depthwise and torch.cpu._is_avx512_bf16_supported()
+    in_bfloat16 = trunk is not None and not depthwise and cpu_has_bfloat16()
     return torch.bfloat16 if in_bfloat16 else torch.float32, memory_format
+
+
+def cpu_has_bfloat16():
+    """Whether this CPU multiplies in bfloat16."""
+    return torch.cpu._is_avx512_bf16_supported()
 
 
 def fit(
@@ -216,8 +221,11 @@ def fit(
         history.append({"neural_loss": losses[0], "label_loss": losses[1]})
         if held_index is not None:
             held, _ = predict(average.module if average else model, dataset.train.images[held_index], normalisation)
-            score = metrics.explained_variance(dataset.train.responses[held_index], held * sd.cpu().numpy())
-            history[-1]["held_explained_variance"] = float(np.nanmean(score))
+            held_score = float("nan")  # of a run that has diverged
+            if np.isfinite(held).all():
+                responses_held = dataset.train.responses[held_index]
+                held_score = float(np.nanmean(metrics.explained_variance(responses_held, held * sd.cpu().numpy())))
+            history[-1]["held_explained_variance"] = held_score
         history[-1]["seconds"] = time.monotonic() - began
         if progress:
             progress(epoch + 1, recipe.epochs, history[-1])
@@ -276,8 +284,6 @@ def make_optimiser(model, recipe, pretrained):
         ):
             keep = {"params": group["params"], "weight_decay": group["weight_decay"]}
             groups.append(keep | {"lr_scale": rate * group["lr_scale"]})
-    for group in groups:
-        group["lr"] = recipe.learning_rate * group["lr_scale"]
     return recipe.optimiser(groups, lr=recipe.learning_rate, fused=True)
 
 

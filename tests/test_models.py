@@ -1,11 +1,16 @@
 """Networks: shapes at any size, and weights from where they are said to come from."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import safetensors.torch
 import timm
 import torch
 
-from helpers import models
+from helpers import models, training
+from helpers.datasets import IMAGENET
 from helpers.experiments import EXPERIMENTS, LITE0
 
 TRUNKS = sorted({e.trunk for e in EXPERIMENTS.values() if e.trunk})
@@ -27,7 +32,7 @@ def test_too_small_images_are_refused():
 
 
 @pytest.mark.parametrize("tag", TRUNKS)
-def test_a_saved_state_dict_marks_every_trunk_as_pretrained_and_one_step_trains_it(tag, tmp_path, monkeypatch):
+def test_a_saved_state_dict_marks_every_trunk_as_pretrained(tag, tmp_path, monkeypatch):
     """Weights saved under $IT_WEIGHTS arrive in the trunk, at an image size that is not the network's own."""
     name = tag.split(".")[0]
     monkeypatch.setenv("IT_WEIGHTS", str(tmp_path))
@@ -44,14 +49,24 @@ def test_a_saved_state_dict_marks_every_trunk_as_pretrained_and_one_step_trains_
     assert len(same) >= len(loaded) - 1  # a ViT's position embedding is resampled
     assert all(torch.equal(loaded[key], saved[key]) for key in same)
 
-    model = models.Encoder(trunk, pixels, n_neurons=5, n_objects=3)
-    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3)
+
+@pytest.mark.parametrize("recipe", ["published", "repaired"])
+@pytest.mark.parametrize("tag", [tag for tag in TRUNKS if tag != LITE0])
+def test_one_step_trains_trunk_and_heads_of_every_row(tag, recipe, monkeypatch):
+    """Two images, one training step by the row's own recipe, at a small image size."""
+    monkeypatch.setattr(models, "hub_reachable", lambda: False)
+    experiment = next(e for e in EXPERIMENTS.values() if e.trunk == tag and e.name.endswith(recipe))
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (4, 1, 64, 64), dtype=np.uint8)
+    responses = rng.standard_normal((4, 5)).astype(np.float32)
+    train = SimpleNamespace(images=images, responses=responses, objects=np.array(["a", "b", "a", "b"]))
+    dataset = SimpleNamespace(images=images, train=train, object_names=["a", "b"], n_neurons=5)
+    model, source = models.build(experiment, dataset, seed=0)
     before = {key: value.clone() for key, value in model.named_parameters()}
-    responses, logits = model(torch.rand(2, 3, *pixels))
-    assert responses.shape == (2, 5) and logits.shape == (2, 3)
-    (responses.square().mean() + logits.logsumexp(1).mean()).backward()
-    optimiser.step()
-    moved = [key for key, value in model.named_parameters() if not torch.equal(value, before[key])]
+    one_step = replace(experiment.recipe, epochs=1, batch_size=4, schedule=training.CONSTANT)
+    history = training.fit(model, dataset, one_step, seed=0, normalisation=IMAGENET, pretrained=source != models.RANDOM)
+    assert np.isfinite(history[0]["neural_loss"])
+    moved = {key for key, value in model.named_parameters() if not torch.equal(value, before[key])}
     assert any(key.startswith("trunk") for key in moved) and "neuron_head.weight" in moved
 
 

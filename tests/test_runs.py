@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from helpers import best, datasets, experiments, layers, runs, training
+from helpers import best, datasets, experiments, layers, runs, tables, training
 from helpers.experiments import EXPERIMENTS
 
 TINY = experiments.PROFILES["tiny"]
@@ -52,9 +52,10 @@ def test_any_changed_response_or_pixel_changes_the_fingerprint(tiny, tiny_file, 
         path = tmp_path / f"{key}.h5"
         path.write_bytes(tiny_file.read_bytes())
         with h5py.File(path, "r+") as file:
-            first, second = file[key][0], file[key][1]
-            file[key][0], file[key][1] = second, first
-        assert datasets.load(path).fingerprint != tiny.fingerprint or np.array_equal(first, second)
+            data = file[key]
+            other = next(i for i in range(1, len(data)) if not np.array_equal(data[i], data[0]))
+            data[0], data[other] = data[other], data[0]
+        assert datasets.load(path).fingerprint != tiny.fingerprint
     path = tmp_path / "copy.h5"
     path.write_bytes(tiny_file.read_bytes())
     assert datasets.load(path).fingerprint == tiny.fingerprint
@@ -98,6 +99,16 @@ def test_the_saved_best_model_predicts_as_its_parts_did(tiny, runs_folder, tmp_p
         np.testing.assert_allclose(predictions[role], expected, atol=1e-6)
     with pytest.raises(ValueError, match="other data"):
         best.predict(tmp_path / "model", replace(tiny, fingerprint="another"), TINY)
+
+
+def test_a_diverged_run_is_scored_as_a_constant_and_says_so(tiny, runs_folder):
+    shallow = EXPERIMENTS["shallow-published"]
+    wild = replace(shallow, recipe=replace(shallow.recipe, learning_rate=1e30))
+    done = {wild.name: [runs.run(wild, tiny, TINY)]}
+    table = tables.results_table([wild], done, tiny)
+    assert table["state"][0] == "run; diverged, scored as a constant"
+    assert abs(table["explained_variance"][0]) < 1e-12
+    assert np.isnan(runs.run(wild, tiny, TINY, held_fold=0).history[-1]["held_explained_variance"])
 
 
 def test_files_are_written_whole_or_not_at_all(tmp_path):

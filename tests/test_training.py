@@ -16,7 +16,7 @@ from sklearn.linear_model import Ridge
 
 from helpers import datasets, models, readout, training
 from helpers.datasets import IMAGENET
-from helpers.experiments import ADAM, CNN, EXPERIMENTS, LITE0, published_rows
+from helpers.experiments import ADAM, CNN, EXPERIMENTS, LITE0, VIT, VIT_TINY, published_rows
 
 
 def test_published_recipe_is_the_students_loop(tiny):
@@ -91,6 +91,23 @@ def test_scaled_losses_are_1_for_a_constant_prediction(tiny):
     np.testing.assert_allclose(predicted, np.tile(tiny.train.responses.mean(0), (len(predicted), 1)), atol=1e-5)
 
 
+def test_rates_of_heads_and_trunk_are_what_the_recipe_says():
+    """Rates after the warm-up: heads the recipe's, trunk its share, one layer_decay per block down to the stem."""
+    recipe = replace(
+        VIT, schedule=training.CONSTANT, learning_rate=1e-3, label_rate=5e-3, trunk_rate=0.5, layer_decay=0.8
+    )
+    trunk, _ = models.load_trunk(VIT_TINY, (32, 32), pretrained=False)
+    model = models.Encoder(trunk, (32, 32), 5, 3)
+    optimiser = training.make_optimiser(model, recipe, pretrained=True)
+    recipe.schedule.scheduler(optimiser, 10, 5).step_update(0)
+    rate = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    assert rate[id(model.neuron_head.weight)] == pytest.approx(1e-3)
+    assert rate[id(model.object_head.weight)] == pytest.approx(5e-3)
+    blocks = [rate[id(block.attn.qkv.weight)] for block in trunk.blocks]
+    np.testing.assert_allclose(np.divide(blocks[:-1], blocks[1:]), 0.8)
+    assert 5e-4 * 0.8 <= blocks[-1] <= 5e-4
+
+
 def test_ridge_start_predicts_as_scikit_learns_ridge_on_the_features(tiny):
     torch.manual_seed(0)
     trunk, _ = models.load_trunk(LITE0, (32, 32), pretrained=False)
@@ -119,7 +136,7 @@ from dataclasses import replace
 from helpers import datasets, experiments, runs, training
 training.CHECKPOINT_SECONDS = 0.0
 dataset = datasets.load(sys.argv[1])
-profile = replace(experiments.PROFILES["tiny"], limits={"shallow": experiments.Limit(40, None, 1)}, n_train=None)
+profile = replace(experiments.PROFILES["tiny"], limits={"shallow": experiments.Limit(40, 10**9, 1)}, n_train=None)
 experiment = experiments.EXPERIMENTS["shallow-dropout-l2-repaired"]
 experiment = replace(experiment, recipe=replace(experiment.recipe, epochs=40))
 print("ready", flush=True)
