@@ -307,7 +307,7 @@ def weighted_and_plain_sum(dataset, profile):
 
 
 def tuned_trunk_row(experiment, dataset, profile):
-    """Val predictions of ridge on the sum of a fine-tuned trunk's blocks (seed 0), and their mean with the network's own.
+    """Val predictions of ridge on the sum of a fine-tuned trunk's blocks (seed 0), and their mean with the network.
 
     The trunk has seen all training images, so there are no out-of-fold predictions of this row, and it is no candidate
     for the best model.
