@@ -314,17 +314,22 @@ def tuned_trunk_row(experiment, dataset, profile):
     """
     finished = runs.run(experiment, dataset, profile)
     limited, cut = profile.limit(experiment, dataset)
-    state = safetensors.torch.load_file(finished.folder / "weights.safetensors")
-    model, normalisation = runs.rebuild(limited, cut, state)
-    n_train = len(cut.train.images)
-    grams = readout.gram(
-        model.trunk,
-        cut.images,
-        readout.default_layers(model.trunk),
-        normalisation=normalisation,
-        n_train=n_train,
-        grid=7,
-    )
-    K = readout.combine(list(grams.values()), n_train=n_train)
-    predicted = readout.ridge(K, cut.train.responses, folds=choosing_folds(cut)).predictions[: len(cut.val.images)]
+
+    def compute():
+        state = safetensors.torch.load_file(finished.folder / "weights.safetensors")
+        model, normalisation = runs.rebuild(limited, cut, state)
+        return {"val": _ridge_on_trunk(model.trunk, cut, normalisation)}
+
+    settings = {"tuned trunk": finished.folder.name}
+    predicted = _remembered(cut, "readouts", f"tuned-{experiment.name}", settings, compute)["val"]
     return predicted, (predicted + finished.val) / 2
+
+
+def _ridge_on_trunk(trunk, dataset, normalisation):
+    n_train = len(dataset.train.images)
+    names = readout.default_layers(trunk)
+    grams = readout.gram(trunk, dataset.images, names, normalisation=normalisation, n_train=n_train, grid=7)
+    K = readout.combine(list(grams.values()), n_train=n_train)
+    return readout.ridge(K, dataset.train.responses, folds=choosing_folds(dataset)).predictions[
+        : len(dataset.val.images)
+    ]
