@@ -2,16 +2,14 @@
 
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from kill import kill_and_compare
 from sklearn.linear_model import Ridge
 
 from helpers import datasets, models, readout, training
@@ -130,55 +128,10 @@ def test_ridge_start_predicts_as_scikit_learns_ridge_on_the_features(tiny):
     np.testing.assert_allclose(predicted, expected, atol=2e-3 * expected.std())
 
 
-DRIVER = """
-import sys
-from dataclasses import replace
-from helpers import datasets, experiments, runs, training
-training.CHECKPOINT_SECONDS = 0.0
-dataset = datasets.load(sys.argv[1])
-profile = replace(experiments.PROFILES["tiny"], limits={"shallow": experiments.Limit(40, 10**9, 1)}, n_train=None)
-experiment = experiments.EXPERIMENTS["shallow-dropout-l2-repaired"]
-experiment = replace(experiment, recipe=replace(experiment.recipe, epochs=40))
-print("ready", flush=True)
-runs.run(experiment, dataset, profile, seed=0)
-"""
-
-
-def drive(tiny_file, folder, kill_after=None):
-    """Run DRIVER; kill it so many seconds after it is ready. Returns whether it finished."""
-    environment = os.environ | {"IT_RUNS": str(folder), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-c", DRIVER, tiny_file], env=environment, stdout=subprocess.PIPE)
-    assert process.stdout.readline() == b"ready\n"
-    try:
-        process.communicate(timeout=kill_after)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        return False
-    assert process.returncode == 0
-    return True
-
-
-def predictions_in(folder):
-    (path,) = folder.glob("*/*/*/predictions.npz")
-    with np.load(path) as arrays:
-        return {name: arrays[name] for name in arrays.files}
-
-
 def test_a_killed_run_ends_in_the_same_numbers(tiny_file, tmp_path):
-    began = time.monotonic()
-    assert drive(tiny_file, tmp_path / "whole")
-    whole_seconds = time.monotonic() - began
-    kills, resumed, generator = 0, 0, random.Random()
-    while kills < 4:
-        if drive(tiny_file, tmp_path / "killed", kill_after=generator.uniform(0.05, 0.6) * min(whole_seconds, 5)):
-            break
-        kills += 1
-        resumed += len(list((tmp_path / "killed").glob("*/*/*/checkpoint.pt")))
-    assert drive(tiny_file, tmp_path / "killed")
+    kills, resumed, identical = kill_and_compare(tiny_file, tmp_path, 4)
     assert kills and resumed  # else nothing was tested
-    whole, killed = predictions_in(tmp_path / "whole"), predictions_in(tmp_path / "killed")
-    assert all(np.array_equal(whole[name], killed[name]) for name in ("val", "test"))
+    assert identical
     assert not list((tmp_path / "killed").glob("*/*/*/checkpoint.pt"))
 
 

@@ -1,0 +1,46 @@
+"""The command line: one sentence and a non-zero exit on bad input, no traceback, nothing overwritten."""
+
+import pytest
+
+from helpers import datasets
+from helpers.__main__ import main
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["data", "check", "missing.h5"], "missing.h5"),
+        (["run", "shallow-published", "--data", "missing.h5"], "missing.h5"),
+        (["report", "--data", "missing.h5"], "missing.h5"),
+        (["search", "--data", "missing.h5"], "missing.h5"),
+    ],
+)
+def test_a_missing_file_is_named(command, says, capsys):
+    assert main(command) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ") and says in captured.err and captured.err.count("\n") == 1
+    assert "using the stand-in" not in captured.out
+
+
+def test_an_unknown_row_is_refused_with_the_known_ones():
+    with pytest.raises(SystemExit, match="lite0-repaired"):
+        main(["run", "resnet51"])
+
+
+def test_a_stand_in_is_not_written_over_a_file(tmp_path, capsys):
+    path = tmp_path / "mine.h5"
+    path.write_text("mine")
+    assert main(["data", "standin", str(path)]) == 2
+    assert path.read_text() == "mine" and str(path) in capsys.readouterr().err
+
+
+def test_check_prints_what_a_file_holds(tiny_file, capsys):
+    assert main(["data", "check", str(tiny_file)]) == 0
+    assert "(n_images, n_neurons) = (96, 168) train" in capsys.readouterr().out
+
+
+def test_a_stand_in_with_other_shares_is_another_file(tmp_path, tiny_file):
+    from helpers import standin
+
+    other = standin.write(tmp_path / "other.h5", n_images=(96, 32, 32), pixels=32, n_trials=6, label_share=0.0)
+    assert datasets.load(other).fingerprint != datasets.load(tiny_file).fingerprint
