@@ -21,7 +21,8 @@ from dataclasses import replace
 from helpers import datasets, experiments, runs, training
 training.CHECKPOINT_SECONDS = 0.0
 dataset = datasets.load(sys.argv[1])
-profile = replace(experiments.PROFILES["tiny"], limits={"shallow": experiments.Limit(40, 10**9, 1)}, n_train=None)
+limits = {"shallow": experiments.Limit(epochs=40, presentations=10**9, seeds=1)}
+profile = replace(experiments.PROFILES["tiny"], limits=limits, n_train=None)
 experiment = experiments.EXPERIMENTS["shallow-dropout-l2-repaired"]
 experiment = replace(experiment, recipe=replace(experiment.recipe, epochs=40))
 print("ready", flush=True)
