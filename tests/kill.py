@@ -31,7 +31,7 @@ runs.run(experiment, dataset, profile, seed=0)
 
 
 def drive(tiny_file, folder, kill_after=None):
-    """Run DRIVER on a data file with its runs in a folder; kill it so many seconds after it is ready. Returns whether it finished."""
+    """Run DRIVER on a data file, runs in a folder; kill it so many seconds after it is ready. Whether it finished."""
     environment = os.environ | {"IT_RUNS": str(folder), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, "-c", DRIVER, tiny_file], env=environment, stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"ready\n"
