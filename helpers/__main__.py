@@ -59,7 +59,7 @@ def run(options):
     profile = current_profile(options.profile)
     dataset = profile.prepare(datasets.load(options.data))
     finished = runs.run(EXPERIMENTS[options.name], dataset, profile, seed=options.seed, held_fold=options.held_fold)
-    print(finished.folder)
+    print(f"{finished.folder}: {finished.info['seconds']:.0f} s of training on {finished.info['hardware']}")
 
 
 def search(options):

@@ -139,6 +139,8 @@ def interval_rows(estimates, *, xlabel=EXPLAINED_VARIANCE, ceiling=None, ax=None
         ax.axvline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
     else:
         distant_ceiling(ceiling, ax, max(found.high for found in estimates.values()))
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), fontsize=8, frameon=False)
     return ax
 
 
@@ -200,7 +202,9 @@ def strip(table, scores, *, ceiling, ax=None):
         y += {"published": 0.16, "repaired": -0.16}[line["recipe"]] if both[line["row"]] > 1 else 0
         if not np.isfinite(line.get("explained_variance", np.nan)):
             note = f"{line['recipe']} recipe not run in this profile"
-            ax.text(0.01, y, note, va="center", fontsize=8, color="#777777", transform=ax.get_yaxis_transform())
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+            where = ax.get_yaxis_transform()
+            ax.text(0.01, y, note, va="center", fontsize=8, color="#777777", transform=where, bbox=box)
             continue
         seeds = by_seed[line["name"]].to_numpy()
         if len(seeds) > 1:
@@ -272,7 +276,7 @@ def differences(compared, *, ax=None):
     ax = new_axis(ax, size=(7, 0.9 + 0.4 * len(compared)))
     heights = np.arange(len(compared))[::-1]
     for y, line in zip(heights, compared.itertuples(), strict=True):
-        face = "white" if line.verdict.startswith("within") else "black"
+        face = "white" if line.verdict.startswith(("within", "identical")) else "black"
         ax.plot([line.low, line.high], [y, y], color="black", linewidth=1.5)
         ax.plot(line.difference, y, "o", color="black", markerfacecolor=face, markersize=7)
     ax.axvline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
@@ -346,7 +350,7 @@ def front(table, *, chance, ceiling, ax=None):
     """Explained variance with its interval against object accuracy, a point per label weight, one trunk.
 
     Rows without an object head (weight 0) are horizontal lines; random weights are hollow. table : results table with
-    a column label_weight. chance : share of the largest class.
+    a column label_weight. chance : share named right by guessing.
     """
     ax = new_axis(ax, size=(6, 5))
     for line in table.dropna(subset="explained_variance").to_dict("records"):
@@ -357,8 +361,14 @@ def front(table, *, chance, ceiling, ax=None):
         x, y = line["object_accuracy"], line["explained_variance"]
         ax.plot([x, x], [line["low"], line["high"]], color=colour, linewidth=1.5)
         ax.plot(x, y, "o", color=colour, markerfacecolor="white" if random else colour, markersize=9)
-        ax.annotate(f"{line['label_weight']:g}", (x, y), xytext=(7, 4), textcoords="offset points", fontsize=9)
-    ax.axvline(chance, color="#777777", linestyle="--", linewidth=1, label=f"chance: largest class, {chance:.2f}")
+        ax.annotate(
+            f"{line['label_weight']:g}",
+            (x, y),
+            xytext=(7, 4 if line["label_weight"] < 1 else -13),
+            textcoords="offset points",
+            fontsize=9,
+        )
+    ax.axvline(chance, color="#777777", linestyle="--", linewidth=1, label=f"chance: {chance:.3f}")
     for recipe in table["recipe"].drop_duplicates():
         ax.plot([], [], "o", color=recipe_colour(recipe), label=f"{recipe} recipe; the number is the label weight")
     ax.plot([], [], "o", color="#444444", markerfacecolor="white", label="from random weights")

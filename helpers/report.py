@@ -117,7 +117,8 @@ def render(notebook, path, *, code=True):
     config.TagRemovePreprocessor.remove_all_outputs_tags = set() if code else {"hide-output"}
     exporter = HTMLExporter(config=config, template_name="lab", embed_images=True, exclude_input=not code)
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = not code
-    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
+    title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
+    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})
     # The template loads two libraries from elsewhere; no cell of these notebooks needs them.
     page = re.sub(r'<script[^>]*\bsrc="https?://[^"]*"[^>]*>\s*</script>', "", page)
     write_whole(path, lambda path: path.write_text(page))

@@ -123,7 +123,6 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
         dataset, experiment.name, f"seed{seed}" + ("" if held_fold is None else f"-fold{held_fold}"), settings
     )
     if found := load(folder):
-        print(f"{label}: found ({found.info['seconds']:.0f} s on {found.info['hardware']})", flush=True)
         return found
 
     began = time.monotonic()

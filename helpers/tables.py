@@ -26,12 +26,12 @@ def ceiling_of(dataset):
             "neurons may differ."
         )
         return metrics.PUBLISHED_RELIABILITY, sentence
-    left_out = int((~(ceiling >= metrics.MINIMUM_RELIABILITY)).sum())
     sentence = (
         f"Noise ceiling from the val images' repeats: {np.nanmean(ceiling):.2f} of the variance on average over "
-        f"{dataset.n_neurons} neurons; {left_out} below {metrics.MINIMUM_RELIABILITY} "
-        "are left out of normalised means only."
+        f"{dataset.n_neurons} neurons."
     )
+    if left_out := int((~(ceiling >= metrics.MINIMUM_RELIABILITY)).sum()):
+        sentence += f" Left out of normalised means: {left_out} neurons below {metrics.MINIMUM_RELIABILITY}."
     return ceiling, sentence
 
 
@@ -158,6 +158,8 @@ def differences(pairs, done, dataset):
 
 def verdict(low, high):
     """What an interval of a difference says."""
+    if low == high == 0:
+        return "identical"
     return "higher" if low > 0 else "lower" if high < 0 else "within the spread"
 
 
@@ -169,8 +171,8 @@ def sentences(compared):
     )
 
 
-def shown(table):
-    """The results table for a reader: this run's columns, rounded, without the published numbers."""
+def shown(table, dataset):
+    """The results table for a reader: this run's columns, rounded, without the published numbers, as a Styler."""
     lines = []
     for line in table.to_dict("records"):
         shown = {"row": line["row"], "recipe": line["recipe"]}
@@ -183,12 +185,16 @@ def shown(table):
             shown["explained variance / ceiling"] = f"{line['normalised_explained_variance']:.3f}"
             if np.isfinite(line.get("object_accuracy", np.nan)):
                 shown["objects named right"] = f"{line['object_accuracy']:.3f}"
-            shown |= {"weights": line["weights"], "seconds": f"{line['seconds']:.0f}"}
+            weights = line["weights"]
+            shown |= {"weights": weights if weights == models.RANDOM else f"ImageNet ({weights.split()[0]})"}
+            shown |= {"seconds": f"{line['seconds']:.0f}"}
             shown |= {key: f"{line[key]:.0f}" for key in ("seeds", "epochs", "n_train")}
         shown["state"] = line["state"]
         lines.append(shown)
     frame = pd.DataFrame(lines)
-    return frame[[column for column in frame if column != "state"] + ["state"]].fillna("").set_index(["row", "recipe"])
+    columns = [column for column in frame if column != "state"] + ["state"]
+    frame = frame[columns].fillna("").set_index(["row", "recipe"])
+    return frame.style.set_caption(SIMULATED if dataset.is_standin else f"Recordings: {dataset.path.name}")
 
 
 def published_block(table):
