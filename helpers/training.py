@@ -49,7 +49,7 @@ class Cosine:
 
     def scheduler(self, optimiser, total_steps, steps_per_epoch):
         end = round(self.end * steps_per_epoch) if self.end else total_steps
-        warmup = round(self.warmup * steps_per_epoch)
+        warmup = min(round(self.warmup * steps_per_epoch), end - 1)
         return CosineLRScheduler(optimiser, end - warmup, warmup_t=warmup, warmup_prefix=True, t_in_epochs=False)
 
     def shortened(self, share):
