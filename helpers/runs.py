@@ -190,11 +190,7 @@ def weights_of(experiment):
     if not experiment.pretrained:
         return models.RANDOM, ""
     state, source = models.find_weights(experiment.trunk)
-    digest = hashlib.blake2b(digest_size=8)
-    for name, tensor in (state or {}).items():
-        digest.update(name.encode())
-        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
-    return source, digest.hexdigest()
+    return source, weights_digest(state or {})
 
 
 def run_folder(dataset, name, variant, settings):
@@ -292,7 +288,7 @@ def kernels(tag, dataset, *, pretrained=True, layers=None, grid=7, seed=0):
         "layers": layers,
         "grid": grid,
         "seed": seed,
-        "weights": weights_digest(network),
+        "weights": weights_digest(network.state_dict()),
         "data": dataset.fingerprint,
         "code": code_hash(),
     }
@@ -325,9 +321,11 @@ def save_test_predictions(path, responses):
     training.write_whole(path, lambda path: save_arrays(path, {"responses": responses.astype(np.float32)}))
 
 
-def weights_digest(network):
+def weights_digest(state):
+    """Digest of a state dict: names and values."""
     digest = hashlib.blake2b(digest_size=8)
-    for tensor in network.state_dict().values():
+    for name, tensor in state.items():
+        digest.update(name.encode())
         digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
