@@ -149,99 +149,142 @@ def fit(
         The losses are those of the epoch's steps, in the recipe's units.
     """
     run = accelerator()
-    device, rank, world = run.device, run.process_index, run.num_processes
+    device = run.device
     fit_index = np.arange(len(dataset.train.images)) if fit_index is None else np.asarray(fit_index)
     images = torch.from_numpy(dataset.train.images).to(device)
     responses = torch.from_numpy(dataset.train.responses).to(device)
     labels = torch.from_numpy(np.searchsorted(dataset.object_names, dataset.train.objects)).to(device)
-    mean, sd = torch.zeros_like(responses[0]), torch.ones_like(responses[0])
-    if recipe.scaled:
-        mean = responses[fit_index].mean(0)
-        sd = responses[fit_index].std(0, correction=0)
-        sd = torch.where(sd > 0, sd, torch.ones_like(sd))
+    mean, sd = scale_of(responses[fit_index]) if recipe.scaled else (0 * responses[0], 0 * responses[0] + 1)
     targets = (responses - mean) / sd
     constant_label_loss = label_entropy(dataset.train.objects[fit_index]) if recipe.scaled and label_weight else 1.0
 
     dtype, memory_format = precision(model, device)
     model.to(device=device, memory_format=memory_format)
-    batch_of = functools.partial(make_batch, images, normalisation, memory_format=memory_format)
     if recipe.ridge_start:
         fitted = dataset.train.objects[fit_index]
         start_head(model, images[fit_index], fitted, targets[fit_index], normalisation, pretrained=pretrained)
-    average = ModelEmaV3(model, decay=recipe.average, use_warmup=True) if recipe.average else None
+    state = _State.fresh(model, make_optimiser(model, recipe, pretrained), recipe, device, dtype)
     wrapped = run.prepare(model)
-    optimiser = make_optimiser(model, recipe, pretrained)
+    if checkpoint:
+        state.take_up(checkpoint)
     steps = -(-len(fit_index) // recipe.batch_size)
-    scheduler = recipe.schedule.scheduler(optimiser, recipe.epochs * steps, steps)
-    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+    scheduler = recipe.schedule.scheduler(state.optimiser, recipe.epochs * steps, steps)
+    shift, saved_at = round(recipe.shift * images.shape[-2]), time.monotonic()
 
-    history, saved_at = [], time.monotonic()
-    if checkpoint and (state := load_checkpoint(checkpoint)):
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        scaler.load_state_dict(state["scaler"])
-        if average:
-            average.module.load_state_dict(state["average"])
-        history = state["history"]
+    def losses(batch, weight):
+        """Neural and label loss of a batch, sums over its images times a weight."""
+        inputs = make_batch(images, normalisation, batch, shift=shift, memory_format=memory_format)
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+            predicted, logits = wrapped(inputs)
+        neural = (predicted.float() - targets[batch]).square().mean(1).sum() * weight
+        if label_weight is None:
+            return neural, neural.new_zeros(())
+        label = nn.functional.cross_entropy(logits.float(), labels[batch], reduction="sum") * weight
+        return neural, label / constant_label_loss
 
-    for epoch in range(len(history), recipe.epochs):
+    for epoch in range(len(state.history), recipe.epochs):
         began = time.monotonic()
-        model.train()
-        if recipe.frozen_batch_norm and pretrained:
-            for module in model.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        _train_mode(model, frozen_batch_norm=recipe.frozen_batch_norm and pretrained)
         order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(fit_index)).to(device)
-        torch.manual_seed((seed * 1000 + epoch) * 64 + rank)
+        torch.manual_seed((seed * 1000 + epoch) * 64 + run.process_index)
         sums = torch.zeros(2, device=device)
-        for step, whole_batch in enumerate(order.split(recipe.batch_size)):
-            scheduler.step_update(epoch * steps + step)
-            # every process takes every world-th image; one without any repeats an image at weight 0
-            batch = whole_batch[rank::world] if rank < len(whole_batch) else whole_batch[:1]
-            weight = (rank < len(whole_batch)) * world / len(whole_batch)
-            inputs = batch_of(batch, shift=round(recipe.shift * images.shape[-2]))
-            with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-                predicted, logits = wrapped(inputs)
-            neural = (predicted.float() - targets[batch]).square().mean(1).sum() * weight
-            loss, label = neural, neural.new_zeros(())
-            if label_weight is not None:
-                label = nn.functional.cross_entropy(logits.float(), labels[batch], reduction="sum") * weight
-                label = label / constant_label_loss
-                loss = neural + label_weight * label
-            optimiser.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()
-            scaler.unscale_(optimiser)
-            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-            scaler.step(optimiser)
-            scaler.update()
-            if average:
-                average.update(model, step=epoch * steps + step)
+        for step, whole_batch in enumerate(order.split(recipe.batch_size), epoch * steps):
+            scheduler.step_update(step)
+            neural, label = losses(*_share(whole_batch, run.process_index, run.num_processes))
+            state.step(neural if label_weight is None else neural + label_weight * label, recipe.clip, step)
             sums += torch.stack([neural.detach(), label.detach()]) * len(whole_batch)
-        losses = (run.reduce(sums, "mean") / len(fit_index)).tolist()
-        history.append({"neural_loss": losses[0], "label_loss": losses[1]})
+        neural_loss, label_loss = (run.reduce(sums, "mean") / len(fit_index)).tolist()
+        state.history.append({"neural_loss": neural_loss, "label_loss": label_loss})
         if held_index is not None:
-            held, _ = predict(average.module if average else model, dataset.train.images[held_index], normalisation)
+            held, _ = predict(state.best, dataset.train.images[held_index], normalisation)
             held_score = float("nan")  # of a run that has diverged
             if np.isfinite(held).all():
                 responses_held = dataset.train.responses[held_index]
                 held_score = float(np.nanmean(metrics.explained_variance(responses_held, held * sd.cpu().numpy())))
-            history[-1]["held_explained_variance"] = held_score
-        history[-1]["seconds"] = time.monotonic() - began
+            state.history[-1]["held_explained_variance"] = held_score
+        state.history[-1]["seconds"] = time.monotonic() - began
         if progress:
-            progress(epoch + 1, recipe.epochs, history[-1])
+            progress(epoch + 1, recipe.epochs, state.history[-1])
         due = time.monotonic() - saved_at >= CHECKPOINT_SECONDS and epoch + 1 < recipe.epochs
         if checkpoint and due and run.is_main_process:
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "scaler": scaler.state_dict()}
-            state |= {"history": history} | ({"average": average.module.state_dict()} if average else {})
-            write_whole(checkpoint, lambda path, state=state: torch.save(state, path))
+            state.save(checkpoint)
             saved_at = time.monotonic()
-    if average:
-        model.load_state_dict(average.module.state_dict())
+    if state.average:
+        model.load_state_dict(state.best.state_dict())
     with torch.no_grad():  # fold the responses' scale into the head
         head = model.neuron_head
         head.weight.mul_(sd[:, None])
         head.bias.mul_(sd).add_(mean)
-    return history
+    return state.history
+
+
+@dataclass
+class _State:
+    """What a checkpoint holds: enough to go on from the end of an epoch."""
+
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: ModelEmaV3 | None
+    history: list
+
+    @classmethod
+    def fresh(cls, model, optimiser, recipe, device, dtype):
+        average = ModelEmaV3(model, decay=recipe.average, use_warmup=True) if recipe.average else None
+        return cls(model, optimiser, torch.amp.GradScaler(device.type, enabled=dtype == torch.float16), average, [])
+
+    @property
+    def best(self):
+        """The model to predict with: the moving average, where there is one."""
+        return self.average.module if self.average else self.model
+
+    def step(self, loss, clip, step):
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimiser)
+        nn.utils.clip_grad_norm_(self.model.parameters(), clip)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        if self.average:
+            self.average.update(self.model, step=step)
+
+    def _parts(self):
+        parts = {"model": self.model, "optimiser": self.optimiser, "scaler": self.scaler}
+        return parts | ({"average": self.average.module} if self.average else {})
+
+    def save(self, path):
+        saved = {name: part.state_dict() for name, part in self._parts().items()} | {"history": self.history}
+        write_whole(path, lambda path: torch.save(saved, path))
+
+    def take_up(self, path):
+        """Go on from a checkpoint, if there is one."""
+        if saved := load_checkpoint(path):
+            for name, part in self._parts().items():
+                part.load_state_dict(saved[name])
+            self.history = saved["history"]
+
+
+def scale_of(responses):
+    """Mean and sd per neuron, each (n_neurons,); the sd of a constant neuron is given as 1."""
+    sd = responses.std(0, correction=0)
+    return responses.mean(0), torch.where(sd > 0, sd, torch.ones_like(sd))
+
+
+def _train_mode(model, *, frozen_batch_norm):
+    model.train()
+    if frozen_batch_norm:
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+def _share(batch, rank, world):
+    """This process's images of a batch, every world-th, and the weight that makes the gradients' mean the batch's.
+
+    A process without any image repeats one at weight 0.
+    """
+    share = batch[rank::world] if rank < len(batch) else batch[:1]
+    return share, (rank < len(batch)) * world / len(batch)
 
 
 @torch.no_grad()

@@ -1,0 +1,229 @@
+"""What each part of the repaired recipes is worth: an ablation by folds of the training images. Val takes no part.
+
+    python benchmarks/recipes.py [--data FILE] [--networks lite0 vit_tiny shallow] [--folds 1] [--seeds 3]
+    python benchmarks/recipes.py --networks lite0 --variants published without-shift     some variants alone
+
+A variant is the repaired recipe with one part taken away or changed, or the published recipe; all train for the same
+epochs (but the one that doubles them). Rates were chosen on fold 0, so the evidence comes from another. Runs lie in the
+cache of runs: a killed ablation goes on where it was. Rows go to benchmarks/recipes.csv, where those of other data
+sets, networks and variants stay: explained variance of the held-out images, and the paired difference to the repaired
+recipe with its 95 % interval over images within objects and seeds (not corrected for the number of variants).
+"""
+
+import argparse
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers import datasets, experiments, layers, metrics, runs, training
+from helpers.experiments import EXPERIMENTS, PROFILES
+from helpers.models import Inputs
+from helpers.training import CONSTANT, Recipe
+
+TABLE = Path(__file__).parent / "recipes.csv"
+REPAIRED, PUBLISHED = "repaired", "published"
+TWICE_THE_EPOCHS = "twice the epochs"
+
+# network -> its row of the results table, and whether it starts from pretrained weights
+NETWORKS = {"lite0": ("lite0", True), "vit_tiny": ("vit-tiny", False), "shallow": ("shallow-dropout-l2", False)}
+
+# What is taken away or changed -> fields of Recipe or Experiment.
+ANY = {
+    "without shift": {"shift": 0.0},
+    "loss not scaled": {"scaled": False},
+    "constant rate": {"schedule": CONSTANT},
+}
+TRUNK = ANY | {
+    "without ridge start": {"ridge_start": False},
+    "pooled output for the grid of stages": {"stages": None},
+    "without averaging": {"average": 0.0},
+    "one rate of 1e-3": {"learning_rate": 1e-3, "trunk_rate": 1.0},
+}
+PARTS = {
+    "lite0": TRUNK
+    | {
+        "without ridge start, head at 1e-3": {"ridge_start": False, "learning_rate": 1e-3, "trunk_rate": 0.2},
+        "batch norm trained": {"frozen_batch_norm": False},
+        "trunk frozen": {"trunk_rate": 0.0},
+        "trunk rate times 5": {"trunk_rate": 5 * experiments.CNN.trunk_rate},
+        "layer-wise rates": {"layer_decay": 0.75},
+        "trunk cut near the best block": {"stages": (3,)},  # of the five stages the one that ends nearest to it
+        "inputs normalised twice": {"inputs": Inputs.TWICE},
+    },
+    # random weights: trunk rate, layer-wise rates and frozen batch norm do not apply
+    "vit_tiny": TRUNK,
+    "shallow": ANY
+    | {
+        "rate of 1e-3": {"learning_rate": 1e-3},
+        "with averaging": {"average": 0.98},
+        "without weight decay": {"weight_decay": 0.0},
+        "without dropout": {"dropout_applied": False},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Predictions of the held-out images, fold after fold: (n_seeds, n_images, n_neurons); and what they cost."""
+
+    predictions: np.ndarray
+    weights: str
+    seconds: float | None = None  # of one run
+    epochs: int | None = None
+    n_train: int | None = None
+    n_diverged: int = 0
+
+
+def slug(words):
+    return words.replace(",", "").replace(" ", "-")
+
+
+def variants(network, profile, dataset):
+    """Dict variant -> Experiment of one network as the profile cuts it, repaired first; and the data, cut likewise."""
+    row, pretrained = NETWORKS[network]
+    repaired, cut = profile.limit(EXPERIMENTS[f"{row}-repaired"], dataset)
+    published, _ = profile.limit(EXPERIMENTS[f"{row}-published"], dataset)
+    if repaired.pretrained and not pretrained:
+        repaired, published = (
+            replace(e, name=e.name.replace(row, f"{row}-random"), pretrained=False) for e in (repaired, published)
+        )
+    recipe = repaired.recipe
+    twice = {"epochs": 2 * recipe.epochs, "schedule": recipe.schedule.shortened(2)}
+    of_recipe = {field.name for field in fields(Recipe)}
+    found = {REPAIRED: repaired, PUBLISHED: published}
+    for words, changes in (PARTS[network] | {TWICE_THE_EPOCHS: twice}).items():
+        recipe = replace(repaired.recipe, **{key: value for key, value in changes.items() if key in of_recipe})
+        others = {key: value for key, value in changes.items() if key not in of_recipe}
+        found[words] = replace(repaired, name=f"{repaired.name}~{slug(words)}", recipe=recipe, **others)
+    return found, cut
+
+
+def train(experiment, dataset, profile, options):
+    """Run one variant with each seed and fold; `experiment` and `dataset` are cut already."""
+    as_it_is = replace(profile, limits=None)
+    done = [
+        [runs.run(experiment, dataset, as_it_is, seed=seed, held_fold=fold) for fold in options.folds]
+        for seed in range(options.seeds)
+    ]
+    infos = [run.info for of_seed in done for run in of_seed]
+    return Scored(
+        np.array([np.concatenate([run.held for run in of_seed]) for of_seed in done]),
+        infos[0]["weights"],
+        float(np.mean([info["seconds"] for info in infos])),
+        infos[0]["epochs"],
+        infos[0]["n_train"],
+        sum(info["diverged"] for info in infos),
+    )
+
+
+def frozen(repaired, dataset, profile, held_index):
+    """Readouts of the frozen network's blocks on the same images, and their mean with the repaired recipe's.
+
+    Each image is predicted by a fit that saw neither it nor its fold; the best block is named on all folds, which can
+    only favour it.
+    """
+    found = {}
+    for name, row in layers.readout_rows(dataset, profile).items():
+        network, _, what = name.partition(": ")
+        held = row.held[held_index][None]
+        if what == "best single block":
+            found["best single frozen block"] = Scored(held, repaired.weights)
+        elif what == "sum of blocks":
+            words = f"sum of frozen blocks of {network}"
+            found[words] = Scored(held, repaired.weights)
+            found[f"mean of repaired and {words}"] = Scored((repaired.predictions + held) / 2, repaired.weights)
+    return found
+
+
+def line(scored, repaired, responses, objects):
+    """Explained variance of one variant, and its difference to the repaired recipe."""
+    by_seed = [np.nanmean(metrics.explained_variance(responses, predicted)) for predicted in scored.predictions]
+    found = {"explained_variance": np.mean(by_seed), "seed_sd": np.std(by_seed, ddof=1) if len(by_seed) > 1 else None}
+    if scored is not repaired:
+        paired = metrics.paired_interval(responses, scored.predictions, repaired.predictions, objects)
+        found |= {"difference": paired.estimate, "low": paired.low, "high": paired.high}
+    found |= {"weights": scored.weights, "seeds": len(by_seed), "diverged": scored.n_diverged}
+    return found | {"seconds": scored.seconds, "epochs": scored.epochs, "n_train": scored.n_train}
+
+
+def told(variant, found):
+    """One line for the reader of the terminal."""
+    spread = "" if found["seed_sd"] is None else f", sd over seeds {found['seed_sd']:.3f}"
+    paired = ""
+    if "difference" in found:
+        paired = f"; to repaired {found['difference']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
+    return f"{variant}: {found['explained_variance']:.3f}{spread}{paired}"
+
+
+def ablate(network, dataset, profile, options):
+    """Run the chosen variants of one network: a list of the table's lines."""
+    experiments_of, dataset = variants(network, profile, dataset)
+    chosen = options.variants or [slug(words) for words in experiments_of]
+    chosen = {words: e for words, e in experiments_of.items() if words == REPAIRED or slug(words) in chosen}
+    parts = datasets.folds(dataset.train.objects, runs.N_FOLDS, seed=0)
+    held_index = np.concatenate([parts[fold][1] for fold in options.folds])
+    responses, objects = dataset.train.responses[held_index], dataset.train.objects[held_index]
+    n_runs = options.seeds * len(options.folds)
+    minutes = sum(experiments.minutes(e, dataset) for e in chosen.values()) * n_runs * (1 - 1 / runs.N_FOLDS)
+    print(
+        f"{network} on {dataset.name}: {len(chosen)} variants, {n_runs} runs each, {len(held_index)} held-out images; "
+        f"about {minutes:.0f} min on two CPU cores, fewer if found",
+        flush=True,
+    )
+    scored, lines, spent = {}, {}, 0.0
+    for done, (words, experiment) in enumerate(chosen.items(), 1):
+        scored[words] = train(experiment, dataset, profile, options)
+        lines[words] = line(scored[words], scored[REPAIRED], responses, objects)
+        spent += scored[words].seconds * n_runs
+        left = spent / done * (len(chosen) - done) / 60
+        print(f"{told(words, lines[words])}  ({done} of {len(chosen)}, at most {left:.0f} min left)", flush=True)
+    if network == "lite0":
+        for words, readout in frozen(scored[REPAIRED], dataset, profile, held_index).items():
+            lines[words] = line(readout, scored[REPAIRED], responses, objects)
+            print(told(words, lines[words]), flush=True)
+    same = {"data": dataset.name, "simulated": dataset.is_standin, "network": network}
+    last = {"folds": " ".join(map(str, options.folds)), "n_held": len(held_index), "profile": profile.name}
+    last |= {"pixels": max(dataset.images.shape[2:]), "made": f"{command(network, options)}; {runs.stamp()}"}
+    return [same | {"variant": words} | found | last for words, found in lines.items()]
+
+
+def command(network, options):
+    """The command that makes a network's lines again."""
+    data = f" --data {Path(options.data).name}" if options.data else ""
+    folds = " ".join(map(str, options.folds))
+    return f"python benchmarks/recipes.py{data} --networks {network} --folds {folds} --seeds {options.seeds}"
+
+
+def keep(lines, path):
+    """Put lines into the table, in place of those of the same data set, network and variant; the others stay."""
+    key = ["data", "network", "variant"]
+    table = pd.DataFrame(lines)
+    if path.exists():
+        table = pd.concat([pd.read_csv(path), table]).drop_duplicates(key, keep="last")
+    counts = ["seeds", "diverged", "epochs", "n_train", "n_held", "pixels"]
+    table = table.astype(dict.fromkeys(counts, "Int64")).round(4).sort_values(key[:2], kind="stable")
+    training.write_whole(path, lambda beside: table.to_csv(beside, index=False))
+
+
+def main(arguments=None):
+    known = {slug(words) for parts in PARTS.values() for words in parts} | {PUBLISHED, slug(TWICE_THE_EPOCHS)}
+    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options.add_argument("--data", help="data file; without it $IT_DATA, data/IT_data.h5 or the stand-in")
+    options.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    options.add_argument("--variants", nargs="+", choices=sorted(known), help="beside repaired; all without it")
+    options.add_argument("--folds", nargs="+", type=int, choices=range(runs.N_FOLDS), default=[1], help="held out")
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--profile", choices=PROFILES, default="quick", help="epochs, images and pixels")
+    options.add_argument("--table", type=Path, default=TABLE)
+    options = options.parse_args(arguments)
+    profile = PROFILES[options.profile]
+    dataset = profile.prepare(datasets.load(options.data))
+    for network in options.networks:
+        keep(ablate(network, dataset, profile, options), options.table)
+    print(f"written to {options.table}")
+
+
+if __name__ == "__main__":
+    main()
