@@ -8,6 +8,7 @@ import csv
 import math
 import os
 import tempfile
+import time
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from helpers import progress
 from helpers.pixels import IMAGENET_MEAN, IMAGENET_SD, IMAGES_AT_ONCE
 from helpers.schema import SPLITS, DataError, plural
 from helpers.summary import check
@@ -119,6 +121,7 @@ def pack(images_folder, table_csv, out, *, seed=0, pixels=None):
         file.attrs["description"] = f"Own recordings packed from {Path(table_csv).name}."
         file["neurons"] = neurons
         height, width = _size(table_csv, paths, pixels)
+        began, done = time.monotonic(), 0
         for split in SPLITS:
             chosen = np.flatnonzero(splits == split)
             shape = (len(chosen), 3, height, width)
@@ -129,6 +132,8 @@ def pack(images_folder, table_csv, out, *, seed=0, pixels=None):
             for start in range(0, len(chosen), IMAGES_AT_ONCE):
                 block = chosen[start : start + IMAGES_AT_ONCE]
                 images[start : start + len(block)] = np.stack([_normalised(paths[i], (width, height)) for i in block])
+                done += len(block)
+                progress.show("packing images", began, done, len(paths))
             file[f"object_{split}"] = [_latin(table_csv, objects[i]) for i in chosen]
             file[f"file_{split}"] = [files[i] for i in chosen]
             if split != "test":
@@ -208,8 +213,8 @@ def _latin(path, name):
 
 def _size(table, paths, pixels):
     """(height, width) that all images have, once resized."""
-    sizes = {}
-    for path in paths:
+    sizes, began = {}, time.monotonic()
+    for done, path in enumerate(paths, 1):
         if not path.is_file():
             raise DataError(f"{table}: names the image {path}, which is not there; expected a file.")
         width, height = _open(path).size
@@ -217,6 +222,7 @@ def _size(table, paths, pixels):
             scale = pixels / max(width, height)
             width, height = max(1, round(width * scale)), max(1, round(height * scale))
         sizes.setdefault((height, width), path)
+        progress.show("reading images", began, done, len(paths))
     if len(sizes) > 1:
         (first, one), (second, other), *_ = sizes.items()
         how = "images of one shape" if pixels else "one size (or give the pixels to resize to)"

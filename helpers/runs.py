@@ -2,6 +2,7 @@
 
 A run is used again only if data, settings, precision, the weights it starts from and the code that computes it are the
 same. Runs lie in `$IT_RUNS`, else data/runs, a folder each; figures and tables in `$IT_OUT`, else figures/<data set>.
+A damaged file is set aside with a warning and made again; a folder that cannot be written is refused before any work.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import os
 import platform
 import re
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +23,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from helpers import datasets, experiments, models, readout, training
+from helpers import datasets, experiments, models, progress, readout, training
 
 ROOT = Path(__file__).parents[1]
 CODE = ("schema", "pixels", "datasets", "models", "training", "readout", "metrics")
@@ -35,8 +37,22 @@ def runs_folder():
 def output_folder(dataset):
     """Where a notebook's figures and tables go; made if need be."""
     folder = Path(os.environ.get("IT_OUT") or ROOT / "figures" / dataset.name)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_writable(folder, "IT_OUT")
     return folder
+
+
+def make_writable(folder, variable):
+    """Make a folder if need be and see that it takes files, so that a bad one is known before hours of work.
+
+    variable : the environment variable that names another place. Raises OSError.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(
+            f"{folder}: cannot be written ({error.strerror}); expected ${variable} to name a folder that can."
+        ) from error
 
 
 @functools.cache
@@ -76,7 +92,7 @@ class Run:
     held : predictions for the held-out fold of the training images, or None
     object_accuracy : share of val images whose object is named right, or None without an object head
     history : list of dict, one an epoch; see training.fit
-    info : dict with name, seed, weights, epochs, n_train, seconds, hardware, date
+    info : dict with name, seed, weights, epochs, n_train, seconds, processes, hardware, date, ...
     folder : where it lies
     """
 
@@ -114,7 +130,6 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
         "held_fold": held_fold,
         "weights": [weights, digest],
         "device": training.accelerator().device.type,
-        "processes": training.accelerator().num_processes,
         "bfloat16": training.cpu_has_bfloat16(),
         "code": code_hash(),
     }
@@ -165,6 +180,7 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
         "n_train": len(dataset.train.images) if fit_index is None else len(fit_index),
         "n_parameters": sum(p.numel() for p in model.parameters()),
         "seconds": sum(epoch["seconds"] for epoch in history),
+        "processes": training.accelerator().num_processes,
         "hardware": hardware(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
@@ -194,12 +210,14 @@ def weights_of(experiment):
 
 
 def run_folder(dataset, name, variant, settings):
-    """The folder of a run, named by its settings; says so where only runs with other settings are there."""
+    """The folder of a run, named by its settings; made, and says so where only runs with other settings are there."""
     key = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=6).hexdigest()
     parent = runs_folder() / dataset.name / name
     folder = parent / f"{variant}-{key}"
     if not folder.exists() and any(parent.glob(f"{variant}-" + "?" * 12)):
         print(f"{name}: data, settings, weights or code changed since it was last run; made again", flush=True)
+    if not any(folder.glob("*.np[yz]")):  # a finished one may lie on a disk that is only read
+        make_writable(folder, "IT_RUNS")
     return folder
 
 
@@ -210,17 +228,22 @@ def save_arrays(path, arrays):
 
 def load(folder):
     """The finished run in a folder, or None; damaged files are set aside with a warning."""
-    path = folder / "result.json"
+    reading = path = folder / "result.json"
     if not path.exists():
         return None
     try:
         result = json.loads(path.read_text())
-        with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
+        reading = folder / "predictions.npz"
+        with np.load(reading, allow_pickle=False) as arrays:
             predictions = {name: arrays[name] for name in arrays.files}
         accuracy, history, info = result["object_accuracy"], result["history"], result["info"]
+        if info["seed"] == 0 and "held" not in predictions:
+            reading = folder / "weights.safetensors"
+            with safetensors.safe_open(reading, "pt"):
+                pass  # it refuses a file that was cut short
         return Run(predictions["val"], predictions["test"], predictions.get("held"), accuracy, history, info, folder)
     except Exception as error:  # whatever a damaged file raises, the run is made again
-        training.set_aside(path, error)
+        training.set_aside(path, f"{reading.name}: {error}")
         return None
 
 
@@ -295,7 +318,7 @@ def kernels(tag, dataset, *, pretrained=True, layers=None, grid=7, seed=0):
     variant = f"kernels-{'pretrained' if source != models.RANDOM else 'random'}"
     folder = run_folder(dataset, tag, variant, settings)
     paths = {layer: folder / f"{i:02d}-{layer}.npy" for i, layer in enumerate(layers)}
-    if not all(path.exists() for path in paths.values()):
+    if any(map_array(path) is None for path in paths.values()):
         device = training.accelerator().device
         found = readout.gram(
             network.to(device),
@@ -304,11 +327,24 @@ def kernels(tag, dataset, *, pretrained=True, layers=None, grid=7, seed=0):
             normalisation=models.own_normalisation(tag),
             n_train=len(dataset.train.images),
             grid=grid,
-            progress=functools.partial(show_images, f"{tag} ({source} weights), {len(layers)} layers"),
+            progress=functools.partial(
+                progress.show, f"{tag} ({source} weights), images through {len(layers)} layers", time.monotonic()
+            ),
         )
         for layer, gram in found.items():
             training.write_whole(paths[layer], lambda path, gram=gram: save_array(path, gram))
-    return {layer: np.load(path, mmap_mode="r", allow_pickle=False) for layer, path in paths.items()}, source
+    return {layer: map_array(path) for layer, path in paths.items()}, source
+
+
+def map_array(path):
+    """The array in a file, mapped, or None; a damaged file is set aside with a warning."""
+    if not path.exists():
+        return None
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # whatever a damaged file raises, its array is made again
+        training.set_aside(path, error)
+        return None
 
 
 def save_array(path, array):
@@ -328,10 +364,3 @@ def weights_digest(state):
         digest.update(name.encode())
         digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def show_images(label, done, n_images):
-    if done == n_images:
-        print(f"\r{label}: {n_images} images", flush=True)
-    else:
-        print(f"\r{label}: {done} of {n_images} images ", end="", flush=True)

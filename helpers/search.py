@@ -5,13 +5,15 @@ loses the trial it was at; others and later ones go on with the study.
 """
 
 import hashlib
+import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from helpers import models, runs, training
 from helpers.datasets import folds
@@ -28,8 +30,8 @@ def open_study(start, dataset, storage=None):
     """
     shared = storage
     if shared is None:
-        runs.runs_folder().mkdir(parents=True, exist_ok=True)
-        storage = JournalStorage(JournalFileBackend(str(runs.runs_folder() / "search.journal")))
+        runs.make_writable(runs.runs_folder(), "IT_RUNS")
+        storage = open_journal(runs.runs_folder() / "search.journal")
     settings = repr((start, dataset.fingerprint, runs.code_hash(), Path(__file__).read_text()))
     study = optuna.create_study(
         study_name=f"shallow-{dataset.name}-{hashlib.blake2b(settings.encode(), digest_size=6).hexdigest()}",
@@ -41,6 +43,28 @@ def open_study(start, dataset, storage=None):
     # one process alone draws the same trials every time; workers that share a database must not
     study.sampler = optuna.samplers.TPESampler(seed=len(study.trials) if shared is None else None)
     return study
+
+
+def open_journal(path):
+    """Storage in a journal file; a damaged one is set aside with a warning.
+
+    Optuna takes a file whose last line was cut short, goes on after it, and then can read it no more.
+    """
+    lock = JournalFileSymlinkLock(str(path))  # no other worker writes while this one reads
+    lock.acquire()
+    try:
+        if path.exists():
+            lines = path.read_text().split("\n")
+            if lines.pop():
+                raise ValueError("its last line is cut short")
+            for line in lines:
+                json.loads(line)
+            JournalStorage(JournalFileBackend(str(path)))
+    except Exception as error:  # whatever a damaged file raises
+        training.set_aside(path, error)
+    finally:
+        lock.release()
+    return JournalStorage(JournalFileBackend(str(path)))
 
 
 def suggest(trial):
@@ -70,16 +94,14 @@ def search(dataset, profile, *, n_trials, storage=None):
     start, dataset = profile.limit(EXPERIMENTS[STARTING_POINT], dataset)
     study = open_study(start, dataset, storage)
     recipe = start.recipe
-    study.enqueue_trial(
-        {
-            "learning_rate": recipe.learning_rate,
-            "weight_decay": recipe.weight_decay,
-            "shift": recipe.shift,
-            "channels": start.channels[0],
-            "dropout": start.dropout,
-        },
-        skip_if_exists=True,
-    )
+    starting = {
+        "learning_rate": recipe.learning_rate,
+        "weight_decay": recipe.weight_decay,
+        "shift": recipe.shift,
+        "channels": start.channels[0],
+        "dropout": start.dropout,
+    }
+    study.enqueue_trial(starting, skip_if_exists=True)
     fit_index, held_index = folds(dataset.train.objects, runs.N_FOLDS, seed=0)[0]
 
     def objective(trial):
@@ -106,8 +128,14 @@ def search(dataset, profile, *, n_trials, storage=None):
         return history[-1]["held_explained_variance"]
 
     finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    left = ""
     while (done := len(study.get_trials(deepcopy=False, states=finished))) < n_trials:
-        print(f"\rtrial {done + 1} of {n_trials}   ", end="", flush=True)
+        print(f"\rtrial {done + 1} of {n_trials}{left}   ", end="", flush=True)
+        began = time.monotonic()
+        study.optimize(objective, n_trials=1)
+        left = f", {(time.monotonic() - began) * (n_trials - done - 1):.0f} s left"
+    if all(trial.params != starting for trial in study.get_trials(deepcopy=False, states=finished)):
+        study.enqueue_trial(starting)  # the worker that was at the starting point was killed
         study.optimize(objective, n_trials=1)
     best = study.best_trial
     print(f"\r{n_trials} trials; best on held-out training images: {best.value:.3f}", flush=True)

@@ -6,6 +6,7 @@ was? Nothing here is matched to how a network scores.
 
 import math
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from scipy import stats
 
+from helpers import progress
 from helpers.datasets import CATEGORY_OF, IMAGENET_MEAN, IMAGENET_SD
 from helpers.standin_objects import distance, rotation, solids
 
@@ -224,6 +226,7 @@ def render(n_images, *, size=64, n_objects=64, seed=0):
     """
     drawn = draw_scenes(n_images, n_objects=n_objects, seed=seed)
     pixels, made = np.empty((n_images, size, size), np.uint8), solids()
+    began, names = time.monotonic(), sorted(set(drawn["objects"].tolist()))
 
     def render_object(name):
         rows, solid = np.flatnonzero(drawn["objects"] == name), made[name]
@@ -246,7 +249,8 @@ def render(n_images, *, size=64, n_objects=64, seed=0):
                 pixels[i] = np.rint(255 * blended.clip(0, 1))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(render_object, sorted(set(drawn["objects"].tolist()))))
+        for done, _ in enumerate(pool.map(render_object, names), 1):
+            progress.show("rendering objects", began, done, len(names))
     return Scenes(pixels=pixels, **drawn)
 
 
@@ -420,8 +424,17 @@ def write(
     ------
     ValueError
         If the shares or n_objects cannot be.
+    OSError
+        If the folder cannot be written; before anything is rendered.
     """
     path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:  # known before minutes of rendering
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.touch()
+        beside.unlink()
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror}); expected a folder that can.") from error
     counts, size = FULL if full else QUICK
     (n_train, n_val, n_test), size = n_images or counts, pixels or size
     total = n_train + n_val + n_test
@@ -431,8 +444,6 @@ def write(
         scenes, n_train=n_train, label_share=label_share, local_share=local_share, n_trials=n_trials, seed=seed
     )
     rows = {"train": slice(0, n_train), "val": slice(n_train, n_train + n_val), "test": slice(n_train + n_val, total)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with h5py.File(beside, "w") as file:
             file.attrs["description"] = DESCRIPTION
@@ -455,10 +466,11 @@ def write_images(file, key, pixels):
     n, height, width = pixels.shape
     levels = np.arange(256)[:, None] / 255
     table = ((levels - IMAGENET_MEAN) / IMAGENET_SD).T.astype(np.float32)  # (3, 256)
-    chunk = 16
+    chunk, began = 16, time.monotonic()
     stimulus = file.create_dataset(
         key, (n, 3, height, width), np.float32, chunks=(min(chunk, n), 3, height, width), compression="gzip"
     )
     for start in range(0, n, chunk):
         some = pixels[start : start + chunk]
         stimulus[start : start + chunk] = np.stack([channel[some] for channel in table], 1)
+        progress.show(f"writing {key}", began, start + len(some), n)

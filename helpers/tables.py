@@ -35,17 +35,18 @@ def ceiling_of(dataset):
     return ceiling, sentence
 
 
-def score_predictions(predictions, dataset):
+def score_predictions(predictions, dataset, ceiling=None):
     """Scores of val predictions (n_images, n_neurons), or of several seeds' (n_seeds, n_images, n_neurons), as a dict.
 
     Means over neurons (and seeds); the interval of explained variance is over images within objects and seeds.
+    `ceiling` as `ceiling_of` returns it; computed if not given.
     """
     responses, objects = dataset.val.responses, dataset.val.objects
     predictions = predictions if np.ndim(predictions) == 3 else np.asarray(predictions)[None]
     explained = np.array([metrics.explained_variance(responses, p) for p in predictions])  # (n_seeds, n_neurons)
     correlations = np.array([metrics.correlation(responses, p) for p in predictions])
     interval = metrics.interval(responses, predictions, objects)
-    ceiling, _ = ceiling_of(dataset)
+    ceiling = ceiling_of(dataset)[0] if ceiling is None else ceiling
     normalised_ev, normalised_r = metrics.normalised(explained.mean(0), correlations.mean(0), ceiling)
     return {
         "explained_variance": interval.estimate,
@@ -74,7 +75,7 @@ def results_table(chosen, done, dataset):
         (seconds a run, hardware), its state ("run", "run from random weights" where pretrained ones were meant, or the
         command that runs it), and the published explained variance and correlation, first report and rerun.
     """
-    published = published_rows()
+    published, (ceiling, _) = published_rows(), ceiling_of(dataset)
     lines = []
     for experiment in chosen:
         line = {
@@ -85,7 +86,7 @@ def results_table(chosen, done, dataset):
         }
         if runs := done.get(experiment.name):
             info = runs[0].info
-            line |= score_predictions(np.array([run.val for run in runs]), dataset)
+            line |= score_predictions(np.array([run.val for run in runs]), dataset, ceiling)
             line |= {key: info[key] for key in ("weights", "epochs", "n_train", "hardware", "date")}
             line["seeds"] = len(runs)
             line["seconds"] = np.mean([run.info["seconds"] for run in runs])

@@ -1,11 +1,16 @@
 """Broken input ends in one clear sentence that names the file, and changes nothing on disk.
 
-`python tests/test_bad_input.py` prints the sentences.
+A damaged cache is mended with a warning; a folder that cannot be written is named before any work.
+`python tests/test_bad_input.py` prints every case and what it is answered.
 """
 
+import contextlib
 import csv
+import io
 import shutil
 import tempfile
+import textwrap
+import warnings
 from pathlib import Path
 
 import h5py
@@ -14,7 +19,8 @@ import pytest
 from PIL import Image
 from test_datasets import MEAN, SD, write_file
 
-from helpers import acquire, datasets
+from helpers import acquire, datasets, experiments, layers, runs, search, standin
+from helpers.__main__ import main
 from helpers.datasets import DataError
 
 KEYS = [f"{kind}_{split}" for kind in ("stimulus", "object") for split in ("train", "val", "test")]
@@ -196,13 +202,15 @@ def assert_one_sentence(sentence, path):
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_file(tmp_path, name):
+def test_broken_file(tmp_path, name, capsys):
     _, key, reason = BROKEN[name]
     for read in (datasets.load, datasets.check):
         (folder := tmp_path / read.__name__).mkdir()
         sentence = provoke(folder, name, read)
         assert_one_sentence(sentence, folder / "lab_data.h5")
         assert (key or "") in sentence and reason in sentence
+    assert main(["data", "check", str(tmp_path / "check" / "lab_data.h5")]) == 2
+    assert capsys.readouterr().err == f"error: {sentence}\n"
 
 
 def split_duplicated(path):
@@ -218,14 +226,21 @@ DOUBTFUL = {
 }
 
 
+def doubt(folder, name):
+    """The warning of reading that doubtful file."""
+    write_file(folder / "lab_data.h5")
+    DOUBTFUL[name][0](folder / "lab_data.h5")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        datasets.load(folder / "lab_data.h5")
+    (warning,) = caught
+    return str(warning.message)
+
+
 @pytest.mark.parametrize("name", DOUBTFUL)
 def test_doubtful_file_is_read_with_a_warning(tmp_path, name):
-    change, expected = DOUBTFUL[name]
-    write_file(tmp_path / "lab_data.h5")
-    change(tmp_path / "lab_data.h5")
-    with pytest.warns(UserWarning, match=expected) as caught:
-        datasets.load(tmp_path / "lab_data.h5")
-    assert len(caught) == 1 and str(caught[0].message).startswith(str(tmp_path / "lab_data.h5"))
+    _, expected = DOUBTFUL[name]
+    assert doubt(tmp_path, name).startswith(f"{tmp_path / 'lab_data.h5'}: {expected}")
     assert f"warning: {expected}" in datasets.check(tmp_path / "lab_data.h5")
 
 
@@ -309,15 +324,159 @@ def test_pack_leaves_an_existing_file_alone(tmp_path):
     assert (tmp_path / "own.h5").read_text() == "mine"
 
 
+TINY = experiments.PROFILES["tiny"]
+
+
+def shallow(dataset):
+    return [runs.run(experiments.EXPERIMENTS["shallow-published"], dataset, TINY).val]
+
+
+def gram_matrices(dataset):
+    return list(layers.kernels(experiments.LITE0, dataset, TINY)[0].values())
+
+
+def readouts(dataset):
+    return [row.val for row in layers.readout_rows(dataset, TINY).values()]
+
+
+def one_trial(dataset):
+    return [search.search(dataset, TINY, n_trials=1).best_value]
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def overwritten(path):
+    path.write_bytes(b"\xff" * path.stat().st_size)
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+# name: (what makes the file, the file, what damages it)
+DAMAGED = {
+    "result cut short": (shallow, "shallow-published/*/result.json", cut_short),
+    "result overwritten": (shallow, "shallow-published/*/result.json", overwritten),
+    "predictions cut short": (shallow, "shallow-published/*/predictions.npz", cut_short),
+    "weights cut short": (shallow, "shallow-published/*/weights.safetensors", cut_short),
+    "weights missing": (shallow, "shallow-published/*/weights.safetensors", Path.unlink),
+    "Gram matrix cut short": (gram_matrices, f"{experiments.LITE0}/*/00-*.npy", cut_short),
+    "Gram matrix overwritten": (gram_matrices, f"{experiments.LITE0}/*/00-*.npy", overwritten),
+    "Gram matrix emptied": (gram_matrices, f"{experiments.LITE0}/*/01-*.npy", emptied),
+    "readout cut short": (readouts, "readouts/pixels-*/predictions.npz", cut_short),
+    "search cut short": (one_trial, "../search.journal", cut_short),
+    "search overwritten": (one_trial, "../search.journal", overwritten),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory):
+    """A folder of runs in which everything that DAMAGED makes is found, and what it holds."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IT_RUNS", str(folder))
+        return folder, {make: make(tiny) for make in (shallow, gram_matrices, readouts, one_trial)}
+
+
+def damage(folder, name, dataset):
+    """The warning of using that damaged cache, in a folder of finished runs, and the results made again."""
+    make, pattern, breaker = DAMAGED[name]
+    (path,) = (folder / dataset.name).glob(pattern)
+    breaker(path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        results = make(dataset)
+    (warning,) = (w for w in caught if w.category is UserWarning)  # numpy leaves a damaged file open, and is told so
+    return str(warning.message), results
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_cache_is_set_aside_and_made_again(tmp_path, name, tiny, finished, monkeypatch):
+    folder, expected = finished
+    monkeypatch.setenv("IT_RUNS", str(shutil.copytree(folder, tmp_path / "runs")))
+    warning, results = damage(tmp_path / "runs", name, tiny)
+    make = DAMAGED[name][0]
+    assert warning.startswith(str(tmp_path)) and "is damaged" in warning and "made again" in warning
+    assert all(np.array_equal(*pair) for pair in zip(results, expected[make], strict=True))
+    assert list((tmp_path / "runs").rglob("*.damaged"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(tiny)  # whole again
+
+
+# name: (variable that names the folder, place within a folder that holds the text file "file", command)
+UNWRITABLE = {
+    "cache is a file": ("IT_RUNS", "file", ["run", "shallow-published", "--profile", "tiny", "--data"]),
+    "cache below a file": ("IT_RUNS", "file/runs", ["run", "lite0-two-repaired", "--profile", "tiny", "--data"]),
+    "cache of a search": ("IT_RUNS", "file", ["search", "--profile", "tiny", "--data"]),
+    "cache of a report": ("IT_RUNS", "file/runs", ["report", "--profile", "tiny", "--data"]),
+    "stand-in below a file": (None, "file/standin.h5", ["data", "standin", "--full"]),
+}
+
+
+def refuse(folder, name, data_file, patch):
+    """What the command line prints on stdout and stderr when that folder cannot be written."""
+    variable, place, command = UNWRITABLE[name]
+    (folder / "file").write_text("mine")
+    if variable:
+        patch.setenv(variable, str(folder / place))
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        assert main([*command, str(data_file if variable else folder / place)]) == 2
+    assert (folder / "file").read_text() == "mine"
+    return out.getvalue(), err.getvalue()
+
+
+@pytest.mark.parametrize("name", UNWRITABLE)
+def test_unwritable_folder_is_named_before_any_work(tmp_path, name, tiny_file, monkeypatch):
+    out, err = refuse(tmp_path, name, tiny_file, monkeypatch)
+    assert err.startswith("error: ") and err.count("\n") == 1 and str(tmp_path / "file") in err
+    assert "epoch" not in out and "trial" not in out
+
+
+def test_unwritable_output_folder_is_named(tmp_path, tiny, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setenv("IT_OUT", str(tmp_path / "file"))
+    with pytest.raises(OSError, match=rf"^{tmp_path}/file: cannot be written .*expected \$IT_OUT to name a folder"):
+        runs.output_folder(tiny)
+
+
+def test_finished_runs_are_read_where_nothing_can_be_written(tiny, finished, monkeypatch):
+    folder, expected = finished
+    monkeypatch.setenv("IT_RUNS", str(folder))
+    monkeypatch.setattr(runs, "make_writable", lambda *_: pytest.fail("not needed"))
+    for make in (shallow, gram_matrices, readouts):
+        assert all(np.array_equal(*pair) for pair in zip(make(tiny), expected[make], strict=True))
+
+
 def messages():
     """Print what each broken input is answered."""
-    for names, answer in (
-        (BROKEN, lambda folder, name: provoke(folder, name, datasets.load)),
-        (BAD_RECORDINGS, provoke_pack),
-    ):
-        for name in names:
-            with tempfile.TemporaryDirectory() as folder:
-                print(f"{name:>26}  {answer(Path(folder), name).replace(folder, '...')}")
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        data_file = standin.write(Path(folder) / "tiny.h5", n_images=(96, 32, 32), pixels=32, n_trials=6)
+        tiny = datasets.load(data_file)
+        patch.setenv("IT_RUNS", str(Path(folder) / "finished"))
+        with contextlib.redirect_stdout(io.StringIO()):
+            for make in {make: None for make, *_ in DAMAGED.values()}:
+                make(tiny)
+
+        def damaged(place, name):
+            patch.setenv("IT_RUNS", str(shutil.copytree(Path(folder) / "finished", place / "runs")))
+            with contextlib.redirect_stdout(io.StringIO()):
+                return damage(place / "runs", name, tiny)[0]
+
+        for title, names, answer in (
+            ("Data files that are refused", BROKEN, lambda place, name: provoke(place, name, datasets.load)),
+            ("Recordings that are not packed", BAD_RECORDINGS, provoke_pack),
+            ("Folders that cannot be written", UNWRITABLE, lambda *case: refuse(*case, data_file, patch)[1].strip()),
+            ("Data files that are read with a warning", DOUBTFUL, doubt),
+            ("Damaged caches, made again with a warning", DAMAGED, damaged),
+        ):
+            print(f"\n{title} ({len(names)})\n")
+            for i, name in enumerate(names):
+                (place := Path(folder) / f"{title} {i}").mkdir()
+                said = answer(place, name).replace(str(place), "...")
+                print(textwrap.fill(f"{name:<26}  {said}", 118, subsequent_indent=" " * 28, break_on_hyphens=False))
 
 
 if __name__ == "__main__":

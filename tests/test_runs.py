@@ -1,5 +1,9 @@
 """Finished runs: found again, and made again when anything that matters changed; the best model's choice and file."""
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -68,6 +72,67 @@ def test_a_damaged_result_is_set_aside_and_made_again(tiny, runs_folder, capsys)
         again = runs.run(EXPERIMENTS["shallow-published"], tiny, TINY)
     assert np.array_equal(first.val, again.val)
     assert (first.folder / "result.json.damaged").exists()
+
+
+def interrupted(save):
+    """What saves half of a file, and then is interrupted as by Ctrl-C or a notebook's stop button."""
+
+    def save_half(path, arrays):
+        save(path, arrays)
+        os.truncate(path, path.stat().st_size // 2)
+        signal.raise_signal(signal.SIGINT)
+
+    return save_half
+
+
+@pytest.mark.parametrize(
+    ("saves", "make"),
+    [
+        ("save_arrays", lambda tiny: runs.run(EXPERIMENTS["shallow-published"], tiny, TINY).val),
+        ("save_array", lambda tiny: layers.kernels(experiments.LITE0, tiny, TINY)[0]["blocks.3.2"]),
+        ("save_arrays", lambda tiny: layers.readout_rows(tiny, TINY)["pixels"].held),
+    ],
+    ids=["run", "Gram matrices", "readouts"],
+)
+def test_an_interrupt_while_a_result_is_written_leaves_the_cache_usable(
+    saves, make, tiny, runs_folder, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, saves, interrupted(getattr(runs, saves)))
+        with pytest.raises(KeyboardInterrupt):
+            make(tiny)
+    kind = {"save_arrays": "npz", "save_array": "npy"}[saves]
+    assert not list(runs_folder.rglob(f"*.{kind}*"))  # no half file, under its name or another
+    again = make(tiny)
+    monkeypatch.setenv("IT_RUNS", str(tmp_path / "never-interrupted"))
+    assert np.array_equal(again, make(tiny))
+
+
+KILLED = """
+import os, signal, sys
+from helpers import datasets, experiments, layers, runs
+
+def killed(path, array):
+    save(path, array)
+    if "3.2" in path.name:  # the second of two
+        os.truncate(path, path.stat().st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+save, runs.save_array = runs.save_array, killed
+layers.kernels(experiments.LITE0, datasets.load(sys.argv[1]), experiments.PROFILES["tiny"])
+"""
+
+
+def test_a_process_killed_while_it_writes_gram_matrices_leaves_the_cache_usable(
+    tiny, tiny_file, runs_folder, tmp_path, monkeypatch
+):
+    finished = subprocess.run([sys.executable, "-c", KILLED, tiny_file])
+    assert finished.returncode == -signal.SIGKILL
+    assert [path.name for path in runs_folder.rglob("*.npy")] == ["00-blocks.1.1.npy"]
+    again, _ = layers.kernels(experiments.LITE0, tiny, TINY)
+    monkeypatch.setenv("IT_RUNS", str(tmp_path / "never-killed"))
+    expected, _ = layers.kernels(experiments.LITE0, tiny, TINY)
+    assert all(np.array_equal(again[layer], expected[layer]) for layer in expected)
 
 
 def test_choices_do_not_depend_on_val(tiny, tmp_path, monkeypatch):

@@ -1,0 +1,80 @@
+"""The search: workers share a study, and one that is killed loses the trial it was at and no other."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+from kill import SERVER
+from optuna.trial import TrialState
+
+from helpers import datasets, experiments, search
+
+N_TRIALS = 6
+TINY = experiments.PROFILES["tiny"]
+
+
+def work(tiny_file, folder, storage, counted, stuck, stuck_at):
+    """A worker in a process of its own. counted : its trials so far; stuck : set at `stuck_at`, where it stays."""
+    os.environ["IT_RUNS"] = str(folder)
+    fit = search.training.fit
+
+    def counting_fit(*arguments, **settings):
+        counted.value += 1
+        if counted.value == stuck_at:
+            stuck.set()
+            time.sleep(600)
+        return fit(*arguments, **settings)
+
+    search.training.fit = counting_fit
+    search.search(TINY.prepare(datasets.load(tiny_file)), TINY, n_trials=N_TRIALS, storage=storage)
+
+
+def begin(tiny_file, folder, storage, stuck=None, stuck_at=None):
+    counted = SERVER.Value("i", 0)
+    process = SERVER.Process(target=work, args=(str(tiny_file), str(folder), storage, counted, stuck, stuck_at))
+    process.start()
+    return process, counted
+
+
+def trials_of(tiny, storage):
+    start, dataset = TINY.limit(experiments.EXPERIMENTS[search.STARTING_POINT], TINY.prepare(tiny))
+    return search.open_study(start, dataset, storage).trials
+
+
+def test_two_workers_share_a_study(tiny_file, tiny, tmp_path, runs_folder):
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    trials_of(tiny, storage)  # makes the study
+    workers = [begin(tiny_file, runs_folder, storage) for _ in range(2)]
+    for process, counted in workers:
+        process.join()
+        assert process.exitcode == 0 and counted.value
+    trials = trials_of(tiny, storage)
+    assert len(trials) == sum(counted.value for _, counted in workers)
+    assert N_TRIALS <= len(trials) <= N_TRIALS + 1  # each ends the trial it is at
+    assert all(trial.state.is_finished() for trial in trials)
+    assert len({trial.params["learning_rate"] for trial in trials}) == len(trials)  # nothing is tried twice
+
+
+@pytest.mark.parametrize("killed_at", [1, 3])
+def test_a_killed_worker_loses_the_trial_it_was_at(killed_at, tiny_file, tiny, runs_folder):
+    """Trial 1 is the starting point, which another worker then tries again."""
+    stuck = SERVER.Event()
+    process, _ = begin(tiny_file, runs_folder, None, stuck, killed_at)
+    assert stuck.wait(timeout=120)
+    process.kill()
+    process.join()
+    before = trials_of(tiny, None)
+    assert [trial.state.is_finished() for trial in before] == [True] * (killed_at - 1) + [False]
+
+    process, counted = begin(tiny_file, runs_folder, None)
+    process.join()
+    assert process.exitcode == 0
+    after = trials_of(tiny, None)
+    again = killed_at == 1
+    assert len(after) == N_TRIALS + 1 + again and counted.value == N_TRIALS - (killed_at - 1) + again
+    finished = [trial for trial in after if trial.state.is_finished()]
+    assert [trial.number for trial in after if trial.state == TrialState.RUNNING] == [killed_at - 1]
+    np.testing.assert_equal([trial.value for trial in after[: killed_at - 1]], [trial.value for trial in before[:-1]])
+    start = experiments.EXPERIMENTS[search.STARTING_POINT].recipe
+    assert start.learning_rate in [trial.params["learning_rate"] for trial in finished]
