@@ -1,4 +1,4 @@
-"""Commands: `python -m helpers data|run|search|report`. Each is a thin layer over a function of the package."""
+"""Commands: `python -m helpers data|run|search|claims|report`. Each is a thin layer over a function of the package."""
 
 import argparse
 import sys
@@ -71,11 +71,27 @@ def search(options):
     search.search(dataset, profile, n_trials=options.trials or profile.n_trials, storage=options.storage)
 
 
-def report(options):
-    from helpers import report
+def claims(options):
+    from helpers import claims, datasets
+    from helpers.experiments import current_profile
 
+    profile = current_profile(options.profile)
+    dataset = profile.prepare(datasets.load(options.data))
+    frame, path = claims.write(dataset, profile, seeds=options.seeds)
+    for line in frame.to_dict("records"):
+        print(f"{line['claim']}: {line['test']}\n    {line['verdict']}  {claims.effect(line)}  {line['note']}")
+    print(path)
+
+
+def report(options):
+    from helpers import datasets, report, runs, summary
+
+    # known before pages of an earlier run are removed: a file that can be read, a cache that can be written
+    path = None if options.in_place else datasets.find(options.data)
+    summary.check(path or datasets.standin_path())
+    runs.make_writable(runs.runs_folder(), "IT_RUNS")
     try:
-        print(report.build(options.data, profile=options.profile, in_place=options.in_place))
+        print(report.build(path, profile=options.profile, in_place=options.in_place))
     except report.NotebookError as error:
         raise SystemExit(f"error: {error}") from error
 
@@ -122,10 +138,13 @@ def parser():
     trials.add_argument("--storage", help="database URL that the workers share; a local journal file without it")
     trials.add_argument("--trials", type=int, help="finished trials to stop at")
     trials.set_defaults(call=search)
+    register = groups.add_parser("claims", help="test the published study claim by claim, several seeds a row")
+    register.add_argument("--seeds", type=int, default=5, help="of every row; 5 without it")
+    register.set_defaults(call=claims)
     pages = groups.add_parser("report", help="execute the notebooks and render the report")
     pages.add_argument("--in-place", action="store_true", help="refresh the committed notebooks and figures instead")
     pages.set_defaults(call=report)
-    for command in (row, trials, pages):
+    for command in (row, trials, register, pages):
         command.add_argument("--data", help="data file; without it $IT_DATA, data/IT_data.h5 or the stand-in")
         command.add_argument("--profile", choices=("tiny", "quick", "full"), help="how much to compute")
     return commands

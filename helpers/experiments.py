@@ -8,7 +8,7 @@ entry to `EXPERIMENTS`: `python -m helpers run NAME` and the notebooks find it b
 
 import csv
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -22,7 +22,10 @@ PUBLISHED_TABLE = Path(__file__).parents[1] / "data" / "published_results.csv"
 
 @dataclass(frozen=True)
 class Experiment:
-    """One row by one recipe. `row` is its name in the published table; a substitute or control has its own."""
+    """One row by one recipe. `row` is its name in the published table; a substitute or control has its own.
+
+    A row that is not `in_table` is a single change of another one, for the register of claims and the sweep of rates.
+    """
 
     name: str
     stage: int
@@ -36,6 +39,7 @@ class Experiment:
     dropout: float = 0.5  # of the shallow CNN
     dropout_applied: bool = True
     stages: tuple[int, ...] | None = None  # of the trunk that the heads read, as grids; None: its pooled output
+    in_table: bool = field(default=True, repr=False)  # no setting: a run is found again by its experiment's repr
 
     @property
     def repaired(self):
@@ -107,7 +111,7 @@ def minutes(experiment, dataset):
 
 
 QUICK = {
-    "shallow": Limit(epochs=20, presentations=5000, seeds=3, pixels=48),
+    "shallow": Limit(epochs=20, presentations=5000, seeds=5, pixels=48),
     "tf_efficientnet_lite0": Limit(epochs=10, presentations=3900, seeds=1),
     "vit_tiny_patch16_224": Limit(epochs=10, presentations=2000, seeds=1, pixels=64),
     "resnet50": Limit(epochs=10, presentations=128, seeds=1, n_train=128, pixels=64),
@@ -256,12 +260,42 @@ _ROWS = [
 ]
 EXPERIMENTS = {experiment.name: experiment for experiment in _ROWS}
 
+# Single changes of other rows, outside the results table. Those of the register of claims:
+_SHALLOW, _VIT = EXPERIMENTS["shallow-published"], EXPERIMENTS["vit-tiny-published"]
+_CHANGES = [
+    replace(
+        EXPERIMENTS["shallow-schedule"],
+        name="shallow-no-schedule",
+        row="Shallow CNN: constant rate",
+        recipe=replace(ADAM_20, schedule=CONSTANT),
+    ),
+    replace(_SHALLOW, name="shallow-once", row="Shallow CNN: ImageNet statistics once", inputs=Inputs.ONCE),
+    replace(
+        EXPERIMENTS["shallow-dropout-published"],
+        name="shallow-dropout-0.2-applied",
+        row="Shallow CNN: dropout 0.2 applied",
+        dropout_applied=True,
+    ),
+    replace(
+        EXPERIMENTS["shallow-dropout-l2-published"],
+        name="shallow-dropout-0.2-l2-applied",
+        row="Shallow CNN: dropout 0.2 applied + L2",
+        dropout_applied=True,
+    ),
+    replace(
+        _VIT,
+        name="vit-tiny-cosine",
+        row=f"{_VIT.row}, warm-up and cosine",
+        recipe=replace(_VIT.recipe, schedule=Cosine()),
+    ),
+    replace(_VIT, name="vit-tiny-once", row=f"{_VIT.row}, ImageNet statistics once", inputs=Inputs.ONCE),
+    replace(_VIT, name="vit-tiny-own", row=f"{_VIT.row}, its own statistics", inputs=Inputs.OWN),
+]
 # Learning-rate sweep of notebook 2: the published recipe at other rates, nothing else changed.
 for _rate in (1e-4, 1e-5):
     for _name in ("vit-tiny", "lite0"):
         _swept = EXPERIMENTS[f"{_name}-published"]
         _recipe = replace(_swept.recipe, learning_rate=_rate)
-        _swept = replace(
-            _swept, name=f"{_name}-rate-{_rate:.0e}", row=f"{_swept.row}, rate {_rate:.0e}", recipe=_recipe
-        )
-        EXPERIMENTS[_swept.name] = _swept
+        _row = f"{_swept.row}, rate {_rate:.0e}"
+        _CHANGES.append(replace(_swept, name=f"{_name}-rate-{_rate:.0e}", row=_row, recipe=_recipe))
+EXPERIMENTS |= {change.name: replace(change, in_table=False) for change in _CHANGES}

@@ -1,0 +1,149 @@
+"""The register of claims: verdicts of hand-made intervals, planted effects, and claims that cannot be tested here."""
+
+from dataclasses import fields, replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import explained_variance_score
+
+from helpers import claims, layers, models, runs, tables
+from helpers.claims import CLAIMS, Claim
+from helpers.experiments import EXPERIMENTS, PROFILES
+
+TINY = PROFILES["tiny"]
+OPEN = "undecidable with these data"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sign", "expected"),
+    [
+        (0.02, 0.10, 1, "supported"),
+        (0.02, 0.10, -1, "refuted"),
+        (-0.10, -0.02, -1, "supported"),
+        (-0.10, -0.02, 1, "refuted"),
+        (-0.004, 0.009, 1, "refuted"),  # nothing there, for a claim of either sign
+        (-0.004, 0.009, -1, "refuted"),
+        (0.0, 0.0, -1, "refuted"),  # identical
+        (-0.03, 0.02, 1, OPEN),
+        (-0.005, 0.02, 1, OPEN),
+        (-0.005, 0.02, -1, "refuted"),
+        (0.001, 0.004, 1, "supported"),
+        (float("nan"), float("nan"), 1, OPEN),
+    ],
+)
+def test_verdict_of_an_interval(low, high, sign, expected):
+    assert claims.verdict(low, high, sign) == expected
+
+
+def test_a_planted_difference_is_supported_and_its_absence_refuted(tiny):
+    responses = tiny.val.responses.astype(np.float64)
+    rng = np.random.default_rng(0)
+    noise = responses.std(0) * rng.normal(size=(3, *responses.shape))
+    predictions = {"good": responses + 0.3 * noise, "bad": responses + 0.8 * noise}
+    predictions["same"] = predictions["good"] + 1e-4 * rng.normal(size=noise.shape)
+    pairs = [("good", "bad", 1), ("bad", "good", 1), ("same", "good", 1), ("same", "good", -1)]
+    found = claims.compare([Claim("", "", *pair) for pair in pairs], predictions, tiny)
+    assert [line["verdict"] for line in found] == ["supported", "refuted", "refuted", "refuted"]
+    score = {key: np.mean([explained_variance_score(responses, p) for p in predictions[key]]) for key in predictions}
+    assert found[0]["effect"] == pytest.approx(score["good"] - score["bad"], abs=1e-9)
+
+    alone = claims.compare([Claim("", "", "good", "bad", 1)], predictions, tiny)[0]
+    assert found[0]["high"] - found[0]["low"] > alone["high"] - alone["low"]  # corrected for the number of claims
+
+
+def test_dropout_that_is_never_called_changes_nothing(tiny, runs_folder):
+    done = runs.run_all([EXPERIMENTS[claims.INERT], EXPERIMENTS[claims.ABOVE]], tiny, TINY, seeds=2)
+    predictions = {name: np.array([run.val for run in found]) for name, found in done.items()}
+    claim = next(c for c in CLAIMS if c.name == claims.INERT and c.against == claims.ABOVE)
+    line = claims.compare([claim], predictions, tiny)[0]
+    assert line["effect"] == line["low"] == line["high"] == 0 and line["verdict"] == "refuted"
+    assert not np.array_equal(predictions[claims.INERT][0], predictions[claims.INERT][1])  # seeds do
+
+
+def test_register_without_pretrained_weights(tiny, runs_folder, tmp_path, monkeypatch):
+    """Every claim has a line; those that weights decide say so, the others have an effect; the file is stamped."""
+    monkeypatch.setattr(models, "find_weights", lambda tag: (None, models.RANDOM))
+    monkeypatch.setenv("IT_OUT", str(tmp_path))
+    frame, path = claims.write(tiny, TINY, seeds=2)
+    assert list(frame.columns) == ["claim", "test", "effect", "low", "high", "seeds", "verdict", "note", "made"]
+    assert frame["claim"].nunique() >= 10 and len(frame) == len(CLAIMS)
+    assert frame["verdict"].str.match("supported|refuted|undecidable").all()
+    tested = frame["effect"].notna()
+    assert (frame["verdict"][~tested] == "undecidable: random weights for want of pretrained ones").all()
+    assert (tested == [c.name.startswith("shallow") for c in CLAIMS]).all()
+    assert (frame["low"] <= frame["effect"])[tested].all() and (frame["effect"] <= frame["high"])[tested].all()
+    assert "two of 2 seeds" in frame["note"][[c.name == claims.INERT for c in CLAIMS].index(True)]
+
+    read = pd.read_csv(path)
+    assert path.name == "claims_2_seeds.csv" and read["made"][0].startswith("python -m helpers claims --seeds 2")
+    page = claims.shown(read, tiny).to_html()
+    assert tables.SIMULATED in page and "nan" not in page
+
+
+def test_what_cannot_be_tested_says_why_and_what_would_test_it(tiny):
+    everything = dict.fromkeys((e.trunk for e in EXPERIMENTS.values()), "file")
+
+    def found(name, dataset, profile):
+        claim = next(c for c in CLAIMS if c.name == name)
+        return claims.obstacle(claim, dataset, profile, everything, n_blocks=2)
+
+    left_out = found("efficientnet-b5-published", tiny, PROFILES["quick"])
+    assert left_out["verdict"] == "undecidable: left out of profile 'quick'"
+    assert "python -m helpers run efficientnet-b5-published --seed 0 --profile full" in left_out["note"]
+    assert found("efficientnet-b5-published", tiny, PROFILES["full"]) is None
+    one = replace(tiny, train=replace(tiny.train, objects=np.full_like(tiny.train.objects, "face0")))
+    assert found("lite0-two-repaired", one, TINY)["verdict"] == "undecidable: all images have one object label"
+    assert found("lite0-two-repaired", tiny, TINY) is None and found("lite0-published", one, TINY) is None
+    assert found(claims.EARLY, tiny, TINY)["verdict"] == "undecidable: 2 blocks in profile 'tiny'"
+
+
+def test_blocks_of_each_third_are_chosen_by_folds_not_by_val():
+    score = {f"blocks.{i}": np.array([s, s]) for i, s in enumerate((0.1, 0.3, 0.5, 0.4, 0.2, 0.3, 0.1))}
+    blocks = layers.Blocks(score, dict.fromkeys(score), dict.fromkeys(score), "file")
+    assert list(claims.best_of_thirds(blocks).values()) == ["blocks.2", "blocks.3", "blocks.5"]
+
+
+def test_a_network_that_was_cut_more_than_its_rival_has_not_lost():
+    def done(epochs):
+        rows = zip(("lite0-published", "shallow-dropout-l2-published"), epochs, strict=True)
+        info = {"n_train": 100, "diverged": False}
+        return {name: [SimpleNamespace(info=info | {"epochs": n})] * 2 for name, n in rows}
+
+    claim = next(c for c in CLAIMS if (c.name, c.against) == ("lite0-published", "shallow-dropout-l2-published"))
+    lost = {"effect": -0.1, "low": -0.2, "high": -0.05, "verdict": "refuted"}
+    assert claims.qualified(lost, claim, done((15, 20)))["verdict"] == "refuted"
+    cut = claims.qualified(lost, claim, done((3, 20)))
+    assert cut["verdict"].startswith("undecidable") and "3 of 15" in cut["note"]
+    won = {"effect": 0.1, "low": 0.05, "high": 0.2, "verdict": "supported"}
+    assert claims.qualified(won, claim, done((3, 20)))["verdict"] == "supported"
+
+
+@pytest.mark.parametrize(
+    ("name", "against", "changed"),
+    [
+        ("shallow-schedule", "shallow-no-schedule", {"schedule"}),
+        ("shallow-statistics", "shallow-once", {"inputs"}),
+        ("shallow-statistics", "shallow-published", {"inputs"}),
+        (claims.ABOVE, "shallow-schedule", {"inputs"}),
+        (claims.INERT, claims.ABOVE, {"dropout"}),
+        ("shallow-dropout-0.2-applied", claims.INERT, {"dropout_applied"}),
+        ("shallow-dropout-0.2-l2-applied", "shallow-dropout-0.2-applied", {"weight_decay"}),
+        ("vit-tiny-rate-1e-04", "vit-tiny-published", {"learning_rate"}),
+        ("vit-tiny-cosine", "vit-tiny-published", {"schedule"}),
+        ("vit-tiny-once", "vit-tiny-published", {"inputs"}),
+        ("vit-tiny-own", "vit-tiny-published", {"inputs"}),
+    ],
+)
+def test_one_thing_at_a_time(name, against, changed):
+    a, b = EXPERIMENTS[name], EXPERIMENTS[against]
+    parts = [(a, b, set(f.name for f in fields(a)) - {"name", "row", "recipe", "in_table"})]
+    parts += [(a.recipe, b.recipe, {f.name for f in fields(a.recipe)})]
+    assert {key for x, y, keys in parts for key in keys if getattr(x, key) != getattr(y, key)} == changed
+
+
+def test_claims_name_experiments_and_single_changes_stay_out_of_the_table():
+    assert {name for c in CLAIMS for name in (c.name, c.against)} <= {*EXPERIMENTS, *claims.THIRDS}
+    assert all(e.in_table for e in EXPERIMENTS.values() if e.name.endswith(("-published", "-repaired")))
+    assert repr(replace(EXPERIMENTS["lite0-published"], in_table=False)) == repr(EXPERIMENTS["lite0-published"])
