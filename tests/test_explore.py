@@ -1,0 +1,135 @@
+"""The explorer: its dots, means and pictures are those of the data, whatever the data; it leaves no figure open."""
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.image import imread
+
+from helpers import explore, tables
+from helpers.datasets import Dataset, Split
+from helpers.runs import Run
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    plt.close("all")
+
+
+def data(*, n_val=40, n_neurons=3, n_objects=12, channels=1, is_standin=False):
+    """Image i is uniformly of gray level 2 i, and the response of neuron 0 to it is i."""
+    rng = np.random.default_rng(0)
+    images = np.full((n_val, channels, 16, 16), 2 * np.arange(n_val)[:, None, None, None], np.uint8)
+    objects = np.array([f"object{i % n_objects}" for i in range(n_val)])
+    responses = rng.normal(size=(n_val, n_neurons)).astype(np.float32)
+    responses[:, 0] = np.arange(n_val)
+    split = Split(images, objects, objects, responses)
+    return Dataset("file.h5", "file", is_standin, "", images, split, split, split)
+
+
+def runs_of(dataset, *, seeds=1):
+    rng = np.random.default_rng(1)
+    shape = dataset.val.responses.shape
+    values = [(0.5 * dataset.val.responses + rng.normal(size=shape)).astype(np.float32) for _ in range(seeds)]
+    return [Run(val, val, None, None, [], {}, "") for val in values]
+
+
+def panels(drawn):
+    return dict(zip(("responses", "tuning", "neurons", "images"), drawn.axes, strict=True))
+
+
+def test_scores_and_dots():
+    dataset = data()
+    done = {"lite0-repaired": runs_of(dataset, seeds=3)}
+    drawn = explore.figure(done, dataset, model="lite0-repaired", neuron=1, ceiling=np.array([0.1, 0.7, 0.2]))
+    y, p = dataset.val.responses[:, 1], np.array([run.val[:, 1] for run in done["lite0-repaired"]])
+    score, r = np.mean([1 - (y - q).var() / y.var() for q in p]), np.mean([np.corrcoef(y, q)[0, 1] for q in p])
+    title = drawn.get_suptitle()
+    assert f"explained variance {score:.2f}, correlation {r:.2f}, noise ceiling 0.70" in title and "neuron 1" in title
+    identity, *groups = panels(drawn)["responses"].lines
+    np.testing.assert_array_equal(identity.get_xdata(), identity.get_ydata())
+    dots = np.array(sorted(pair for line in groups for pair in zip(*line.get_data(), strict=True)))
+    np.testing.assert_allclose(dots, np.array(sorted(zip(y, p.mean(0), strict=True))), rtol=1e-6)
+
+
+def test_tuning_is_the_mean_of_each_category():
+    dataset = data(n_objects=4)
+    drawn = explore.figure({"a": runs_of(dataset)}, dataset, model="a", neuron=2, ceiling=0.8)
+    axis = panels(drawn)["tuning"]
+    y = dataset.val.responses[:, 2]
+    measured = axis.containers[0]
+    shown = dict(
+        zip([label.get_text() for label in axis.get_xticklabels()], measured.lines[0].get_ydata(), strict=True)
+    )
+    expected = {name: y[dataset.val.objects == name].mean() for name in set(dataset.val.objects)}
+    assert shown == pytest.approx(expected, abs=1e-6) and list(shown) == sorted(shown, key=lambda name: -shown[name])
+    low, high = measured.lines[2][0].get_segments()[0][:, 1]
+    best = y[dataset.val.objects == next(iter(shown))]
+    assert high - low == pytest.approx(2 * best.std(ddof=1) / best.size**0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize(("n_val", "n_columns"), [(40, 10), (5, 2), (2, 1)])
+def test_images_are_those_with_the_highest_and_lowest_responses(n_val, n_columns):
+    dataset = data(n_val=n_val)
+    run = runs_of(dataset)[0]
+    run.val[:, 0] = -np.arange(n_val)
+    axis = panels(explore.figure({"a": [run]}, dataset, model="a", neuron=0, ceiling=0.8))["images"]
+    labels = [label.get_text() for label in axis.get_yticklabels()]
+    kinds = ["highest measured", "highest predicted", "lowest measured", "lowest predicted"]
+    assert [label.split("\n")[0] for label in labels] == kinds
+    assert labels[0].endswith(f"{n_val - 1:.2f} to {n_val - n_columns:.2f}")
+    sheet = axis.images[0].get_array()
+    cells = sheet.reshape(4, 18, n_columns, 18, 3)[:, 8, :, 8, 0]  # (n_rows, n_columns): a pixel inside each image
+    ranks = np.arange(n_columns)
+    brightest, darkest = 2 * (n_val - 1 - ranks), 2 * ranks
+    expected = np.array([brightest, darkest, darkest, brightest]) / 255
+    np.testing.assert_allclose(cells, expected, atol=0.5 / 31)  # the sheet has 32 grays
+
+
+@pytest.mark.parametrize("sizes", [{"n_objects": 1}, {"channels": 3}, {"n_val": 4, "n_neurons": 2}, {"n_objects": 40}])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_any_data_can_be_shown(sizes):
+    dataset = data(**sizes)
+    done = {"a": runs_of(dataset)}
+    dataset.val.responses[:, 1] = 3  # constant
+    drawn = explore.figure(done, dataset, model="a", neuron=1, ceiling=np.full(dataset.n_neurons, np.nan))
+    assert "constant: nothing to explain; noise ceiling unknown" in drawn.get_suptitle()
+    explore.explore(done, dataset, 0.8)
+
+
+def test_widget_turns_its_page_and_leaves_no_figure():
+    dataset = data(is_standin=True)
+    widget = explore.explore({"a": runs_of(dataset), "b": runs_of(dataset, seeds=2)}, dataset, 0.8)
+    (model, neuron), page = widget.children[0].children, widget.children[1]
+    assert model.options == ("a", "b") and (neuron.min, neuron.max) == (0, 2)
+    seen = {bytes(page.value)}
+    model.value = "b"
+    seen.add(bytes(page.value))
+    neuron.value = 2
+    seen.add(bytes(page.value))
+    assert len(seen) == 3 and all(value.startswith(b"\x89PNG") for value in seen)
+    assert plt.get_fignums() == []
+    assert {each._view_module for each in (widget, model, neuron, page)} == {"@jupyter-widgets/controls"}
+
+
+def test_a_stand_in_says_so_inside_the_picture(tmp_path):
+    dataset = data(is_standin=True)
+    drawn = explore.figure({"a": runs_of(dataset)}, dataset, model="a", neuron=0, ceiling=0.8)
+    (caption,) = [text for text in drawn.texts if tables.SIMULATED in text.get_text().replace("\n", " ")]
+    path = tmp_path / "page.png"
+    path.write_bytes(explore.explore({"a": runs_of(dataset)}, dataset, 0.8).children[1].value)
+    height = imread(path).shape[0]
+    inches = explore.WITH_CAPTION.height
+    bottom = caption.get_window_extent().y0 / drawn.dpi - explore.WITH_CAPTION.y0
+    assert 0 < bottom < inches and height == round(80 * inches)
+
+
+@pytest.mark.parametrize(
+    ("model", "neuron", "says"), [("b", 0, "there are a"), ("a", 3, "0 to 2"), ("a", -1, "0 to 2")]
+)
+def test_what_is_not_there_is_named(model, neuron, says):
+    dataset = data()
+    with pytest.raises(ValueError, match=says):
+        explore.figure({"a": runs_of(dataset)}, dataset, model=model, neuron=neuron, ceiling=0.8)
+    with pytest.raises(ValueError, match="no finished runs"):
+        explore.explore({}, dataset, 0.8)
