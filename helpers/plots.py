@@ -8,7 +8,7 @@ import textwrap
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_rgb
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 COLOURS = {
     "pixels": "#999999",
@@ -98,9 +98,10 @@ def layer_violins(trained, random, *, ceiling, ax=None):
         means = [neurons.mean() for neurons in values]
         ax.plot(at, means, "o-", color=COLOURS[colour], markeredgecolor="black", label=f"{label}: mean over neurons")
     ceiling_line(ceiling, ax)
-    ax.set_xticks(range(len(trained)), list(trained))
+    narrow = ax.figure.get_figwidth() < 6
+    ax.set_xticks(range(len(trained)), list(trained), **({"rotation": 60, "ha": "right"} if narrow else {}))
     ax.set(xlabel="layer", ylabel=EXPLAINED_VARIANCE)
-    ax.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+    ax.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=1 if narrow else 3)
     return ax
 
 
@@ -117,13 +118,14 @@ def layer_lines(lines, *, ylabel, ceiling=None, ax=None):
         ceiling_line(ceiling, ax)
     ax.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=8)
     ax.set(xlabel="layer", ylabel=ylabel)
-    ax.legend(fontsize=8, frameon=False)
+    ax.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return ax
 
 
 def readout_colour(name):
     """The colour of a readout row, by its name."""
-    kinds = {"pixels": "pixels", "(random weights)": "random weights", "object mean": "object mean"}
+    kinds = {"mean of": "readout", "fine-tuned": "repaired recipe", "pixels": "pixels"}
+    kinds |= {"(random weights)": "random weights", "object mean": "object mean"}
     return COLOURS[next((colour for kind, colour in kinds.items() if kind in name), "readout")]
 
 
@@ -332,6 +334,43 @@ def neuron_scatter(x, y, *, xlabel, ylabel, ceiling, colour, ax=None):
     return ax
 
 
+def learning_curve(frame, *, ceiling, ax=None):
+    """Explained variance by the number of training images: a line per approach, named at its end, with its intervals.
+
+    frame : `learning_curve.learning_curve`'s. ceiling : noise ceiling, a number or one per neuron.
+    """
+    ax = new_axis(ax, size=(7.5, 4.5))
+    approaches = frame["approach"].drop_duplicates().tolist()
+    ends = {}
+    for i, approach in enumerate(approaches):
+        lines = frame[frame["approach"] == approach].sort_values("n_train")
+        kinds = {"shallow": "shallow CNN", "mean of": "readout", "fine-tuned": "repaired recipe", "readout": "readout"}
+        colour = COLOURS[next(kinds[kind] for kind in kinds if kind in approach)]
+        if "mean of" in approach:
+            colour = shades(colour, 5)[4][0]  # darker than the readout's
+        x = lines["n_train"] * 1.015 ** (i - (len(approaches) - 1) / 2)  # bars beside each other
+        y, style = lines["explained_variance"], "--" if "mean of" in approach else "-"
+        reach = [y - lines["low"], lines["high"] - y]
+        ax.errorbar(x, y, reach, fmt="o", linestyle=style, color=colour, linewidth=2, elinewidth=1.2, markersize=5)
+        ends[approach] = (y.iloc[-1], colour)
+    ceiling_line(ceiling, ax)
+    ax.text(
+        0.01, float(np.nanmean(ceiling)), "noise ceiling", transform=ax.get_yaxis_transform(), va="bottom", fontsize=8
+    )
+    step, height = 0.055 * np.diff(ax.get_ylim())[0], -np.inf
+    for approach in sorted(ends, key=lambda name: ends[name][0]):
+        y, colour = ends[approach]
+        height = max(y, height + step)  # names that would overlap move up
+        name = textwrap.fill(approach, 32)
+        ax.annotate(name, (1.02, height), xycoords=ax.get_yaxis_transform(), va="center", fontsize=8.5, color=colour)
+        height += step * name.count("\n") / 2
+    numbers = sorted(frame["n_train"].unique())
+    ax.set(xscale="log", xlabel="training images", ylabel=EXPLAINED_VARIANCE)
+    ax.set_xticks(numbers, numbers)
+    ax.minorticks_off()
+    return ax
+
+
 def rate_sweep(sweep, *, published_rate, ax=None):
     """Score on held-out training images by learning rate. sweep : columns trunk, rate, explained_variance."""
     ax = new_axis(ax)
@@ -376,6 +415,37 @@ def front(table, *, chance, ceiling, ax=None):
     ax.axhline(float(np.nanmean(ceiling)), color=COLOURS["ceiling"], linestyle="--", linewidth=1, label="noise ceiling")
     ax.axhline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
     ax.set(xlabel="objects named right (share of val images)", ylabel=EXPLAINED_VARIANCE, xlim=(-0.03, 1.03))
+    return ax
+
+
+def cost_front(table, cost, *, xlabel, ceiling, ax=None):
+    """Explained variance with its interval against a cost; rows that beat a constant and all cheaper rows are joined.
+
+    table : columns label, approach (a key of `COLOURS`), weights, explained_variance, low, high and `cost`. cost : name
+    of a column of positive numbers, drawn on a logarithmic axis; costs within 10 % of each other count as equal.
+    """
+    ax = new_axis(ax, size=(7, 5))
+    for line in table.to_dict("records"):
+        colour, x, y = COLOURS[line["approach"]], line[cost], line["explained_variance"]
+        ax.plot([x, x], [line["low"], line["high"]], color=colour, linewidth=1.2)
+        ax.plot(x, y, "o", color=colour, markerfacecolor="white" if line["weights"] == "random" else colour)
+    table = table.assign(equal=np.round(np.log(table[cost]) / np.log(1.1)))
+    table = table.sort_values(["equal", "explained_variance"], ascending=[True, False])
+    front = table[table["explained_variance"] > table["explained_variance"].cummax().shift(fill_value=0)]
+    ax.plot(front[cost], front["explained_variance"], color="#444444", linewidth=1, zorder=0)
+    for i, line in enumerate(front.to_dict("records"), 1):
+        at = {"xytext": (-5, 4), "textcoords": "offset points", "ha": "right", "fontsize": 9}
+        ax.annotate(str(i), (line[cost], line["explained_variance"]), **at)
+    for approach in table["approach"].drop_duplicates():
+        ax.plot([], [], "o", color=COLOURS[approach], label=approach)
+    ceiling_line(ceiling, ax)
+    names = "; ".join(f"{i} {label}" for i, label in enumerate(front["label"], 1))
+    ax.set(xscale="log", ylabel=EXPLAINED_VARIANCE)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel(f"{xlabel}\n{textwrap.fill(f'front: {names}', 70)}")
+    ax.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4)
     return ax
 
 

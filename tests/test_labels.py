@@ -1,0 +1,78 @@
+"""The object part of predictions against loops and planted effects; shuffled labels change nothing but the pairing."""
+
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from numpy.testing import assert_allclose, assert_array_equal
+
+from helpers import datasets, labels, runs, standin
+from helpers.experiments import EXPERIMENTS, PROFILES
+from helpers.schema import CATEGORY_OF
+
+
+def test_the_object_part_of_an_image_is_the_mean_of_the_others_of_its_object():
+    objects = np.array(list("abacabd"))
+    predictions = np.random.default_rng(0).standard_normal((2, 7, 3))
+    found = labels.object_part(predictions, objects)
+    for i, name in enumerate(objects):
+        others = [j for j in range(7) if objects[j] == name and j != i] or list(range(7))
+        assert_allclose(found[:, i], predictions[:, others].mean(1))
+    assert_allclose(labels.object_part(predictions[1], objects), found[1])
+
+
+def test_differences_of_the_object_part_find_what_labels_taught_and_nothing_else():
+    rng = np.random.default_rng(0)
+    objects = np.repeat([f"object{i}" for i in range(20)], 12)
+    of_object = np.repeat(rng.standard_normal((20, 5)), 12, axis=0)
+    of_view = rng.standard_normal((240, 5))
+    dataset = SimpleNamespace(val=SimpleNamespace(responses=of_object + of_view, objects=objects))
+
+    def seeds(*parts):
+        return [SimpleNamespace(val=sum(parts) + 0.3 * rng.standard_normal((240, 5))) for _ in range(5)]
+
+    wild = rng.standard_normal((240, 5))  # a head at a scale of its own, as raw losses leave it
+    # Knows the object, loses the view and the scale; knows the view alone; knows that better; knows neither.
+    done = {"object": seeds(of_object, 3 * wild), "view": seeds(0.3 * of_view), "more": seeds(of_view), "none": seeds()}
+    pairs = [("taught", "object", "view"), ("not taught", "more", "view"), ("nor this", "none", "view")]
+    compared = labels.object_part_differences(pairs, done, dataset).set_index("comparison")
+    assert compared["verdict"].tolist() == ["higher", "within the spread", "within the spread"]
+    assert compared.loc["taught", "difference"] > 0.3
+
+
+def test_labels_are_shuffled_and_nothing_else(tiny):
+    shuffled = labels.shuffled_labels(tiny)
+    assert_array_equal(np.sort(shuffled.train.objects), np.sort(tiny.train.objects))
+    assert (shuffled.train.objects != tiny.train.objects).mean() > 0.5
+    assert_array_equal(shuffled.train.categories, [CATEGORY_OF[name] for name in shuffled.train.objects])
+    assert_array_equal(shuffled.train.images, tiny.train.images)
+    assert_array_equal(shuffled.train.responses, tiny.train.responses)
+    assert_array_equal(shuffled.val.objects, tiny.val.objects)
+    assert shuffled.fingerprint not in (tiny.fingerprint, labels.shuffled_labels(tiny, seed=1).fingerprint)
+
+
+def test_shuffling_reaches_the_network_through_its_object_head_alone(tiny, runs_folder):
+    profile, shuffled = PROFILES["tiny"], labels.shuffled_labels(tiny)
+    one, two = EXPERIMENTS["lite0-published"], EXPERIMENTS["lite0-two-published"]
+    assert_array_equal(runs.run(one, tiny, profile).val, runs.run(one, shuffled, profile).val)
+    assert np.abs(runs.run(two, tiny, profile).val - runs.run(two, shuffled, profile).val).max() > 1e-3
+
+
+def test_guessing_stays_in_the_range_of_chance():
+    low, high = labels.chance_range(4000, 64)
+    guesses = np.random.default_rng(0).binomial(4000, 1 / 64, 20000) / 4000
+    assert 0.94 < np.mean((low <= guesses) & (guesses <= high)) < 0.97
+
+
+def test_the_planted_truth_is_what_the_benchmark_estimates(tmp_path):
+    path = Path(__file__).parents[1] / "benchmarks" / "planted_truth.py"
+    spec = importlib.util.spec_from_file_location("planted_truth", path)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    planted = {"n_images": (64, 480, 8), "pixels": 16, "n_objects": 12}
+    dataset = datasets.load(standin.write(tmp_path / "planted.h5", label_share=0.5, repeats=True, **planted))
+    simulated = standin.simulate(standin.render(552, size=16, n_objects=12), n_train=64, label_share=0.5)
+    found = benchmark.estimates(dataset, simulated)
+    assert_allclose(found["found"], found["planted"], atol=benchmark.TOLERANCE)
+    assert_allclose(found["planted"][:2], [0.82, 0.5], atol=0.005)

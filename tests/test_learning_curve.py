@@ -1,0 +1,49 @@
+"""The curve over numbers of training images, against the same readout on the cut data set, computed anew."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.testing import assert_allclose, assert_array_equal
+
+from helpers import datasets, layers, learning_curve, metrics, readout, runs
+from helpers.experiments import EXPERIMENTS, LITE0, PROFILES
+
+TINY = PROFILES["tiny"]
+
+
+def test_the_subset_is_the_one_that_reduce_cuts(tiny):
+    few, index = learning_curve.subset(tiny, 40)
+    assert_array_equal(few.train.images, tiny.train.images[index])
+    assert_array_equal(few.train.objects, tiny.train.objects[index])
+    assert few.fingerprint == datasets.reduce(tiny, n_train=40, pixels=None).fingerprint
+    twins = replace(tiny, train=replace(tiny.train, images=np.zeros_like(tiny.train.images)))
+    assert_array_equal(learning_curve.subset(twins, 40)[1], index)  # though no image tells its number
+    assert learning_curve.subset(tiny, 96)[0] is tiny
+
+
+def test_the_readout_from_few_images_is_that_of_the_cut_data_set(tiny, runs_folder):
+    few, _ = learning_curve.subset(tiny, 40)
+    found, source = learning_curve.readout_from_few(tiny, TINY, 40)
+    grams, other = layers.kernels(LITE0, few, TINY)  # a forward pass of the cut data set's images
+    K = readout.combine(list(grams.values()), n_train=40)
+    expected = readout.ridge(K, few.train.responses, folds=layers.choosing_folds(few)).predictions
+    assert source == other
+    assert_allclose(found, expected[: len(tiny.val.images)], atol=1e-4)
+
+
+def test_a_line_per_approach_and_number_of_images_and_the_last_is_the_main_row(tiny, runs_folder):
+    dataset = TINY.prepare(tiny)
+    frame = learning_curve.learning_curve(dataset, TINY)
+    assert list(frame) == ["approach", "n_train", "explained_variance", "low", "high"]
+    assert sorted(set(frame["n_train"])) == [6, 16, 32, 64]
+    assert (frame.groupby("n_train").size() == 4).all()
+    assert ((frame["low"] <= frame["explained_variance"]) & (frame["explained_variance"] <= frame["high"])).all()
+    last = frame[frame["n_train"] == 64].set_index("approach")["explained_variance"]
+    for kind, name in (("shallow", learning_curve.SHALLOW), ("lite0 fine-tuned", learning_curve.FINE_TUNED)):
+        predicted = [run.val for run in runs.run_all([EXPERIMENTS[name]], dataset, TINY)[name]]
+        expected = metrics.interval(dataset.val.responses, np.array(predicted), dataset.val.objects).estimate
+        assert_allclose(last[last.index.str.startswith(kind)].item(), expected)
+    rows = layers.readout_rows(dataset, TINY)
+    row = next(rows[name] for name in rows if name.endswith("sum of blocks"))
+    expected = metrics.interval(dataset.val.responses, row.val, dataset.val.objects).estimate
+    assert_allclose(last[last.index.str.startswith("lite0 readout")].item(), expected, atol=1e-4)
