@@ -1,6 +1,7 @@
 """Images per second of training: the published loop, ours, and the bare step.
 
     python benchmarks/training.py [--pixels 64 224] [--networks resnet50 lite0 vit_tiny shallow] [--rounds 3]
+    python benchmarks/training.py --profile ...     where the bare step's time goes, operator by operator
 
 (a) the students' loop: DataLoader over a float32 array, normalisation image by image, float32, torch's Adam
 (b) `training.fit` on the same images
@@ -97,6 +98,34 @@ def bare_steps(model, optimiser, batch, responses, n_steps):
     return n_steps * len(batch) / (time.perf_counter() - began)
 
 
+def bare(name, pixels):
+    """What (c) runs on: a model, b's optimiser, and one batch in place with its targets."""
+    device = training.accelerator().device
+    rng = np.random.default_rng(0)
+    model = build(name, pixels)
+    _, memory_format = training.precision(model, device)
+    model.to(device=device, memory_format=memory_format)
+    gray = torch.from_numpy(rng.integers(0, 256, (BATCH, 1, pixels, pixels), np.uint8)).to(device)
+    batch = training.make_batch(gray, IMAGENET, torch.arange(BATCH, device=device), memory_format=memory_format)
+    targets = torch.from_numpy(rng.standard_normal((BATCH, N_NEURONS)).astype(np.float32)).to(device)
+    return model, training.make_optimiser(model, ADAM, False), batch, targets
+
+
+def print_profile(name, pixels):
+    """The ten operators that take most of a bare step, and the share of matrix products and convolutions."""
+    parts = bare(name, pixels)
+    bare_steps(*parts, 2)
+    with torch.profiler.profile() as profile:
+        bare_steps(*parts, 4)
+    rows = profile.key_averages()
+    total = sum(row.self_cpu_time_total for row in rows)
+    products = ("convolution", "mkldnn", "addmm", "bmm", "::mm", "attention", "linear")
+    share = sum(row.self_cpu_time_total for row in rows if any(word in row.key for word in products)) / total
+    print(f"{name}, {pixels} px: {share:.0%} of the bare step in convolutions, matrix products and attention")
+    for row in sorted(rows, key=lambda row: -row.self_cpu_time_total)[:10]:
+        print(f"  {row.self_cpu_time_total / total:5.1%}  {row.count // 4:4d} calls a step  {row.key}")
+
+
 def compare(name, pixels, *, n_images, rounds):
     """Images per second of a, b and c, one of each per round."""
     device = training.accelerator().device
@@ -109,19 +138,13 @@ def compare(name, pixels, *, n_images, rounds):
     loader = DataLoader(StudentsDataset(as_floats, responses), batch_size=BATCH, shuffle=True)
     theirs = build(name, pixels).to(device)
     adam = torch.optim.Adam(theirs.parameters(), lr=1e-3)
-    ours, bare = build(name, pixels), build(name, pixels)
-    _, memory_format = training.precision(bare, device)
-    bare.to(device=device, memory_format=memory_format)
-    optimiser = training.make_optimiser(bare, ADAM, False)
-    index = torch.arange(BATCH)
-    batch = training.make_batch(torch.from_numpy(gray), IMAGENET, index, memory_format=memory_format).to(device)
-    targets = torch.from_numpy(responses[:BATCH]).to(device)
-    bare_steps(bare, optimiser, batch, targets, 2)  # warm up
+    ours, parts = build(name, pixels), bare(name, pixels)
+    bare_steps(*parts, 2)  # warm up
     speeds = []
     for _ in range(rounds):
         a = published_loop(theirs, adam, loader, device)
         b = our_loop(ours, dataset, 3)
-        c = bare_steps(bare, optimiser, batch, targets, n_images // BATCH)
+        c = bare_steps(*parts, n_images // BATCH)
         speeds.append((a, b, c))
     return np.array(speeds)
 
@@ -132,8 +155,14 @@ def main():
     options.add_argument("--pixels", nargs="+", type=int, default=[64, 224])
     options.add_argument("--n-images", type=int, default=128)
     options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--profile", action="store_true")
     options = options.parse_args()
     print(runs.stamp())
+    if options.profile:
+        for name in options.networks:
+            for pixels in options.pixels:
+                print_profile(name, pixels)
+        return
     print(f"{'network':10} {'px':>4} {'a img/s':>9} {'b img/s':>9} {'c img/s':>9} {'b/a':>6} {'b/c':>6}  number type")
     for name in options.networks:
         for pixels in options.pixels:

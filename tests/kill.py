@@ -1,75 +1,106 @@
 """Kill a training process at random moments, start it again, and compare with one that was never killed.
 
-python tests/kill.py [--times 50]
+    python tests/kill.py [--times 50]
+
+Every process is a real one that trains a real row and gets a real SIGKILL. They are forked from a server that has
+imported the package and run nothing, which spares each start the imports. A checkpoint is written after every epoch,
+so that kills fall into writing one as well.
 """
 
 import argparse
+import contextlib
+import io
+import multiprocessing
 import os
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-DRIVER = """
-import sys
-from dataclasses import replace
-from helpers import datasets, experiments, runs, training
-training.CHECKPOINT_SECONDS = 0.0
-dataset = datasets.load(sys.argv[1])
-limits = {"shallow": experiments.Limit(epochs=40, presentations=10**9, seeds=1)}
-profile = replace(experiments.PROFILES["tiny"], limits=limits, n_train=None)
-experiment = experiments.EXPERIMENTS["shallow-dropout-l2-repaired"]
-experiment = replace(experiment, recipe=replace(experiment.recipe, epochs=40))
-print("ready", flush=True)
-runs.run(experiment, dataset, profile, seed=0)
-"""
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["helpers.runs", "helpers.search"])
+EPOCHS = 20
 
 
-def drive(tiny_file, folder, kill_after=None):
-    """Run DRIVER on a data file, runs in a folder; kill it so many seconds after it is ready.
+class Kill(NamedTuple):
+    """What a kill left behind."""
 
-    Returns the seconds it took, or None if it was killed.
-    """
-    environment = os.environ | {"IT_RUNS": str(folder), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-c", DRIVER, tiny_file], env=environment, stdout=subprocess.PIPE)
-    assert process.stdout.readline() == b"ready\n"
-    began = time.monotonic()
-    try:
-        process.communicate(timeout=kill_after)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        return None
-    assert process.returncode == 0
-    return time.monotonic() - began
+    seconds: float  # after the process began
+    epochs: int  # in the checkpoint
+    writing: bool  # whether it fell into writing a file
+
+
+def train(tiny_file, folder, ready):
+    """Train the row in this process; its runs lie in a folder."""
+    import torch
+
+    from helpers import datasets, experiments, runs, training
+
+    torch.set_num_threads(1)
+    os.environ["IT_RUNS"] = str(folder)
+    training.CHECKPOINT_SECONDS = 0.0
+    dataset = datasets.load(tiny_file)
+    experiment = experiments.EXPERIMENTS["shallow-dropout-l2-repaired"]
+    experiment = replace(experiment, recipe=replace(experiment.recipe, epochs=EPOCHS))
+    ready.set()
+    with contextlib.redirect_stdout(io.StringIO()):
+        runs.run(experiment, dataset, replace(experiments.PROFILES["tiny"], limits=None), seed=0)
+
+
+def begin(tiny_file, folder):
+    """A process that has the data in memory and is about to train."""
+    ready = SERVER.Event()
+    process = SERVER.Process(target=train, args=(str(tiny_file), str(folder), ready))
+    process.start()
+    assert ready.wait(timeout=120)
+    return process
+
+
+def whole(tiny_file, folder):
+    """Seconds of a run that nobody kills, and its predictions."""
+    process, began = begin(tiny_file, folder), time.monotonic()
+    process.join()
+    assert process.exitcode == 0
+    return time.monotonic() - began, predictions_in(folder)
 
 
 def predictions_in(folder):
-    (path,) = folder.glob("*/*/*/predictions.npz")
+    (path,) = Path(folder).glob("*/*/*/predictions.npz")
     with np.load(path) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
 
-def kill_and_compare(tiny_file, folder, n_kills):
-    """Kill a run so many times (it may finish before), let it end, and compare it with an uninterrupted one.
+def kill_until_done(tiny_file, folder, seconds, n_kills):
+    """Start a run again and again, each time killed at a random moment of its `seconds`, at most so many times.
 
-    Returns the number of kills, of kills that left a checkpoint, and whether all predictions are bit-identical.
+    Returns a list of Kill; the run is finished then.
     """
-    seconds = drive(tiny_file, folder / "whole")
-    kills, resumed = 0, 0
-    while (
-        kills < n_kills and drive(tiny_file, folder / "killed", kill_after=random.uniform(0.2, 0.7) * seconds) is None
-    ):
-        kills += 1
-        resumed += len(list((folder / "killed").glob("*/*/*/checkpoint.pt")))
-    drive(tiny_file, folder / "killed")
-    whole, killed = predictions_in(folder / "whole"), predictions_in(folder / "killed")
-    return kills, resumed, all(np.array_equal(whole[role], killed[role]) for role in ("val", "test"))
+    from helpers import training
+
+    kills, half_written = [], set()
+    while True:
+        process, began = begin(tiny_file, folder), time.monotonic()
+        process.join(timeout=random.uniform(0, 0.6) * seconds if len(kills) < n_kills else None)
+        if process.exitcode is not None:
+            assert process.exitcode == 0
+            return kills
+        process.kill()
+        process.join()
+        saved = [training.load_checkpoint(path) for path in Path(folder).glob("*/*/*/checkpoint.pt")]
+        left = set(Path(folder).glob("*/*/*/.*"))
+        epochs = len(saved[0]["history"]) if saved else 0
+        kills.append(Kill(time.monotonic() - began, epochs, bool(left - half_written)))
+        half_written = left
+
+
+def identical(a, b):
+    """Whether two runs' predictions are the same bit for bit."""
+    return all(np.array_equal(a[role], b[role]) for role in ("val", "test"))
 
 
 def main():
@@ -77,16 +108,28 @@ def main():
 
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--times", type=int, default=50, help="kills in all")
-    times, kills, identical = options.parse_args().times, 0, True
+    times, kills, same = options.parse_args().times, [], True
     with tempfile.TemporaryDirectory() as folder:
         tiny_file = standin.write(Path(folder) / "tiny.h5", n_images=(96, 32, 32), pixels=32, n_trials=6)
-        rounds = 0
-        while kills < times and identical:
+        seconds, expected = whole(tiny_file, Path(folder) / "whole")
+        print(f"uninterrupted: {EPOCHS} epochs in {seconds:.1f} s", flush=True)
+        began, rounds = time.monotonic(), 0
+        while len(kills) < times and same:
             rounds += 1
-            more, _, identical = kill_and_compare(tiny_file, Path(folder) / str(rounds), times - kills)
+            here = Path(folder) / str(rounds)
+            more = kill_until_done(tiny_file, here, seconds, times - len(kills))
+            same = identical(predictions_in(here), expected)
+            for kill in more:
+                words = ", while it wrote a file" if kill.writing else ""
+                print(f"killed after {kill.seconds:.2f} s, {kill.epochs} epochs saved{words}")
+            print(f"run {rounds} ended after {len(more)} kills: {'identical' if same else 'DIFFERS'}", flush=True)
             kills += more
-            print(f"round {rounds}: {kills} kills, predictions {'identical' if identical else 'DIFFER'}", flush=True)
-    return 0 if identical else 1
+    resumed, writing = sum(kill.epochs > 0 for kill in kills), sum(kill.writing for kill in kills)
+    print(
+        f"{len(kills)} kills of {rounds} runs in {time.monotonic() - began:.0f} s, {writing} while a file was written; "
+        f"{resumed} went on from a checkpoint; predictions {'identical every time' if same else 'DIFFER'}"
+    )
+    return 0 if same else 1
 
 
 if __name__ == "__main__":

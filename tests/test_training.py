@@ -7,14 +7,16 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from kill import kill_and_compare
+from kill import begin, identical, kill_until_done, predictions_in, whole
 from sklearn.linear_model import Ridge
 
 from helpers import datasets, models, readout, training
 from helpers.datasets import IMAGENET
-from helpers.experiments import ADAM, CNN, EXPERIMENTS, LITE0, VIT, VIT_TINY, published_rows
+from helpers.experiments import ADAM, CNN, EXPERIMENTS, LITE0, PROFILES, VIT, VIT_TINY, published_rows
+from helpers.runs import ROOT
 
 
 def test_published_recipe_is_the_students_loop(tiny):
@@ -128,11 +130,34 @@ def test_ridge_start_predicts_as_scikit_learns_ridge_on_the_features(tiny):
     np.testing.assert_allclose(predicted, expected, atol=2e-3 * expected.std())
 
 
-def test_a_killed_run_ends_in_the_same_numbers(tiny_file, tmp_path):
-    kills, resumed, identical = kill_and_compare(tiny_file, tmp_path, 4)
-    assert kills and resumed  # else nothing was tested
-    assert identical
-    assert not list((tmp_path / "killed").glob("*/*/*/checkpoint.pt"))
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_file, tmp_path_factory):
+    """Seconds and predictions of the run that kill.py kills."""
+    return whole(tiny_file, tmp_path_factory.mktemp("whole"))
+
+
+def test_a_killed_run_ends_in_the_same_numbers(tiny_file, tmp_path, uninterrupted):
+    seconds, expected = uninterrupted
+    kills = []
+    for name in ("first", "second"):
+        kills += kill_until_done(tiny_file, tmp_path / name, seconds, 4)
+        assert identical(predictions_in(tmp_path / name), expected)
+    assert any(kill.epochs for kill in kills)  # else no checkpoint was tested
+    assert not [*tmp_path.rglob("checkpoint.pt"), *tmp_path.rglob("*.damaged")]
+
+
+def test_processes_asked_for_the_same_row_do_not_damage_each_other(tiny_file, tmp_path, uninterrupted):
+    """Two begin at once, a third when they are half-way; their checkpoints and results go to the same folder."""
+    seconds, expected = uninterrupted
+    processes = [begin(tiny_file, tmp_path) for _ in range(2)]
+    processes[0].join(timeout=seconds / 2)
+    processes.append(begin(tiny_file, tmp_path))
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert identical(predictions_in(tmp_path), expected)
+    (folder,) = tmp_path.glob("*/*/*")
+    assert {path.name for path in folder.iterdir()} == {"predictions.npz", "result.json", "weights.safetensors"}
 
 
 def test_a_damaged_checkpoint_is_set_aside(tmp_path):
@@ -144,26 +169,61 @@ def test_a_damaged_checkpoint_is_set_aside(tmp_path):
     assert not path.exists() and (tmp_path / "checkpoint.pt.damaged").exists()
 
 
+def test_each_variant_of_the_ablation_is_the_repaired_recipe_but_for_its_part(
+    tiny, tiny_file, runs_folder, monkeypatch
+):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import recipes
+
+    profile = PROFILES["tiny"]
+    for network, parts in recipes.PARTS.items():
+        found, _ = recipes.variants(network, profile, tiny)
+        repaired = found.pop("repaired")
+        for words, variant in found.items():
+            assert variant.recipe.epochs == repaired.recipe.epochs * (2 if words == "twice the epochs" else 1)
+            fields = [vars(repaired), vars(variant)], [vars(repaired.recipe), vars(variant.recipe)]
+            changed = {key for a, b in fields for key in a if a[key] != b[key]} - {"name", "recipe"}
+            assert words not in parts or changed == set(parts[words])
+
+    table = runs_folder.parent / "recipes.csv"
+    options = ["--data", str(tiny_file), "--profile", "tiny", "--networks", "shallow", "--table", str(table)]
+    for variant in ("published", "without-shift", "published"):
+        recipes.main([*options, "--seeds", "2", "--variants", variant])
+    lines = pd.read_csv(table).set_index("variant")
+    assert sorted(lines.index) == ["published", "repaired", "without shift"]
+    assert (lines["low"] <= lines["difference"])[["published", "without shift"]].all()
+
+
+PARALLEL = """
+import sys
+from dataclasses import replace
+from helpers import datasets, experiments, runs
+profile = experiments.PROFILES["tiny"]
+dataset = profile.prepare(datasets.load(sys.argv[1]))
+for name in sys.argv[2:]:
+    experiment = experiments.EXPERIMENTS[name]
+    runs.run(replace(experiment, recipe=replace(experiment.recipe, shift=0.0)), dataset, profile)
+"""
+
+
 def test_two_processes_train_as_one_does(tiny_file, tmp_path):
-    """Loss curves of the shallow CNN at the same global batch, without dropout, by accelerate launch."""
-    curves = []
+    """At the same global batch, without the randomness that each process draws for itself (dropout, shifts)."""
+    names = ["shallow-schedule-statistics-published", "lite0-two-repaired", "vit-tiny-repaired"]
+    script = tmp_path / "parallel.py"
+    script.write_text(PARALLEL)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
+    curves = {}
     for n_processes in (1, 2):
-        folder = tmp_path / str(n_processes)
-        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(n_processes)]
-        launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-        command = [
-            "-m",
-            "helpers",
-            "run",
-            "shallow-schedule-statistics-published",
-            "--data",
-            tiny_file,
-            "--profile",
-            "tiny",
-        ]
-        environment = os.environ | {"IT_RUNS": str(folder), "OMP_NUM_THREADS": "1"}
-        subprocess.run([*launch, *map(str, command)], env=environment, check=True, capture_output=True)
-        (path,) = folder.glob("*/*/*/result.json")
-        curves.append([epoch["neural_loss"] for epoch in json.loads(path.read_text())["history"]])
-    assert len(curves[0]) >= 2
-    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-3)
+        environment = os.environ | {"IT_RUNS": str(tmp_path / str(n_processes)), "OMP_NUM_THREADS": "1"}
+        environment |= {"ACCELERATE_USE_CPU": "true"}
+        launch = [*command, str(n_processes), str(script), str(tiny_file), *names]
+        subprocess.run(launch, env=environment, check=True, capture_output=True)
+        results = [json.loads(path.read_text()) for path in (tmp_path / str(n_processes)).glob("*/*/*/result.json")]
+        assert {result["info"]["processes"] for result in results} == {n_processes}
+        for result in results:
+            losses = [(epoch["neural_loss"], epoch["label_loss"]) for epoch in result["history"]]
+            curves.setdefault(result["info"]["name"], []).append(losses)
+    assert set(curves) == set(names)
+    for one, two in curves.values():
+        assert len(one) >= 2
+        np.testing.assert_allclose(two, one, rtol=1e-3)
