@@ -1,5 +1,7 @@
-"""Execute the notebooks on a data set and render them as pages that open without a network."""
+"""Execute the notebooks on a data set and render them as pages that open without a network, and as one sheet."""
 
+import copy
+import html
 import os
 import re
 import time
@@ -12,12 +14,28 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from helpers import datasets, tables
+from helpers import datasets, onepage, tables
 from helpers.runs import ROOT
 from helpers.training import write_whole
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]_*.ipynb"))
 REPORT = "4_report"
+# Text wraps at any width, wide tables scroll in their own boxes, and cells that show nothing take no room.
+STYLE = """<style>
+main { max-width: 1200px; margin: 0 auto; }
+.jp-Notebook .jp-RenderedHTMLCommon { overflow-wrap: anywhere; padding-right: 0; }
+.jp-RenderedHTMLCommon table { display: block; max-width: 100%; overflow-x: auto; overflow-wrap: normal; border: 0; }
+.jp-RenderedHTMLCommon caption { text-align: left; padding: 0 0.5em 0.5em; }
+.jp-Notebook .jp-RenderedHTMLCommon :is(th, td) { text-align: left; vertical-align: top; }
+.jp-Notebook .jp-RenderedHTMLCommon tbody th { font-weight: normal; }
+.jp-OutputArea-output { padding-left: 5px; }
+.jp-RenderedHTMLCommon img { max-width: 100%; height: auto; }
+.jp-RenderedHTMLCommon summary { cursor: pointer; }
+.jp-InputArea pre, .jp-OutputArea pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+.jp-mod-noInput.jp-mod-noOutputs { display: none; }
+@media (max-width: 700px) { .jp-InputPrompt, .jp-OutputPrompt { display: none; } .jp-Notebook { padding: 4px; } }
+</style>
+"""
 
 
 class NotebookError(RuntimeError):
@@ -57,7 +75,7 @@ def build(path=None, *, profile=None, in_place=False):
     target = ROOT / "figures" / path.stem if in_place else ROOT / "report" / path.stem
     target.mkdir(parents=True, exist_ok=True)
     os.environ |= {"IT_DATA": str(path), "IT_OUT": str(target)} | ({"IT_PROFILE": profile} if profile else {})
-    for page in target.glob("*.html"):  # of an earlier run, which a failure now would leave standing
+    for page in [*target.glob("*.html"), *target.glob("report.pdf")]:  # of an earlier run, should this one fail
         page.unlink()
     began = time.monotonic()
     for i, source in enumerate(NOTEBOOKS, 1):
@@ -70,7 +88,9 @@ def build(path=None, *, profile=None, in_place=False):
         write_whole(place, lambda path, notebook=notebook: nbformat.write(notebook, path))
         if not in_place:
             render(notebook, target / f"{source.stem}.html")
-            if source.stem == REPORT:
+        if source.stem == REPORT:
+            onepage.write(target, **opening(notebook))
+            if not in_place:
                 render(notebook, target / "index.html", code=False)
     if in_place:
         refresh_readme(pd.read_csv(target / "results.csv"))
@@ -92,6 +112,7 @@ def execute(source):
     client = StreamingClient(
         notebook,
         timeout=None,
+        store_widget_state=False,  # it would need a network to show
         coalesce_streams=True,
         kernel_name="python3",
         resources={"metadata": {"path": source.parent}},
@@ -106,6 +127,32 @@ def execute(source):
         raise NotebookError(f"{source.name}: its kernel died, of too little memory perhaps") from error
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of day, which would change at every run
+        if "widget" in cell.metadata.get("tags", []):
+            cell.outputs = []
+    return notebook
+
+
+def opening(notebook):
+    """Title and question of a notebook, from its first cell: dict title, question."""
+    title, _, rest = notebook.cells[0].source.partition("\n")
+    question = " ".join(rest.split()).removeprefix("**Question.** ")
+    return {"title": title.lstrip("# "), "question": question}
+
+
+def described(notebook):
+    """A copy whose pictures are HTML with a text for those who do not see them: the heading and the prose before."""
+    notebook = copy.deepcopy(notebook)
+    heading, prose = "", ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            lines = cell.source.strip().splitlines()
+            heading = next((line.lstrip("# ") for line in lines if line.startswith("#")), heading)
+            prose = " ".join(line for line in lines if line and not line.startswith("#"))
+        for output in cell.get("outputs", []):
+            if picture := output.get("data", {}).get("image/png"):
+                words = re.sub(r"\[([^]]*)\]\([^)]*\)|[*`]", r"\1", f"{heading}. {prose}")
+                image = f'<img src="data:image/png;base64,{picture.strip()}" alt="{html.escape(words)}">'
+                output.data = {"text/html": image}
     return notebook
 
 
@@ -117,8 +164,9 @@ def render(notebook, path, *, code=True):
     config.TagRemovePreprocessor.remove_all_outputs_tags = set() if code else {"hide-output"}
     exporter = HTMLExporter(config=config, template_name="lab", embed_images=True, exclude_input=not code)
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = not code
-    title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
-    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})
+    title = opening(notebook)["title"]
+    page, _ = exporter.from_notebook_node(described(notebook), {"metadata": {"name": title}})
     # The template loads two libraries from elsewhere; no cell of these notebooks needs them.
     page = re.sub(r'<script[^>]*\bsrc="https?://[^"]*"[^>]*>\s*</script>', "", page)
+    page = page.replace("</head>", f"{STYLE}</head>", 1)
     write_whole(path, lambda path: path.write_text(page))
