@@ -1,6 +1,6 @@
 """What each part of the repaired recipes is worth: an ablation by folds of the training images. Val takes no part.
 
-    python benchmarks/recipes.py [--data FILE] [--networks lite0 vit_tiny shallow] [--folds 1] [--seeds 3]
+    python benchmarks/recipes.py [--data FILE] [--networks lite0 vit_tiny shallow] [--folds 1] [--seeds 3] [--pixels N]
     python benchmarks/recipes.py --networks lite0 --variants published without-shift     some variants alone
 
 A variant is the repaired recipe with one part taken away or changed, or the published recipe; all train for the same
@@ -193,7 +193,8 @@ def command(network, options):
     """The command that makes a network's lines again."""
     data = f" --data {Path(options.data).name}" if options.data else ""
     folds = " ".join(map(str, options.folds))
-    return f"python benchmarks/recipes.py{data} --networks {network} --folds {folds} --seeds {options.seeds}"
+    pixels = f" --pixels {options.pixels}" if options.pixels else ""
+    return f"python benchmarks/recipes.py{data} --networks {network} --folds {folds} --seeds {options.seeds}{pixels}"
 
 
 def keep(lines, path):
@@ -216,9 +217,11 @@ def main(arguments=None):
     options.add_argument("--folds", nargs="+", type=int, choices=range(runs.N_FOLDS), default=[1], help="held out")
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--profile", choices=PROFILES, default="quick", help="epochs, images and pixels")
+    options.add_argument("--pixels", type=int, help="at most so many a side, where the profile allows more")
     options.add_argument("--table", type=Path, default=TABLE)
     options = options.parse_args(arguments)
     profile = PROFILES[options.profile]
+    profile = replace(profile, pixels=min(side for side in (profile.pixels, options.pixels, 10**6) if side))
     dataset = profile.prepare(datasets.load(options.data))
     for network in options.networks:
         keep(ablate(network, dataset, profile, options), options.table)

@@ -76,9 +76,11 @@ def hardware():
 def stamp():
     """Date, code version and hardware, for reports."""
     version = f"hash {code_hash()}"
+    git = functools.partial(subprocess.run, cwd=ROOT, capture_output=True, text=True)
     with contextlib.suppress(OSError, subprocess.CalledProcessError):  # no git, or not a clone
-        describe = ["git", "describe", "--always", "--dirty"]
-        version = subprocess.run(describe, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        version = git(["git", "rev-parse", "--short", "HEAD"], check=True).stdout.strip()
+        if git(["git", "status", "--porcelain", "helpers", "benchmarks/*.py"], check=True).stdout:
+            version += ", changed"
     return f"{datetime.now(UTC):%Y-%m-%d}; code {version}; {hardware()}"
 
 
