@@ -33,13 +33,13 @@ def open_study(start, dataset, storage=None):
         runs.make_writable(runs.runs_folder(), "IT_RUNS")
         storage = open_journal(runs.runs_folder() / "search.journal")
     settings = repr((start, dataset.fingerprint, runs.code_hash(), Path(__file__).read_text()))
-    study = optuna.create_study(
-        study_name=f"shallow-{dataset.name}-{hashlib.blake2b(settings.encode(), digest_size=6).hexdigest()}",
-        storage=storage,
-        direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3),
-        load_if_exists=True,
-    )
+    name = f"shallow-{dataset.name}-{hashlib.blake2b(settings.encode(), digest_size=6).hexdigest()}"
+    try:
+        study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
+        study.enqueue_trial(starting_point(start))  # by whoever makes the study, so that no two workers do
+    except optuna.exceptions.DuplicatedStudyError:
+        study = optuna.load_study(study_name=name, storage=storage)
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3)
     # one process alone draws the same trials every time; workers that share a database must not
     study.sampler = optuna.samplers.TPESampler(seed=len(study.trials) if shared is None else None)
     return study
@@ -65,6 +65,12 @@ def open_journal(path):
     finally:
         lock.release()
     return JournalStorage(JournalFileBackend(str(path)))
+
+
+def starting_point(start):
+    """The settings of an experiment, as a trial has them."""
+    of_recipe = {name: getattr(start.recipe, name) for name in ("learning_rate", "weight_decay", "shift")}
+    return of_recipe | {"channels": start.channels[0], "dropout": start.dropout}
 
 
 def suggest(trial):
@@ -93,15 +99,6 @@ def search(dataset, profile, *, n_trials, storage=None):
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     start, dataset = profile.limit(EXPERIMENTS[STARTING_POINT], dataset)
     study = open_study(start, dataset, storage)
-    recipe = start.recipe
-    starting = {
-        "learning_rate": recipe.learning_rate,
-        "weight_decay": recipe.weight_decay,
-        "shift": recipe.shift,
-        "channels": start.channels[0],
-        "dropout": start.dropout,
-    }
-    study.enqueue_trial(starting, skip_if_exists=True)
     fit_index, held_index = folds(dataset.train.objects, runs.N_FOLDS, seed=0)[0]
 
     def objective(trial):
@@ -134,8 +131,8 @@ def search(dataset, profile, *, n_trials, storage=None):
         began = time.monotonic()
         study.optimize(objective, n_trials=1)
         left = f", {(time.monotonic() - began) * (n_trials - done - 1):.0f} s left"
-    if all(trial.params != starting for trial in study.get_trials(deepcopy=False, states=finished)):
-        study.enqueue_trial(starting)  # the worker that was at the starting point was killed
+    if all(trial.params != starting_point(start) for trial in study.get_trials(deepcopy=False, states=finished)):
+        study.enqueue_trial(starting_point(start))  # the worker that was at the starting point was killed
         study.optimize(objective, n_trials=1)
     best = study.best_trial
     print(f"\r{n_trials} trials; best on held-out training images: {best.value:.3f}", flush=True)
