@@ -17,8 +17,6 @@ goes on where it was if it is given the same one.
 
 import argparse
 import os
-import shlex
-import sys
 import tempfile
 from pathlib import Path
 
@@ -144,7 +142,8 @@ def parser():
 
 def main(arguments=None):
     options = parser().parse_args(arguments)
-    command = shlex.join(["python", "benchmarks/planted_truth.py", *(sys.argv[1:] if arguments is None else arguments)])
+    shares = " ".join(f"{share:g}" for share in options.shares)
+    command = f"python benchmarks/planted_truth.py --shares {shares} --seeds {options.seeds}"
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         os.environ["IT_RUNS"] = str(folder / "runs")

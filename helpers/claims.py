@@ -16,7 +16,7 @@ from helpers.training import write_whole
 SMALLEST = 0.01  # of explained variance: an effect below it is nothing that a claim could rest on
 OPEN = "undecidable with these data"
 COLUMNS = ["claim", "test", "effect", "low", "high", "seeds", "verdict", "note"]
-EARLY, MIDDLE, LATE = THIRDS = ("early blocks", "middle blocks", "late blocks")  # of frozen Lite0
+EARLY, MIDDLE, LATE = DEPTHS = ("first block", "middle block", "last block")  # of frozen Lite0
 # The published row whose dropout is declared and never called, and the row above it, which it therefore repeats.
 INERT, ABOVE = "shallow-dropout-published", "shallow-schedule-statistics-published"
 
@@ -25,7 +25,7 @@ INERT, ABOVE = "shallow-dropout-published", "shallow-schedule-statistics-publish
 class Claim:
     """One test of a claim: that `name` scores higher (sign 1) or lower (sign -1) than `against`.
 
-    `name` and `against` are experiments or thirds of frozen Lite0's blocks; `test` says in words what is compared.
+    `name` and `against` are experiments or blocks of frozen Lite0 (`DEPTHS`); `test` says in words what is compared.
     """
 
     claim: str
@@ -42,6 +42,7 @@ def _tests(claim, sign, *tests):
 _BEST_SHALLOW = "the shallow CNN with dropout and L2 (best of the study)"
 _LITE0 = "Lite0 in ResNet50's place"
 _RANDOM = "lite0-two-random"
+_DROPOUT_HALF = "shallow-schedule-statistics-repaired"
 CLAIMS = [
     *_tests(
         "A learning-rate schedule helps",
@@ -60,13 +61,22 @@ CLAIMS = [
         "Dropout 0.2 hurts",
         -1,
         ("as published, declared and never called; against none, the same seeds", INERT, ABOVE),
-        ("truly applied, against none", "shallow-dropout-0.2-applied", ABOVE),
+        ("truly applied, against none; published recipe", "shallow-dropout-0.2-applied", ABOVE),
+        (
+            "0.2 against 0.5, both applied; repaired recipe",
+            "shallow-dropout-repaired",
+            "shallow-schedule-statistics-repaired",
+        ),
     ),
     *_tests(
         "L2 rescues dropout 0.2",
         1,
         ("as published, dropout never called; with L2, against without", "shallow-dropout-l2-published", INERT),
-        ("dropout applied; with L2, against without", "shallow-dropout-0.2-l2-applied", "shallow-dropout-0.2-applied"),
+        (
+            "applied; with L2, against without; published recipe",
+            "shallow-dropout-0.2-l2-applied",
+            "shallow-dropout-0.2-applied",
+        ),
     ),
     *_tests(
         "Pretrained networks beat the shallow CNN",
@@ -127,8 +137,8 @@ CLAIMS = [
     *_tests(
         "Early and late layers predict worse than middle ones",
         -1,
-        ("ridge on frozen Lite0: best block of the first third, against the middle third's", EARLY, MIDDLE),
-        ("ridge on frozen Lite0: best block of the last third, against the middle third's", LATE, MIDDLE),
+        ("ridge on frozen Lite0: its first block, against the middle third's best", EARLY, MIDDLE),
+        ("ridge on frozen Lite0: its last block, against the middle third's best", LATE, MIDDLE),
     ),
 ]
 
@@ -155,18 +165,18 @@ def register(dataset, profile, *, seeds=None):
     obstacles = [obstacle(claim, dataset, profile, sources, n_blocks=len(blocks.score)) for claim in CLAIMS]
     tested = [claim for claim, found in zip(CLAIMS, obstacles, strict=True) if found is None]
 
-    names = dict.fromkeys(name for claim in tested for name in (claim.name, claim.against) if name not in THIRDS)
+    names = dict.fromkeys(name for claim in tested for name in (claim.name, claim.against) if name not in DEPTHS)
     done = runs.run_all([EXPERIMENTS[name] for name in names], dataset, profile, seeds=seeds)
     predictions = {name: np.array([run.val for run in found]) for name, found in done.items()}
-    best = best_of_thirds(blocks)
+    best = blocks_compared(blocks)
     predictions |= {third: blocks.val[layer][None] for third, layer in best.items()}
 
     effects = iter(compare(tested, predictions, dataset))
     lines = []
     for claim, found in zip(CLAIMS, obstacles, strict=True):
         line = {"claim": claim.claim, "test": claim.test} | (next(effects) if found is None else found)
-        if found is None and claim.name in THIRDS:  # nothing is drawn: no seeds
-            line |= {"seeds": "", "note": f"{best[claim.name]} and {best[claim.against]}, chosen by folds"}
+        if found is None and claim.name in DEPTHS:  # nothing is drawn: no seeds
+            line |= {"seeds": "", "note": f"{best[claim.name]} and {best[claim.against]}, the latter chosen by folds"}
         elif found is None:
             line |= qualified(line, claim, done)
         if claim.name == INERT:
@@ -207,7 +217,7 @@ def obstacle(claim, dataset, profile, sources, *, n_blocks):
 
     sources : dict timm tag -> where its weights came from. n_blocks : how many blocks of frozen Lite0 were read.
     """
-    rows = [EXPERIMENTS[name] for name in (claim.name, claim.against) if name not in THIRDS]
+    rows = [EXPERIMENTS[name] for name in (claim.name, claim.against) if name not in DEPTHS]
     tags = {row.trunk for row in rows if row.pretrained} if rows else {LITE0}
     missing = sorted(tag for tag in tags if sources[tag] == models.RANDOM)
     left_out = [row for row in rows if not profile.runs(row)]
@@ -219,22 +229,23 @@ def obstacle(claim, dataset, profile, sources, *, n_blocks):
         why = "random weights for want of pretrained ones"
     elif left_out:
         why = f"left out of profile {profile.name!r}"
-    elif not rows and n_blocks < len(THIRDS):
+    elif not rows and n_blocks < len(DEPTHS):
         why = f"{n_blocks} blocks in profile {profile.name!r}"
     else:
         return None
     return {"seeds": "", "verdict": f"undecidable: {why}", "note": "; ".join(remedies)}
 
 
-def best_of_thirds(blocks):
-    """The best block of each third of a network by cross-validated score, dict third -> block; {} without thirds.
+def blocks_compared(blocks):
+    """The first and the last block of a network and the middle third's best by cross-validated score.
 
-    blocks : layers.Blocks
+    blocks : layers.Blocks. Returns dict of `DEPTHS` -> block, {} where there are fewer than three.
     """
-    if len(blocks.score) < len(THIRDS):
+    names = list(blocks.score)
+    if len(names) < len(DEPTHS):
         return {}
-    parts = zip(THIRDS, np.array_split(list(blocks.score), len(THIRDS)), strict=True)
-    return {third: str(max(part, key=lambda layer: blocks.score[layer].mean())) for third, part in parts}
+    middle = max(np.array_split(names, 3)[1], key=lambda layer: blocks.score[layer].mean())
+    return dict(zip(DEPTHS, (names[0], str(middle), names[-1]), strict=True))
 
 
 def qualified(line, claim, done):
@@ -265,6 +276,8 @@ def qualified(line, claim, done):
     between_networks = rows[0].family != rows[1].family
     if decided != OPEN and between_networks and shown[loser] < shown[1 - loser]:
         decided = f"undecidable: {names[loser]} scores lower, but was cut more"
+    elif decided != OPEN and single:
+        decided += " (one seed)"
     return {"verdict": decided, "note": "; ".join(notes)}
 
 

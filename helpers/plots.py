@@ -219,7 +219,7 @@ def strip(table, scores, *, ceiling, ax=None):
     for recipe in table["recipe"].drop_duplicates():
         ax.plot([], [], "o-", color=recipe_colour(recipe), linewidth=2, label=f"{recipe} recipe")
     if ((table["stage"] > 1) & (table.get("weights") == "random")).any():
-        ax.plot([], [], "o", color="#444444", markerfacecolor="white", label="random weights")
+        ax.plot([], [], "o", color="#444444", markerfacecolor="white", label="random weights (stages 2, 3)")
     distant_ceiling(ceiling, ax, table["high"].max())
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, fontsize=8, frameon=False)
     return ax

@@ -161,7 +161,7 @@ def verdict(low, high):
     """What an interval of a difference says."""
     if low == high == 0:
         return "identical"
-    return "higher" if low > 0 else "lower" if high < 0 else "within the spread"
+    return "higher" if low > 0 else "lower" if high < 0 else "interval includes 0"
 
 
 def sentences(compared):

@@ -99,10 +99,10 @@ def test_what_cannot_be_tested_says_why_and_what_would_test_it(tiny):
     assert found(claims.EARLY, tiny, TINY)["verdict"] == "undecidable: 2 blocks in profile 'tiny'"
 
 
-def test_blocks_of_each_third_are_chosen_by_folds_not_by_val():
+def test_the_middle_block_is_chosen_by_folds_not_by_val():
     score = {f"blocks.{i}": np.array([s, s]) for i, s in enumerate((0.1, 0.3, 0.5, 0.4, 0.2, 0.3, 0.1))}
     blocks = layers.Blocks(score, dict.fromkeys(score), dict.fromkeys(score), "file")
-    assert list(claims.best_of_thirds(blocks).values()) == ["blocks.2", "blocks.3", "blocks.5"]
+    assert list(claims.blocks_compared(blocks).values()) == ["blocks.0", "blocks.3", "blocks.6"]
 
 
 def test_a_network_that_was_cut_more_than_its_rival_has_not_lost():
@@ -144,6 +144,6 @@ def test_one_thing_at_a_time(name, against, changed):
 
 
 def test_claims_name_experiments_and_single_changes_stay_out_of_the_table():
-    assert {name for c in CLAIMS for name in (c.name, c.against)} <= {*EXPERIMENTS, *claims.THIRDS}
+    assert {name for c in CLAIMS for name in (c.name, c.against)} <= {*EXPERIMENTS, *claims.DEPTHS}
     assert all(e.in_table for e in EXPERIMENTS.values() if e.name.endswith(("-published", "-repaired")))
     assert repr(replace(EXPERIMENTS["lite0-published"], in_table=False)) == repr(EXPERIMENTS["lite0-published"])

@@ -37,7 +37,7 @@ def test_differences_of_the_object_part_find_what_labels_taught_and_nothing_else
     done = {"object": seeds(of_object, 3 * wild), "view": seeds(0.3 * of_view), "more": seeds(of_view), "none": seeds()}
     pairs = [("taught", "object", "view"), ("not taught", "more", "view"), ("nor this", "none", "view")]
     compared = labels.object_part_differences(pairs, done, dataset).set_index("comparison")
-    assert compared["verdict"].tolist() == ["higher", "within the spread", "within the spread"]
+    assert compared["verdict"].tolist() == ["higher", "interval includes 0", "interval includes 0"]
     assert compared.loc["taught", "difference"] > 0.3
 
 
