@@ -278,7 +278,7 @@ def differences(compared, *, ax=None):
     ax = new_axis(ax, size=(7, 0.9 + 0.4 * len(compared)))
     heights = np.arange(len(compared))[::-1]
     for y, line in zip(heights, compared.itertuples(), strict=True):
-        face = "white" if line.verdict.startswith(("within", "identical")) else "black"
+        face = "white" if line.low <= 0 <= line.high else "black"
         ax.plot([line.low, line.high], [y, y], color="black", linewidth=1.5)
         ax.plot(line.difference, y, "o", color="black", markerfacecolor=face, markersize=7)
     ax.axvline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
