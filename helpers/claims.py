@@ -191,13 +191,12 @@ def compare(claims, predictions, dataset):
     claims : list of Claim. predictions : dict name -> array of shape (n_seeds, n_images, n_neurons), of the val images.
     Intervals are paired and corrected for the number of claims (Bonferroni); see metrics.paired_interval.
     """
-    lines = []
-    for claim in claims:
-        a, b = predictions[claim.name], predictions[claim.against]
-        found = metrics.paired_interval(dataset.val.responses, a, b, dataset.val.objects, comparisons=len(claims))
-        line = {"effect": found.estimate, "low": found.low, "high": found.high, "seeds": f"{len(a)}, {len(b)}"}
-        lines.append(line | {"verdict": verdict(found.low, found.high, claim.sign)})
-    return lines
+    found = tables.paired([(claim.test, claim.name, claim.against) for claim in claims], predictions, dataset)
+    lines = found.rename(columns={"difference": "effect"})[["effect", "low", "high", "seeds"]].to_dict("records")
+    return [
+        line | {"verdict": verdict(line["low"], line["high"], claim.sign)}
+        for claim, line in zip(claims, lines, strict=True)
+    ]
 
 
 def verdict(low, high, sign):

@@ -7,7 +7,6 @@ import hashlib
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 from scipy.stats import binom
 
 from helpers import metrics, tables
@@ -38,16 +37,11 @@ def object_part_differences(pairs, done, dataset):
 
     pairs : list of (label, name, name compared with), all in `done`. done : dict name -> list of Run.
     """
-    responses, objects = dataset.val.responses, dataset.val.objects
-    lines = []
-    for label, name, against in pairs:
-        a, b = (object_part(np.array([run.val for run in done[key]]), objects) for key in (name, against))
-        found = metrics.paired_interval(responses, a, b, objects, metric=metrics.correlation, comparisons=len(pairs))
-        line = {"comparison": label, "name": name, "against": against, "difference": found.estimate}
-        line |= {"low": found.low, "high": found.high, "seeds": f"{len(a)}, {len(b)}"}
-        single = " (one seed each)" if len(a) == len(b) == 1 else ""
-        lines.append(line | {"verdict": tables.verdict(found.low, found.high) + single})
-    return pd.DataFrame(lines)
+    parts = {
+        name: object_part(np.array([run.val for run in done[name]]), dataset.val.objects)
+        for name in {name for _, *names in pairs for name in names}
+    }
+    return tables.paired(pairs, parts, dataset, metric=metrics.correlation)
 
 
 def shuffled_labels(dataset, *, seed=0):

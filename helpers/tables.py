@@ -142,13 +142,20 @@ def differences(pairs, done, dataset):
     pandas.DataFrame
         Columns comparison, name, against, difference, low, high (explained variance), seeds (of both) and verdict.
     """
-    pairs = [pair for pair in pairs if pair[1] in done and pair[2] in done]
+    return paired(pairs, {name: np.array([run.val for run in seeds]) for name, seeds in done.items()}, dataset)
+
+
+def paired(pairs, predictions, dataset, *, metric=metrics.explained_variance):
+    """The lines of `differences`, of val predictions and by any metric.
+
+    predictions : dict name -> array of shape (n_seeds, n_images, n_neurons). metric : see metrics.paired_interval
+    """
+    pairs = [pair for pair in pairs if pair[1] in predictions and pair[2] in predictions]
+    responses, objects = dataset.val.responses, dataset.val.objects
     lines = []
     for label, name, against in pairs:
-        a, b = (np.array([run.val for run in done[key]]) for key in (name, against))
-        found = metrics.paired_interval(
-            dataset.val.responses, a, b, dataset.val.objects, comparisons=max(len(pairs), 1)
-        )
+        a, b = predictions[name], predictions[against]
+        found = metrics.paired_interval(responses, a, b, objects, metric=metric, comparisons=len(pairs))
         line = {"comparison": label, "name": name, "against": against, "difference": found.estimate}
         line |= {"low": found.low, "high": found.high, "seeds": f"{len(a)}, {len(b)}"}
         single = " (one seed each)" if len(a) == len(b) == 1 else ""
