@@ -250,10 +250,10 @@ def load(folder):
 
 
 def rebuild(experiment, dataset, state):
-    """The trained network from its saved weights (a state dict), and the normalisation of its inputs."""
+    """The trained network from its saved weights (a state dict), on the device, and the normalisation of its inputs."""
     model, _ = models.build(replace(experiment, pretrained=False), dataset, 0)
     model.load_state_dict(state)
-    return model, experiment.inputs.normalisation(dataset, experiment.trunk)
+    return model.to(training.accelerator().device), experiment.inputs.normalisation(dataset, experiment.trunk)
 
 
 def show_progress(label, done, epochs, epoch):

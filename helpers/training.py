@@ -24,6 +24,7 @@ from torch import nn
 from helpers import datasets, metrics, readout
 
 CHECKPOINT_SECONDS = 30.0
+LEFT_SECONDS = 3600.0  # a half-written file that nobody has touched for so long is nobody's
 
 
 @dataclass(frozen=True)
@@ -340,6 +341,10 @@ def write_whole(path, write):
     """Call `write(temporary path)` and move the result to `path`, so that a reader sees a whole file or none."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*"):  # by processes that were killed while they wrote
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                left.unlink()
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(beside)
@@ -377,22 +382,30 @@ def start_head(model, images, objects, targets, normalisation, *, pretrained):
 
     images : resident tensor of the images to fit; objects, targets : of the same images, targets scaled.
     """
-    batches = [make_batch(images, normalisation, index) for index in torch.arange(len(images)).split(64)]
+    indices = torch.arange(len(images)).split(64)
     if not pretrained:
-        torch.optim.swa_utils.update_bn(batches, model)
+        torch.optim.swa_utils.update_bn((make_batch(images, normalisation, index) for index in indices), model)
     model.eval()
-    features = torch.cat([model.features(batch).float().cpu() for batch in batches])
-    mean = features.mean(0)
+    features = np.empty((len(images), sum(model.widths)), np.float32)  # the one large array: it is changed in place
+    for index in indices:
+        features[index] = model.features(make_batch(images, normalisation, index)).float().cpu()
+    mean = features.mean(0, dtype=np.float64).astype(np.float32)
     features -= mean
-    stages = features.split(model.widths, 1)
-    gain = torch.cat([stage.square().sum(1).mean().rsqrt().expand(stage.shape[1]) for stage in stages])
-    features = (features * gain).numpy()
+    gain = np.empty_like(mean)
+    for stage in np.split(np.arange(len(gain)), np.cumsum(model.widths)[:-1]):
+        part = features[:, stage[0] : stage[-1] + 1]  # a view
+        gain[stage] = (np.einsum("ij,ij->", part, part, dtype=np.float64) / len(part)) ** -0.5
+    features *= gain
     K = (features @ features.T).astype(np.float64)
     y = targets.cpu().numpy()
     scale = np.trace(K) / len(K)
     folds = datasets.folds(objects, min(5, len(objects)), seed=0)
-    dual = readout.dual_weights(K / scale, y - y.mean(0), readout.ridge(K, y, folds=folds).alpha)
-    weights = torch.from_numpy((features.T @ dual / scale).T).to(targets)  # (n_neurons, n_features)
-    model.gain.copy_(gain)
-    model.neuron_head.weight.copy_(weights)
-    model.neuron_head.bias.copy_(torch.from_numpy(y.mean(0)).to(targets) - weights @ (mean * gain).to(targets))
+    dual = readout.dual_weights(K / scale, y - y.mean(0), readout.ridge(K, y, folds=folds).alpha) / scale
+    weights = dual.T.astype(np.float32) @ features  # (n_neurons, n_features)
+    head = model.neuron_head
+    for parameter, value in (
+        (model.gain, gain),
+        (head.weight, weights),
+        (head.bias, y.mean(0) - weights @ (mean * gain)),
+    ):
+        parameter.copy_(torch.from_numpy(value))

@@ -130,6 +130,27 @@ def test_ridge_start_predicts_as_scikit_learns_ridge_on_the_features(tiny):
     np.testing.assert_allclose(predicted, expected, atol=2e-3 * expected.std())
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_trains_as_float32_does(tiny, monkeypatch, dtype):
+    """The number types of GPUs and newer CPUs, which any CPU can imitate; float16 with its gradient scaling."""
+    losses, predicted = {}, {}
+    for used in (torch.float32, dtype):
+        monkeypatch.setattr(training, "precision", lambda model, device, used=used: (used, torch.contiguous_format))
+        torch.manual_seed(0)
+        trunk, _ = models.load_trunk(LITE0, (32, 32))
+        model = models.Encoder(trunk, (32, 32), tiny.n_neurons, len(tiny.object_names), stages=(1, 2))
+        recipe = replace(CNN, epochs=3, schedule=training.CONSTANT)
+        arguments = {"seed": 0, "normalisation": IMAGENET, "pretrained": True, "label_weight": 1.0}
+        history = training.fit(model, tiny, recipe, **arguments)
+        losses[used] = [(epoch["neural_loss"], epoch["label_loss"]) for epoch in history]
+        predicted[used], _ = training.predict(model, tiny.val.images, IMAGENET)
+    assert losses[dtype] != losses[torch.float32]
+    assert losses[dtype][-1][0] < losses[dtype][0][0]
+    np.testing.assert_allclose(losses[dtype], losses[torch.float32], rtol=0.02)
+    error = predicted[dtype] - predicted[torch.float32]
+    assert error.std() < 0.05 * predicted[torch.float32].std()
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tiny_file, tmp_path_factory):
     """Seconds and predictions of the run that kill.py kills."""
@@ -167,6 +188,15 @@ def test_a_damaged_checkpoint_is_set_aside(tmp_path):
     with pytest.warns(UserWarning, match="damaged"):
         assert training.load_checkpoint(path) is None
     assert not path.exists() and (tmp_path / "checkpoint.pt.damaged").exists()
+
+
+def test_what_a_killed_process_left_half_written_is_removed_once_old(tmp_path):
+    old, young = tmp_path / ".result.json.1", tmp_path / ".result.json.2"
+    for path in (old, young):
+        path.write_text("half a resu")
+    os.utime(old, (0, 0))
+    training.write_whole(tmp_path / "result.json", lambda path: path.write_text("{}"))
+    assert {path.name for path in tmp_path.iterdir()} == {"result.json", young.name}
 
 
 def test_each_variant_of_the_ablation_is_the_repaired_recipe_but_for_its_part(
