@@ -1,6 +1,6 @@
 """Images per second of training: the published loop, ours, and the bare step.
 
-    python benchmarks/training.py [--pixels 64 224] [--networks resnet50 lite0 vit_tiny shallow] [--rounds 3]
+    python benchmarks/training.py [--pixels 64 224] [--networks resnet50 lite0 vit_tiny shallow] [--batch-size 32]
     python benchmarks/training.py --profile ...     where the bare step's time goes, operator by operator
 
 (a) the students' loop: DataLoader over a float32 array, normalisation image by image, float32, torch's Adam
@@ -12,6 +12,7 @@ The three take turns; the ratios are medians over the rounds. b/c near 1: the lo
 """
 
 import argparse
+import operator
 import statistics
 import time
 from dataclasses import replace
@@ -31,7 +32,7 @@ NETWORKS = {
     "vit_tiny": "vit_tiny_patch16_224.augreg_in21k_ft_in1k",
     "shallow": None,
 }
-N_NEURONS, BATCH = 168, 32
+N_NEURONS = 168
 
 
 class StudentsDataset(Dataset):
@@ -76,57 +77,61 @@ def published_loop(model, optimiser, loader, device):
     return len(loader.dataset) / (time.perf_counter() - began)
 
 
-def our_loop(model, dataset, optimiser_epochs):
-    recipe = replace(ADAM, epochs=optimiser_epochs, batch_size=BATCH)
+def our_loop(model, dataset, n_epochs, batch_size):
+    recipe = replace(ADAM, epochs=n_epochs, batch_size=batch_size)
     history = training.fit(model, dataset, recipe, seed=0, normalisation=IMAGENET)
     return len(dataset.train.images) / statistics.median(epoch["seconds"] for epoch in history[1:])
 
 
 def bare_steps(model, optimiser, batch, responses, n_steps):
     dtype, _ = training.precision(model, batch.device)
+    scaler = torch.amp.GradScaler(batch.device.type, enabled=dtype == torch.float16)
     model.train()
     synchronise()
     began = time.perf_counter()
     for _ in range(n_steps):
         with torch.autocast(batch.device.type, dtype=dtype, enabled=dtype != torch.float32):
             predicted, _ = model(batch)
-        (predicted.float() - responses).square().mean().backward()
+        scaler.scale((predicted.float() - responses).square().mean()).backward()
+        scaler.unscale_(optimiser)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
+        scaler.step(optimiser)
+        scaler.update()
         optimiser.zero_grad(set_to_none=True)
     synchronise()
     return n_steps * len(batch) / (time.perf_counter() - began)
 
 
-def bare(name, pixels):
+def bare(name, pixels, batch_size):
     """What (c) runs on: a model, b's optimiser, and one batch in place with its targets."""
     device = training.accelerator().device
     rng = np.random.default_rng(0)
     model = build(name, pixels)
     _, memory_format = training.precision(model, device)
     model.to(device=device, memory_format=memory_format)
-    gray = torch.from_numpy(rng.integers(0, 256, (BATCH, 1, pixels, pixels), np.uint8)).to(device)
-    batch = training.make_batch(gray, IMAGENET, torch.arange(BATCH, device=device), memory_format=memory_format)
-    targets = torch.from_numpy(rng.standard_normal((BATCH, N_NEURONS)).astype(np.float32)).to(device)
+    gray = torch.from_numpy(rng.integers(0, 256, (batch_size, 1, pixels, pixels), np.uint8)).to(device)
+    batch = training.make_batch(gray, IMAGENET, torch.arange(batch_size, device=device), memory_format=memory_format)
+    targets = torch.from_numpy(rng.standard_normal((batch_size, N_NEURONS)).astype(np.float32)).to(device)
     return model, training.make_optimiser(model, ADAM, False), batch, targets
 
 
-def print_profile(name, pixels):
+def print_profile(name, pixels, batch_size):
     """The ten operators that take most of a bare step, and the share of matrix products and convolutions."""
-    parts = bare(name, pixels)
+    parts = bare(name, pixels, batch_size)
+    seconds = operator.attrgetter(f"self_{'device' if parts[2].is_cuda else 'cpu'}_time_total")
     bare_steps(*parts, 2)
     with torch.profiler.profile() as profile:
         bare_steps(*parts, 4)
     rows = profile.key_averages()
-    total = sum(row.self_cpu_time_total for row in rows)
+    total = sum(map(seconds, rows))
     products = ("convolution", "mkldnn", "addmm", "bmm", "::mm", "attention", "linear")
-    share = sum(row.self_cpu_time_total for row in rows if any(word in row.key for word in products)) / total
+    share = sum(seconds(row) for row in rows if any(word in row.key for word in products)) / total
     print(f"{name}, {pixels} px: {share:.0%} of the bare step in convolutions, matrix products and attention")
-    for row in sorted(rows, key=lambda row: -row.self_cpu_time_total)[:10]:
-        print(f"  {row.self_cpu_time_total / total:5.1%}  {row.count // 4:4d} calls a step  {row.key}")
+    for row in sorted(rows, key=seconds, reverse=True)[:10]:
+        print(f"  {seconds(row) / total:5.1%}  {row.count // 4:4d} calls a step  {row.key}")
 
 
-def compare(name, pixels, *, n_images, rounds):
+def compare(name, pixels, *, n_images, batch_size, rounds):
     """Images per second of a, b and c, one of each per round."""
     device = training.accelerator().device
     rng = np.random.default_rng(0)
@@ -135,16 +140,16 @@ def compare(name, pixels, *, n_images, rounds):
     train = SimpleNamespace(images=gray, responses=responses, objects=np.array(["a", "b"] * (n_images // 2)))
     dataset = SimpleNamespace(train=train, object_names=["a", "b"])
     as_floats = np.repeat(gray.astype(np.float32) / 255, 3, axis=1)
-    loader = DataLoader(StudentsDataset(as_floats, responses), batch_size=BATCH, shuffle=True)
+    loader = DataLoader(StudentsDataset(as_floats, responses), batch_size=batch_size, shuffle=True)
     theirs = build(name, pixels).to(device)
     adam = torch.optim.Adam(theirs.parameters(), lr=1e-3)
-    ours, parts = build(name, pixels), bare(name, pixels)
+    ours, parts = build(name, pixels), bare(name, pixels, batch_size)
     bare_steps(*parts, 2)  # warm up
     speeds = []
     for _ in range(rounds):
         a = published_loop(theirs, adam, loader, device)
-        b = our_loop(ours, dataset, 3)
-        c = bare_steps(*parts, n_images // BATCH)
+        b = our_loop(ours, dataset, 3, batch_size)
+        c = bare_steps(*parts, n_images // batch_size)
         speeds.append((a, b, c))
     return np.array(speeds)
 
@@ -154,6 +159,7 @@ def main():
     options.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     options.add_argument("--pixels", nargs="+", type=int, default=[64, 224])
     options.add_argument("--n-images", type=int, default=128)
+    options.add_argument("--batch-size", type=int, default=32)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--profile", action="store_true")
     options = options.parse_args()
@@ -161,12 +167,13 @@ def main():
     if options.profile:
         for name in options.networks:
             for pixels in options.pixels:
-                print_profile(name, pixels)
+                print_profile(name, pixels, options.batch_size)
         return
     print(f"{'network':10} {'px':>4} {'a img/s':>9} {'b img/s':>9} {'c img/s':>9} {'b/a':>6} {'b/c':>6}  number type")
     for name in options.networks:
         for pixels in options.pixels:
-            speeds = compare(name, pixels, n_images=options.n_images, rounds=options.rounds)
+            sizes = {"n_images": options.n_images, "batch_size": options.batch_size}
+            speeds = compare(name, pixels, rounds=options.rounds, **sizes)
             a, b, c = np.median(speeds, axis=0)
             to_a, to_c = np.median(speeds[:, 1] / speeds[:, 0]), np.median(speeds[:, 1] / speeds[:, 2])
             dtype, layout = training.precision(build(name, pixels), training.accelerator().device)

@@ -13,7 +13,7 @@ import safetensors.torch
 
 from helpers import datasets, experiments, layers, metrics, models, readout, runs, training
 
-FOLD = 0
+FOLD = 1  # not the one that the recipes' rates were chosen on, which would favour fine-tuned candidates
 
 
 class Candidate(NamedTuple):

@@ -180,7 +180,8 @@ def register(dataset, profile, *, seeds=None):
         elif found is None:
             line |= qualified(line, claim, done)
         if claim.name == INERT:
-            line["note"] += f"; {spread_of_seeds(dataset, profile, len(done[INERT]))}"
+            spread = spread_of_seeds(dataset, profile, len(done[INERT]))
+            line["note"] = "; ".join(filter(None, [line["note"], spread]))
         lines.append(line)
     return pd.DataFrame(lines, columns=COLUMNS)
 

@@ -3,6 +3,7 @@
 Reading and checking need no torch; only what makes tensors imports it.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -232,8 +233,14 @@ def to_batch(images, normalisation, *, shift=0, generator=None):
         columns = (torch.arange(width, device=images.device) - columns).clamp(0, width - 1)  # (n_images, width)
         source = (rows[:, :, None] * width + columns[:, None, :]).view(n_images, 1, -1)
         images = images.flatten(2).gather(2, source.expand(-1, n_channels, -1)).view(images.shape)
-    full = 255 if images.dtype == torch.uint8 else 1
-    mean = torch.tensor(normalisation.mean, dtype=torch.float64).view(1, 3, 1, 1)
-    sd = torch.tensor(normalisation.sd, dtype=torch.float64).view(1, 3, 1, 1)
-    gain = (1 / (full * sd)).float().to(images.device)
-    return torch.addcmul((-mean / sd).float().to(images.device), images.float(), gain)
+    offset, gain = _resident_constants(normalisation, images.dtype == torch.uint8, images.device)
+    return torch.addcmul(offset, images.float(), gain)
+
+
+@functools.lru_cache(maxsize=16)
+def _resident_constants(normalisation, of_bytes, device):
+    """What normalising adds and multiplies by, (1, 3, 1, 1) each, on the device: copied once, not at each step."""
+    import torch
+
+    mean, sd = (torch.tensor(c, dtype=torch.float64).view(1, 3, 1, 1) for c in (normalisation.mean, normalisation.sd))
+    return (-mean / sd).float().to(device), (1 / ((255 if of_bytes else 1) * sd)).float().to(device)

@@ -2,6 +2,7 @@
 
 import copy
 import html
+import json
 import os
 import re
 import time
@@ -93,17 +94,18 @@ def build(path=None, *, profile=None, in_place=False):
             if not in_place:
                 render(notebook, target / "index.html", code=False)
     if in_place:
-        refresh_readme(pd.read_csv(target / "results.csv"))
+        made = json.loads((target / "answer.json").read_text())["run"]
+        refresh_readme(tables.readme_block(pd.read_csv(target / "results.csv"), made))
     print(f"\nDone in {(time.monotonic() - began) / 60:.1f} min: {target}", flush=True)
     return target if in_place else target / "index.html"
 
 
-def refresh_readme(table):
-    """Put the results table between the README's two marks."""
+def refresh_readme(block):
+    """Put the results between the README's two marks."""
     readme = ROOT / "README.md"
     before, mark, rest = readme.read_text().partition("<!-- results: written by `make notebooks` -->\n")
     _, end, after = rest.partition("<!-- end of results -->")
-    write_whole(readme, lambda path: path.write_text(before + mark + tables.readme_block(table) + "\n" + end + after))
+    write_whole(readme, lambda path: path.write_text(before + mark + block + "\n" + end + after))
 
 
 def execute(source):

@@ -66,7 +66,7 @@ def code_hash():
 
 def hardware():
     """The machine in a few words, for the tables."""
-    if torch.cuda.is_available():
+    if training.accelerator().device.type == "cuda":
         return torch.cuda.get_device_name()
     cpu = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.+)", cpu.read_text()) if cpu.exists() else None
@@ -132,7 +132,7 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
         "held_fold": held_fold,
         "weights": [weights, digest],
         "device": training.accelerator().device.type,
-        "bfloat16": training.cpu_has_bfloat16(),
+        "half precision": str(training.half_precision(training.accelerator().device)),
         "code": code_hash(),
     }
     label = f"{experiment.name}, seed {seed}" + ("" if held_fold is None else f", fold {held_fold} held out")
@@ -285,7 +285,9 @@ def run_all(chosen, dataset, profile, *, held_fold=None, seeds=None):
             print(f"{experiment.name}: left out of profile {profile.name!r}; run it by: {command(experiment, dataset)}")
     for words, names in cuts.items():
         print(f"profile {profile.name!r}: {words}: {', '.join(names)}")
-    print(f"{sum(counts.values())} runs, about {minutes:.0f} min on two CPU cores, fewer if found", flush=True)
+    print(
+        f"{sum(counts.values())} runs, about {minutes:.0f} min on two CPU cores, less on a GPU or if found", flush=True
+    )
     done = {}
     for experiment in todo:
         done[experiment.name] = [
@@ -315,6 +317,7 @@ def kernels(tag, dataset, *, pretrained=True, layers=None, grid=7, seed=0):
         "seed": seed,
         "weights": weights_digest(network.state_dict()),
         "data": dataset.fingerprint,
+        "device": training.accelerator().device.type,
         "code": code_hash(),
     }
     variant = f"kernels-{'pretrained' if source != models.RANDOM else 'random'}"

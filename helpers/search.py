@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from helpers import models, runs, training
 from helpers.datasets import folds
@@ -50,8 +50,8 @@ def open_journal(path):
 
     Optuna takes a file whose last line was cut short, goes on after it, and then can read it no more.
     """
-    lock = JournalFileSymlinkLock(str(path))  # no other worker writes while this one reads
-    lock.acquire()
+    lock = JournalFileOpenLock(str(path))  # not by a symbolic link, Optuna's default, which Colab's Drive does not take
+    lock.acquire()  # no other worker writes while this one reads
     try:
         if path.exists():
             lines = path.read_text().split("\n")
@@ -59,12 +59,12 @@ def open_journal(path):
                 raise ValueError("its last line is cut short")
             for line in lines:
                 json.loads(line)
-            JournalStorage(JournalFileBackend(str(path)))
+            JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
     except Exception as error:  # whatever a damaged file raises
         training.set_aside(path, error)
     finally:
         lock.release()
-    return JournalStorage(JournalFileBackend(str(path)))
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 
 def starting_point(start):

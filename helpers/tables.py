@@ -238,7 +238,8 @@ def by_recipe(table):
     -------
     pandas.DataFrame
         Index row; text in columns stage, published recipe, repaired recipe (mean [95 % interval], `NOT_RUN`, or nothing
-        where the row has no such recipe), weights, epochs (of both recipes, where they differ) and seconds a run.
+        where the row has no such recipe), weights, epochs x images (of both recipes, where they differ) and seconds a
+        run.
     """
     lines = {}
     for row, recipes in table.groupby("row", sort=False):
@@ -248,7 +249,10 @@ def by_recipe(table):
         if len(ran):
             accident = ran["state"].str.startswith("run from random").any()
             line["weights"] = ACCIDENT if accident else weights_shown(ran["weights"].iloc[0])
-            line["epochs"] = ", ".join(f"{epochs:.0f}" for epochs in ran["epochs"].unique())
+            shown = [
+                f"{epochs:.0f} x {n_train:.0f}" for epochs, n_train in zip(ran["epochs"], ran["n_train"], strict=True)
+            ]
+            line["epochs x images"] = ", ".join(dict.fromkeys(shown))
             line["seconds a run"] = f"{ran['seconds'].mean():.0f}"
         lines[row] = line
     frame = pd.DataFrame.from_dict(lines, orient="index").fillna("")
@@ -268,16 +272,15 @@ def weights_shown(weights):
     return weights if weights == models.RANDOM else f"ImageNet ({weights.split()[0]})"
 
 
-def readme_block(table):
-    """`by_recipe` as Markdown for the README, with what it was made on. table : results table of notebook 4."""
+def readme_block(table, made):
+    """`by_recipe` as Markdown for the README. table : results table of notebook 4; made : how it was made, in words."""
     frame = by_recipe(table).reset_index()
     frame = frame[["stage", *frame.columns.drop("stage")]]
     rows = [list(frame), ["---"] * frame.shape[1], *frame.to_numpy().tolist()]
-    ran = table.dropna(subset="explained_variance").iloc[0]
     return "\n".join(
         [
             f"**{SIMULATED}** Explained variance on val, mean over neurons and seeds, 95 % interval.\n",
             *(f"| {' | '.join(row)} |" for row in rows),
-            f"\nProfile `quick`, {ran['n_train']:.0f} training images; {ran['hardware']}; {ran['date']}.",
+            f"\n{made}",
         ]
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from timm.layers import convert_sync_batchnorm
 from timm.optim import param_groups_layer_decay
 from timm.scheduler import CosineLRScheduler, StepLRScheduler
 from timm.utils import ModelEmaV3
@@ -87,7 +88,7 @@ class Recipe:
 @functools.cache
 def accelerator():
     """The process's one Accelerator: device, and the processes that train together."""
-    return Accelerator()
+    return Accelerator(mixed_precision="no")  # whatever the user's configuration says: `precision` decides
 
 
 def precision(model, device):
@@ -99,18 +100,18 @@ def precision(model, device):
     trunk = getattr(model, "trunk", None)
     convolutional = trunk is not None and not hasattr(trunk, "patch_embed")
     memory_format = torch.channels_last if convolutional else torch.contiguous_format
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(
-            including_emulation=False
-        ) else torch.float16, memory_format
     depthwise = convolutional and any(m.groups > 1 for m in trunk.modules() if isinstance(m, nn.Conv2d))
-    in_bfloat16 = trunk is not None and not depthwise and cpu_has_bfloat16()
-    return torch.bfloat16 if in_bfloat16 else torch.float32, memory_format
+    half = half_precision(device)
+    if device.type == "cpu" and (trunk is None or depthwise):
+        half = None
+    return half or torch.float32, memory_format
 
 
-def cpu_has_bfloat16():
-    """Whether this CPU multiplies in bfloat16."""
-    return torch.cpu._is_avx512_bf16_supported()
+def half_precision(device):
+    """The 16-bit number type that a device multiplies fast in, or None."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else None
 
 
 def fit(
@@ -161,14 +162,16 @@ def fit(
 
     dtype, memory_format = precision(model, device)
     model.to(device=device, memory_format=memory_format)
+    if device.type == "cuda" and run.num_processes > 1:
+        convert_sync_batchnorm(model)
     if recipe.ridge_start:
         fitted = dataset.train.objects[fit_index]
         start_head(model, images[fit_index], fitted, targets[fit_index], normalisation, pretrained=pretrained)
     state = _State.fresh(model, make_optimiser(model, recipe, pretrained), recipe, device, dtype)
-    wrapped = run.prepare(model)
+    wrapped = run.prepare(model) if run.num_processes > 1 else model
     if checkpoint:
         state.take_up(checkpoint)
-    steps = -(-len(fit_index) // recipe.batch_size)
+    steps = len(batches(torch.arange(len(fit_index)), recipe.batch_size, run.num_processes))
     scheduler = recipe.schedule.scheduler(state.optimiser, recipe.epochs * steps, steps)
     shift, saved_at = round(recipe.shift * images.shape[-2]), time.monotonic()
 
@@ -187,9 +190,10 @@ def fit(
         began = time.monotonic()
         _train_mode(model, frozen_batch_norm=recipe.frozen_batch_norm and pretrained)
         order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(fit_index)).to(device)
+        whole_batches = batches(order, recipe.batch_size, run.num_processes)
         torch.manual_seed((seed * 1000 + epoch) * 64 + run.process_index)
         sums = torch.zeros(2, device=device)
-        for step, whole_batch in enumerate(order.split(recipe.batch_size), epoch * steps):
+        for step, whole_batch in enumerate(whole_batches, epoch * steps):
             scheduler.step_update(step)
             neural, label = losses(*_share(whole_batch, run.process_index, run.num_processes))
             state.step(neural if label_weight is None else neural + label_weight * label, recipe.clip, step)
@@ -210,6 +214,7 @@ def fit(
         if checkpoint and due and run.is_main_process:
             state.save(checkpoint)
             saved_at = time.monotonic()
+    run.free_memory()  # else it keeps every network that it ever wrapped
     if state.average:
         model.load_state_dict(state.best.state_dict())
     with torch.no_grad():  # fold the responses' scale into the head
@@ -280,12 +285,16 @@ def _train_mode(model, *, frozen_batch_norm):
 
 
 def _share(batch, rank, world):
-    """This process's images of a batch, every world-th, and the weight that makes the gradients' mean the batch's.
+    """This process's images of a batch, every world-th, and the weight that makes the gradients' mean the batch's."""
+    return batch[rank::world], world / len(batch)
 
-    A process without any image repeats one at weight 0.
-    """
-    share = batch[rank::world] if rank < len(batch) else batch[:1]
-    return share, (rank < len(batch)) * world / len(batch)
+
+def batches(index, size, n_processes=1):
+    """An index in batches; a last one of under two images a process, too few for batch norm, joins the one before."""
+    parts = list(index.split(size))
+    if len(parts) > 1 and len(parts[-1]) < 2 * n_processes:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
 
 
 @torch.no_grad()
@@ -382,7 +391,7 @@ def start_head(model, images, objects, targets, normalisation, *, pretrained):
 
     images : resident tensor of the images to fit; objects, targets : of the same images, targets scaled.
     """
-    indices = torch.arange(len(images)).split(64)
+    indices = batches(torch.arange(len(images)), 64)
     if not pretrained:
         torch.optim.swa_utils.update_bn((make_batch(images, normalisation, index) for index in indices), model)
     model.eval()

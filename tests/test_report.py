@@ -70,7 +70,7 @@ def pictures(folder):
 def outcome(folder, *, n_rows, name):
     """What notebook 4 leaves in a folder: n_rows trained rows by two recipes, names of any length."""
     line = {"stage": 1, "explained_variance": 0.1234, "low": -0.001, "high": 0.2, "weights": "random"}
-    line |= {"seconds": 3.0, "epochs": 3.0}
+    line |= {"seconds": 3.0, "epochs": 3.0, "n_train": 9.0}
     lines = [
         line | {"row": f"{name} {i}", "recipe": recipe, "state": "run"}
         for i in range(n_rows)
@@ -110,7 +110,15 @@ def test_report_is_one_page_whose_text_is_found(tmp_path, n_rows, name):
 
 
 def test_rows_by_recipe_say_whose_weights_were_missing():
-    line = {"explained_variance": 0.5, "low": 0.4, "high": 0.6, "seconds": 2.4, "epochs": 3.0, "stage": 2}
+    line = {
+        "explained_variance": 0.5,
+        "low": 0.4,
+        "high": 0.6,
+        "seconds": 2.4,
+        "epochs": 3.0,
+        "n_train": 9.0,
+        "stage": 2,
+    }
     table = pd.DataFrame(
         [
             line | {"row": "a", "recipe": "repaired", "weights": "PyPI some-package", "state": "run"},
@@ -119,8 +127,8 @@ def test_rows_by_recipe_say_whose_weights_were_missing():
         ]
     )
     frame = tables.by_recipe(table)
-    assert frame.loc["a"].tolist() == ["2", "", "0.50 [0.40, 0.60]", "ImageNet (PyPI)", "3", "2"]
-    assert frame.loc["b"].tolist() == ["2", "0.50 [0.40, 0.60]", "", tables.ACCIDENT, "3", "2"]
+    assert frame.loc["a"].tolist() == ["2", "", "0.50 [0.40, 0.60]", "ImageNet (PyPI)", "3 x 9", "2"]
+    assert frame.loc["b"].tolist() == ["2", "0.50 [0.40, 0.60]", "", tables.ACCIDENT, "3 x 9", "2"]
     assert frame.loc["c"].tolist() == ["2", tables.NOT_RUN, "", "", "", ""]
 
 

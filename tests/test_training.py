@@ -151,6 +151,19 @@ def test_half_precision_trains_as_float32_does(tiny, monkeypatch, dtype):
     assert error.std() < 0.05 * predicted[torch.float32].std()
 
 
+@pytest.mark.parametrize(("n_images", "recipe"), [(33, ADAM), (65, CNN)])
+def test_one_image_left_over_is_no_batch(tiny, n_images, recipe):
+    """Batch norm can learn nothing from one image whose last maps are one pixel: it joins the batch before."""
+    trunk, _ = models.load_trunk(LITE0, (32, 32), pretrained=False)
+    model = models.Encoder(trunk, (32, 32), tiny.n_neurons)
+    arguments = {"seed": 0, "normalisation": IMAGENET, "fit_index": np.arange(n_images)}
+    history = training.fit(model, tiny, replace(recipe, epochs=1), **arguments)
+    assert np.isfinite(history[0]["neural_loss"])
+    parts = training.batches(torch.arange(n_images), 32)
+    assert [len(part) for part in parts] == {33: [33], 65: [32, 33]}[n_images]
+    assert torch.equal(torch.cat(parts), torch.arange(n_images))
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tiny_file, tmp_path_factory):
     """Seconds and predictions of the run that kill.py kills."""
