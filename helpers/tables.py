@@ -193,6 +193,7 @@ def shown(table, dataset):
             shown["sd over seeds"] = f"{line['seed_sd']:.3f}" if line["seeds"] > 1 else "one seed"
             shown["correlation"] = f"{line['correlation']:.3f}"
             shown["explained variance / ceiling"] = f"{line['normalised_explained_variance']:.3f}"
+            shown["correlation / ceiling"] = f"{line['normalised_correlation']:.3f}"
             if np.isfinite(line.get("object_accuracy", np.nan)):
                 shown["objects named right"] = f"{line['object_accuracy']:.3f}"
             shown |= {"weights": weights_shown(line["weights"]), "seconds": f"{line['seconds']:.0f}"}
