@@ -187,3 +187,17 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(RuntimeError):
         training.write_whole(path, fails)
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_quick_cuts_a_row_of_ones_own_and_refuses_a_large_one(tiny):
+    quick, own = (
+        experiments.PROFILES["quick"],
+        replace(EXPERIMENTS["lite0-repaired"], trunk="tf_efficientnet_lite1.in1k"),
+    )
+    limited, cut = quick.limit(own, tiny)
+    assert quick.runs(own) and quick.seeds(own) == 1
+    assert limited.recipe.epochs == 10 and cut is tiny
+    large = EXPERIMENTS["efficientnet-b5-published"]
+    assert not quick.runs(large)
+    with pytest.raises(ValueError, match="efficientnet-b5-published: left out .* --profile full"):
+        quick.limit(large, tiny)
