@@ -42,7 +42,6 @@ def _tests(claim, sign, *tests):
 _BEST_SHALLOW = "the shallow CNN with dropout and L2 (best of the study)"
 _LITE0 = "Lite0 in ResNet50's place"
 _RANDOM = "lite0-two-random"
-_DROPOUT_HALF = "shallow-schedule-statistics-repaired"
 CLAIMS = [
     *_tests(
         "A learning-rate schedule helps",
@@ -169,7 +168,7 @@ def register(dataset, profile, *, seeds=None):
     done = runs.run_all([EXPERIMENTS[name] for name in names], dataset, profile, seeds=seeds)
     predictions = {name: np.array([run.val for run in found]) for name, found in done.items()}
     best = blocks_compared(blocks)
-    predictions |= {third: blocks.val[layer][None] for third, layer in best.items()}
+    predictions |= {depth: blocks.val[layer][None] for depth, layer in best.items()}
 
     effects = iter(compare(tested, predictions, dataset))
     lines = []

@@ -79,12 +79,15 @@ class Profile:
         """The data set as this profile sees it."""
         return datasets.reduce(dataset, n_train=self.n_train, pixels=self.pixels)
 
+    def _limit_of(self, experiment):
+        return self.limits.get(experiment.family, OTHERS)
+
     def runs(self, experiment):
-        return self.limits is None or self.limits.get(experiment.family, OTHERS) is not None
+        return self.limits is None or self._limit_of(experiment) is not None
 
     def seeds(self, experiment):
         """How many seeds an experiment gets; three in full."""
-        return 3 if self.limits is None else self.limits.get(experiment.family, OTHERS).seeds
+        return 3 if self.limits is None else self._limit_of(experiment).seeds
 
     def limit(self, experiment, dataset):
         """The experiment and the data set, cut to what this profile allows; a shortened schedule keeps its shape.
@@ -95,7 +98,7 @@ class Profile:
             return experiment, dataset
         if not self.runs(experiment):
             raise ValueError(f"{experiment.name}: left out of profile {self.name!r}; run it by --profile full")
-        limit, recipe = self.limits.get(experiment.family, OTHERS), experiment.recipe
+        limit, recipe = self._limit_of(experiment), experiment.recipe
         dataset = datasets.reduce(dataset, n_train=limit.n_train, pixels=limit.pixels)
         epochs = max(1, min(limit.epochs, recipe.epochs, limit.presentations // len(dataset.train.images)))
         schedule = recipe.schedule.shortened(epochs / recipe.epochs)
@@ -126,7 +129,11 @@ LARGE = ("efficientnet_b5", "vit_base_patch16_224", "vit_small_patch16_224", "de
 QUICK |= dict.fromkeys(LARGE)
 PROFILES = {
     "tiny": Profile(
-        "tiny", n_train=64, pixels=32, limits={name: QUICK[name] and Limit(2, 128, 1) for name in QUICK}, n_trials=2
+        "tiny",
+        n_train=64,
+        pixels=32,
+        limits={name: limit and Limit(2, 128, 1) for name, limit in QUICK.items()},
+        n_trials=2,
     ),
     "quick": Profile("quick", n_train=1000, pixels=112, limits=QUICK, n_trials=6),
     "full": Profile("full", n_train=None, pixels=None, limits=None, n_trials=40),

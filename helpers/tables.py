@@ -246,7 +246,7 @@ def by_recipe(table):
     for row, recipes in table.groupby("row", sort=False):
         line = {"stage": str(recipes["stage"].iloc[0]), "published recipe": "", "repaired recipe": ""}
         line |= {f"{recipe['recipe']} recipe": score(recipe) for recipe in recipes.to_dict("records")}
-        ran = recipes[np.isfinite(recipes["explained_variance"].astype(float))]
+        ran = recipes.dropna(subset="explained_variance")
         if len(ran):
             accident = ran["state"].str.startswith("run from random").any()
             line["weights"] = ACCIDENT if accident else weights_shown(ran["weights"].iloc[0])
