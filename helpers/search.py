@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import optuna
-from optuna.storages import JournalStorage
+import sqlalchemy
+from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from helpers import models, runs, training
@@ -32,6 +33,8 @@ def open_study(start, dataset, storage=None):
     if shared is None:
         runs.make_writable(runs.runs_folder(), "IT_RUNS")
         storage = open_journal(runs.runs_folder() / "search.journal")
+    elif storage.startswith("sqlite"):
+        storage = open_sqlite(storage)
     settings = repr((start, dataset.fingerprint, runs.code_hash(), Path(__file__).read_text()))
     name = f"shallow-{dataset.name}-{hashlib.blake2b(settings.encode(), digest_size=6).hexdigest()}"
     try:
@@ -65,6 +68,17 @@ def open_journal(path):
     finally:
         lock.release()
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def open_sqlite(url):
+    """Storage in an SQLite file, whose transactions take the write lock as they begin.
+
+    Optuna hands a waiting trial to one worker by locking its row. SQLite has no such locks: of two workers that look at
+    the same moment, both would get it.
+    """
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+    sqlalchemy.event.listen(storage.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return storage
 
 
 def starting_point(start):

@@ -1,9 +1,12 @@
 """The search: workers share a study, and one that is killed loses the trial it was at and no other."""
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import optuna
 import pytest
 from kill import SERVER
 from optuna.trial import TrialState
@@ -54,6 +57,23 @@ def test_two_workers_share_a_study(tiny_file, tiny, tmp_path, runs_folder):
     assert N_TRIALS <= len(trials) <= N_TRIALS + 1  # each ends the trial it is at
     assert all(trial.state.is_finished() for trial in trials)
     assert len({trial.params["learning_rate"] for trial in trials}) == len(trials)  # nothing is tried twice
+
+
+def test_each_waiting_trial_goes_to_one_worker(tmp_path):
+    url, n_workers, n_each = f"sqlite:///{tmp_path / 'study.db'}", 2, 20
+    study = optuna.create_study(study_name="waiting", storage=search.open_sqlite(url))
+    for number in range(n_workers * n_each):
+        study.enqueue_trial({"number": number})
+    together = threading.Barrier(n_workers)
+
+    def ask(_):
+        worker = optuna.load_study(study_name="waiting", storage=search.open_sqlite(url))
+        together.wait()
+        return [worker.ask().number for _ in range(n_each)]
+
+    with ThreadPoolExecutor(n_workers) as pool:
+        asked = [number for numbers in pool.map(ask, range(n_workers)) for number in numbers]
+    assert sorted(asked) == list(range(n_workers * n_each))
 
 
 @pytest.mark.parametrize("killed_at", [1, 3])
