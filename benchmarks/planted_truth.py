@@ -143,7 +143,8 @@ def parser():
 def main(arguments=None):
     options = parser().parse_args(arguments)
     shares = " ".join(f"{share:g}" for share in options.shares)
-    command = f"python benchmarks/planted_truth.py --shares {shares} --seeds {options.seeds}"
+    sizes = " ".join(map(str, options.n_images))
+    command = f"python benchmarks/planted_truth.py --shares {shares} --seeds {options.seeds} --n-images {sizes}"
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         os.environ["IT_RUNS"] = str(folder / "runs")

@@ -57,6 +57,7 @@ PARTS = {
     "shallow": ANY
     | {
         "rate of 1e-3": {"learning_rate": 1e-3},
+        "batches of 32": {"batch_size": 32},
         "with averaging": {"average": 0.98},
         "without weight decay": {"weight_decay": 0.0},
         "without dropout": {"dropout_applied": False},

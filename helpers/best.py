@@ -65,23 +65,20 @@ def save(folder, name, candidate, dataset, profile):
     the layers' Gram matrices give predictions; `fine_tuned.safetensors` the trunk's weights.
     """
     folder = Path(folder)
+    fitted = layers.fitted(candidate.readout, dataset, profile) if candidate.readout else None
     description = {
         "name": name,
         "readout": candidate.readout,
         "run": candidate.run,
         "kernels": layers.kernel_files(candidate.readout, dataset, profile) if candidate.readout else [],
+        "bandwidth": fitted.bandwidth if fitted else None,
         "data": dataset.fingerprint,
         "profile": profile.name,
         "chosen_on": f"fold {FOLD} of the training images",
     }
-    if candidate.readout:
-        n_train = len(dataset.train.images)
-        K = layers.row_kernel(candidate.readout, dataset, profile)
-        K = readout.scale(readout.centre(K, n_train), n_train)[:n_train, :n_train]
-        responses = dataset.train.responses
-        alpha = readout.ridge(K, responses, folds=layers.choosing_folds(dataset)).alpha
-        mean = responses.mean(0, dtype=np.float64)
-        arrays = {"dual_weights": readout.dual_weights(K, responses - mean, alpha), "mean": mean, "alpha": alpha}
+    if fitted:
+        mean = dataset.train.responses.mean(0, dtype=np.float64)
+        arrays = {"dual_weights": fitted.dual, "mean": mean, "alpha": fitted.alpha}
         training.write_whole(folder / "readout.npz", lambda path: runs.save_arrays(path, arrays))
     if candidate.run:
         finished = runs.run(experiments.EXPERIMENTS[candidate.run], dataset, profile)
@@ -106,6 +103,8 @@ def predict(folder, dataset, profile):
             raise ValueError(f"{folder}: its readout was fitted to other layers, weights or code than are here")
         with np.load(folder / "readout.npz", allow_pickle=False) as arrays:
             K = layers.row_kernel(description["readout"], dataset, profile)
+            if description["bandwidth"]:
+                K = readout.gaussian(K, n_train=n_train, bandwidth=description["bandwidth"])
             K = readout.scale(readout.centre(K, n_train), n_train)[n_train:, :n_train]
             predicted = K @ arrays["dual_weights"] + arrays["mean"]
         parts.append({"val": predicted[:n_val], "test": predicted[n_val:]})

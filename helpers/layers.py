@@ -4,6 +4,7 @@ What a row predicts is kept beside the runs and found again while data, settings
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,18 @@ from helpers.experiments import EXPERIMENTS, LITE0
 FAMILY = (LITE0, "tf_efficientnet_lite1.in1k", "tf_efficientnet_lite2.in1k")
 TINY = ("blocks.1.1", "blocks.3.2")  # layers of lite0 that stand for all in the tests' profile
 PIXEL_SIDE = 32  # pixel readouts see images of so many pixels a side
+ZOOM = 1.5  # of the second size at which networks see the images: chosen by folds of V4 recordings and the stand-in
+
+
+class Basis(NamedTuple):
+    """What a readout row is fitted on and how.
+
+    kernels : Gram matrices that it sums, read from disk when used; None for the pixels'
+    fit : `readout.ridge` or `readout.gaussian_ridge`
+    """
+
+    kernels: list | None
+    fit: Callable = readout.ridge
 
 
 class Row(NamedTuple):
@@ -55,16 +68,17 @@ def choosing_folds(dataset):
     return datasets.folds(objects, min(runs.N_FOLDS, len(objects)), seed=0)
 
 
-def kernels(tag, dataset, profile, *, pretrained=True, seed=0):
+def kernels(tag, dataset, profile, *, pretrained=True, zoom=1.0, seed=0):
     """Gram matrices of a network's blocks by `runs.kernels`, and its weights' source.
 
-    Random weights: the last block of each stage only. In the tests' profile: two blocks.
+    Random weights, or images `zoom` times their size: the last block of each stage only. In the tests' profile: two
+    blocks.
     """
     layers = TINY if profile.name == "tiny" and tag == LITE0 else None
-    if layers is None and not pretrained:
+    if layers is None and (zoom != 1 or not pretrained):
         network, _ = models.load_trunk(tag, dataset.images.shape[2:], pretrained=False)
         layers = stage_ends(readout.default_layers(network))
-    return runs.kernels(tag, dataset, pretrained=pretrained, layers=layers, seed=seed)
+    return runs.kernels(tag, dataset, pretrained=pretrained, layers=layers, zoom=zoom, seed=seed)
 
 
 def pixel_kernel(dataset):
@@ -97,24 +111,30 @@ def best_block(blocks):
     return max(blocks.score, key=lambda layer: blocks.score[layer].mean())
 
 
-def row_kernels(dataset, profile):
-    """The Gram matrices that each readout row sums, read from disk when used: dict name -> list of them.
+def bases(dataset, profile):
+    """What each readout row is fitted on: dict name -> Basis.
 
-    Rows of lite1 and lite2 where their weights are at hand; a lite0 without its weights says so in the rows' names.
+    lite1 and lite2 take part where their weights are at hand; a lite0 without its weights says so in the rows' names.
+    At two sizes: every block sees the images as they are, the last of each stage also `ZOOM` times as large.
     """
     blocks = block_readouts(LITE0, dataset, profile)
     grams, source = kernels(LITE0, dataset, profile)
     name = _short(LITE0, source)
     rows = {
-        "pixels": None,
-        f"{name}: best single block": [grams[best_block(blocks)]],
-        f"{name}: sum of blocks": list(grams.values()),
+        "pixels": Basis(None),
+        f"{name}: best single block": Basis([grams[best_block(blocks)]]),
+        f"{name}: sum of blocks": Basis(list(grams.values())),
     }
-    tags = [tag for tag in FAMILY[1:] if profile.name != "tiny" and models.find_weights(tag)[1] != models.RANDOM]
-    if tags and source != models.RANDOM:
-        others = [K for tag in tags for K in kernels(tag, dataset, profile)[0].values()]
-        names = " + ".join([name, *(_short(tag, "") for tag in tags)])
-        rows[f"{names}: sum of blocks"] = [*grams.values(), *others]
+    tags = [LITE0]
+    if profile.name != "tiny" and source != models.RANDOM:
+        tags += [tag for tag in FAMILY[1:] if models.find_weights(tag)[1] != models.RANDOM]
+    name = " + ".join([name, *(_short(tag, "") for tag in tags[1:])])
+    once, zoomed = (
+        [K for tag in tags for K in kernels(tag, dataset, profile, zoom=zoom)[0].values()] for zoom in (1.0, ZOOM)
+    )
+    rows[f"{name}: sum of blocks"] = Basis(once)
+    rows[f"{name}: sum of blocks at two sizes"] = Basis(once + zoomed)
+    rows[f"{name}: sum of blocks at two sizes, Gaussian"] = Basis(once + zoomed, readout.gaussian_ridge)
     return rows
 
 
@@ -129,19 +149,19 @@ def readout_rows(dataset, profile):
                 dataset,
                 "readouts",
                 _slug(name),
-                {"row": name, "kernels": _key(kernels)},
-                lambda name=name, kernels=kernels: _row(name, kernels, dataset),
+                _settings(name, basis),
+                lambda name=name, basis=basis: _row(name, basis, dataset),
             )
         )
-        for name, kernels in row_kernels(dataset, profile).items()
+        for name, basis in bases(dataset, profile).items()
     }
 
 
-def _row(name, kernels, dataset):
+def _row(name, basis, dataset):
     print(f"{name}: ridge, and by folds", flush=True)
-    K, responses, folds = _combined(kernels, dataset), dataset.train.responses, choosing_folds(dataset)
-    predictions = readout.ridge(K, responses, folds=folds).predictions
-    held = readout.cross_predict(readout.ridge, K, responses, folds)
+    K, responses, folds = _combined(basis.kernels, dataset), dataset.train.responses, choosing_folds(dataset)
+    predictions = basis.fit(K, responses, folds=folds).predictions
+    held = readout.cross_predict(basis.fit, K, responses, folds)
     return {"held": held} | {part.split()[0]: array for part, array in _by_role("", predictions, dataset).items()}
 
 
@@ -154,14 +174,14 @@ def held_out_objects(dataset, profile):
     """
     folds = datasets.object_folds(dataset.train.objects, runs.N_FOLDS, seed=0)
     rows = {"object mean": object_mean_held(dataset, folds)}
-    for name, kernels in row_kernels(dataset, profile).items():
+    for name, basis in bases(dataset, profile).items():
 
-        def compute(name=name, kernels=kernels):
+        def compute(name=name, basis=basis):
             print(f"{name}: by folds over objects", flush=True)
-            K = _combined(kernels, dataset)
-            return {"held": readout.cross_predict(readout.ridge, K, dataset.train.responses, folds)}
+            K = _combined(basis.kernels, dataset)
+            return {"held": readout.cross_predict(basis.fit, K, dataset.train.responses, folds)}
 
-        settings = {"row": name, "kernels": _key(kernels), "folds": "objects"}
+        settings = _settings(name, basis) | {"folds": "objects"}
         rows[name] = _remembered(dataset, "readouts", f"objects-{_slug(name)}", settings, compute)["held"]
     return rows
 
@@ -226,6 +246,10 @@ def _slug(name):
     return "".join(letter if letter.isalnum() else "-" for letter in name)
 
 
+def _settings(name, basis):
+    return {"row": name, "kernels": _key(basis.kernels), "fit": basis.fit.__name__}
+
+
 def _key(kernels):
     """The files of Gram matrices; their folder's name holds a hash of network, weights, data and code."""
     return [PIXEL_SIDE] if kernels is None else ["/".join(Path(K.filename).parts[-2:]) for K in kernels]
@@ -249,12 +273,18 @@ def _remembered(dataset, name, variant, settings, compute):
 
 def row_kernel(name, dataset, profile):
     """The one Gram matrix (n_images, n_images) that a readout row is fitted on."""
-    return _combined(row_kernels(dataset, profile)[name], dataset)
+    return _combined(bases(dataset, profile)[name].kernels, dataset)
 
 
 def kernel_files(name, dataset, profile):
     """Which Gram matrices a readout row sums; changes with network, weights, layers, data and code."""
-    return _key(row_kernels(dataset, profile)[name])
+    return _key(bases(dataset, profile)[name].kernels)
+
+
+def fitted(name, dataset, profile):
+    """A readout row fitted to all training images, as a readout.Readout."""
+    K, fit = row_kernel(name, dataset, profile), bases(dataset, profile)[name].fit
+    return fit(K, dataset.train.responses, folds=choosing_folds(dataset))
 
 
 def print_profile(dataset, profile):

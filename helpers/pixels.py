@@ -205,7 +205,7 @@ def training_statistics(dataset):
     return Normalisation(tuple(three[:, 0].tolist()), tuple(three[:, 1].tolist()))
 
 
-def to_batch(images, normalisation, *, shift=0, generator=None):
+def to_batch(images, normalisation, *, shift=0):
     """Network input from resident images: three channels, normalised, and shifted at random where asked.
 
     Parameters
@@ -214,9 +214,8 @@ def to_batch(images, normalisation, *, shift=0, generator=None):
         uint8 of 0 to 255, or float32 of 0 to 1.
     normalisation : Normalisation
     shift : int
-        Each image moves by up to so many pixels in both directions; its edge pixels fill the gap.
-    generator : torch.Generator, optional
-        Draws the shifts, on its own device; torch's default one without it.
+        Each image moves by up to so many pixels in both directions, drawn on its device by torch's default generator;
+        its edge pixels fill the gap.
 
     Returns
     -------
@@ -226,9 +225,7 @@ def to_batch(images, normalisation, *, shift=0, generator=None):
 
     n_images, n_channels, height, width = images.shape
     if shift:
-        device = images.device if generator is None else generator.device
-        moves = torch.randint(-shift, shift + 1, (2, n_images, 1), generator=generator, device=device)
-        rows, columns = moves.to(images.device)
+        rows, columns = torch.randint(-shift, shift + 1, (2, n_images, 1), device=images.device)
         rows = (torch.arange(height, device=images.device) - rows).clamp(0, height - 1)  # (n_images, height)
         columns = (torch.arange(width, device=images.device) - columns).clamp(0, width - 1)  # (n_images, width)
         source = (rows[:, :, None] * width + columns[:, None, :]).view(n_images, 1, -1)

@@ -1,8 +1,8 @@
-"""Linear readouts of a frozen network's layers, all of them through one Gram matrix per layer.
+"""Readouts of a frozen network's layers, all of them through one Gram matrix per layer.
 
-For the features X of n images (n, n_features), K = X Xᵀ is all that ridge, principal-component regression, sums over
-layers and networks, and linear CKA need: n_images² numbers, whatever the layer's width. Training images come first in
-every Gram matrix of this module, and its features are centred on them.
+For the features X of n images (n, n_features), K = X Xᵀ is all that ridge, linear or by a Gaussian kernel,
+principal-component regression, sums over layers and networks, and linear CKA need: n_images² numbers, whatever the
+layer's width. Training images come first in every Gram matrix of this module, and its features are centred on them.
 """
 
 import re
@@ -20,7 +20,7 @@ from himalaya.kernel_ridge import (
     solve_kernel_ridge_cv_eigenvalues,
     solve_multiple_kernel_ridge_random_search,
 )
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from helpers import datasets
 
@@ -30,6 +30,7 @@ BLOCKS = re.compile(
     r"|(stages|layers)\.\d+\.blocks\.\d+|s\d\.b\d+"
 )
 ALPHAS = np.logspace(-3, 5, 17)  # penalties for a kernel whose mean training diagonal is 1
+BANDWIDTHS = (1.0, 1.5)  # of Gaussian kernels, where the root mean square norm of the features is 1
 SLAB_BYTES = 2**27  # features of all images that are in memory at once
 
 
@@ -39,11 +40,15 @@ class Readout(NamedTuple):
     predictions : array of shape (n_other, n_neurons)
     alpha : array of shape (n_neurons,), the chosen penalty of a kernel whose mean training diagonal is 1
     score : array of shape (n_neurons,), 1 - (cross-validated squared error) / (variance) over the training images
+    dual : array of shape (n_train, n_neurons), see `dual_weights`; None of several kernels
+    bandwidth : of the Gaussian kernel that was chosen; None of a linear readout
     """
 
     predictions: np.ndarray
     alpha: np.ndarray
     score: np.ndarray
+    dual: np.ndarray | None = None
+    bandwidth: float | None = None
 
 
 class _AllSeen(Exception):
@@ -139,6 +144,7 @@ def gram(
     *,
     normalisation,
     n_train,
+    pixels=None,
     grid=None,
     batch_size=16,
     slab_bytes=SLAB_BYTES,
@@ -158,6 +164,7 @@ def gram(
     layers : list of module names; the first output is taken of a module that runs several times
     normalisation : datasets.Normalisation that the network wants
     n_train : number of training images, on which the features are centred
+    pixels : (height, width) that the network sees the images at, interpolated; None for their own
     grid : side of the grid that feature maps and patch tokens are averaged to; None for full features
     progress : called with (images done, n_images) after each batch
     costs : collections.Counter to which seconds ("forward", "spill", "product") and "bytes" on disk are added
@@ -182,7 +189,10 @@ def gram(
             clock = [time.perf_counter()]
             with torch.inference_mode():
                 batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(device)
-                features = _forward(network, datasets.to_batch(batch, normalisation), layers, grid)
+                batch = datasets.to_batch(batch, normalisation)
+                if pixels is not None:
+                    batch = interpolate(batch, pixels, mode="bilinear", antialias=True, align_corners=False)
+                features = _forward(network, batch, layers, grid)
             clock.append(time.perf_counter())
             if start == 0:
                 _check_room(len(images) * sum(array[0].nbytes for array in features.values()))
@@ -230,6 +240,18 @@ def combine(kernels, *, n_train):
     kernels : list of arrays of shape (n_images, n_images) ; returns one such array.
     """
     return sum(scale(K, n_train) for K in kernels)
+
+
+def gaussian(K, *, n_train, bandwidth):
+    """Gaussian kernel exp(-d² / (2 bandwidth²)) of the features behind a Gram matrix, d the distance of two images.
+
+    Features are first divided by the root of their mean squared norm, so that d² is 2 on average.
+
+    K : array of shape (n_images, n_images), training images first; returns the same shape.
+    """
+    K = scale(centre(K, n_train), n_train)
+    norms = np.diagonal(K)
+    return np.exp((2 * K - norms[:, None] - norms).clip(max=0) / (2 * bandwidth**2))
 
 
 def _himalaya():
@@ -290,7 +312,18 @@ def ridge(K, responses, *, folds, alphas=ALPHAS):
     alpha = np.asarray(alpha.cpu(), np.float64)
     mean = responses.mean(0, dtype=np.float64)
     weights = dual_weights(K[:n_train, :n_train], responses - mean, alpha)
-    return Readout(K[n_train:, :n_train] @ weights + mean, alpha, _score(loss, responses))
+    return Readout(K[n_train:, :n_train] @ weights + mean, alpha, _score(loss, responses), weights)
+
+
+def gaussian_ridge(K, responses, *, folds):
+    """`ridge` on the Gaussian kernel of those in `BANDWIDTHS` that predicts the folds best; parameters as there."""
+    fitted = [
+        ridge(gaussian(K, n_train=len(responses), bandwidth=bandwidth), responses, folds=folds)._replace(
+            bandwidth=bandwidth
+        )
+        for bandwidth in BANDWIDTHS
+    ]
+    return max(fitted, key=lambda found: found.score.mean())
 
 
 def multiple_kernel_ridge(kernels, responses, *, folds, n_iter=30, alphas=ALPHAS, seed=0):
@@ -344,7 +377,8 @@ def cross_predict(readout, K, responses, folds):
 
     Parameters
     ----------
-    readout : function of (K, responses, folds) that returns a Readout: `ridge` or `multiple_kernel_ridge`
+    readout : function of (K, responses, folds) that returns a Readout: `ridge`, `gaussian_ridge` or
+        `multiple_kernel_ridge`
     K : array of shape (..., n_images, n_images), training images first
     responses : array of shape (n_train, n_neurons)
     folds : list of (fit_index, held_index); inside one fold's fit, the other folds choose the penalty

@@ -301,26 +301,28 @@ def command(experiment, dataset):
     return f"python -m helpers run {experiment.name} --seed 0 --profile full{data}"
 
 
-def kernels(tag, dataset, *, pretrained=True, layers=None, grid=7, seed=0):
+def kernels(tag, dataset, *, pretrained=True, layers=None, grid=7, zoom=1.0, seed=0):
     """Gram matrices of a network's layers over all images, dict layer -> array, and the source of the weights.
 
     Arrays have shape (n_images, n_images). Computed once; later calls map the files. `layers=None` takes
     every block. Maps are averaged to a grid of 7 by 7, with which sums of blocks predicted held-out images best
-    (of V4 recordings, by .003 over full features). See readout.gram.
+    (of V4 recordings, by .003 over full features). The network sees images `zoom` times their size. See readout.gram.
     """
-    network, source = models.load_trunk(tag, dataset.images.shape[2:], pretrained=pretrained, seed=seed)
+    pixels = tuple(round(side * zoom) for side in dataset.images.shape[2:])
+    network, source = models.load_trunk(tag, pixels, pretrained=pretrained, seed=seed)
     layers = readout.default_layers(network) if layers is None else list(layers)
     settings = {
         "kernels": tag,
         "layers": layers,
         "grid": grid,
+        "pixels": pixels,
         "seed": seed,
         "weights": weights_digest(network.state_dict()),
         "data": dataset.fingerprint,
         "device": training.accelerator().device.type,
         "code": code_hash(),
     }
-    variant = f"kernels-{'pretrained' if source != models.RANDOM else 'random'}"
+    variant = f"kernels-{'pretrained' if source != models.RANDOM else 'random'}-{pixels[0]}x{pixels[1]}"
     folder = run_folder(dataset, tag, variant, settings)
     paths = {layer: folder / f"{i:02d}-{layer}.npy" for i, layer in enumerate(layers)}
     if any(map_array(path) is None for path in paths.values()):
@@ -331,6 +333,7 @@ def kernels(tag, dataset, *, pretrained=True, layers=None, grid=7, seed=0):
             layers,
             normalisation=models.own_normalisation(tag),
             n_train=len(dataset.train.images),
+            pixels=None if zoom == 1 else pixels,
             grid=grid,
             progress=functools.partial(
                 progress.show, f"{tag} ({source} weights), images through {len(layers)} layers", time.monotonic()

@@ -214,7 +214,8 @@ def fit(
         if checkpoint and due and run.is_main_process:
             state.save(checkpoint)
             saved_at = time.monotonic()
-    run.free_memory()  # else it keeps every network that it ever wrapped
+    if wrapped is not model:
+        run.free_memory()  # else it keeps every network that it ever wrapped
     if state.average:
         model.load_state_dict(state.best.state_dict())
     with torch.no_grad():  # fold the responses' scale into the head
@@ -401,9 +402,9 @@ def start_head(model, images, objects, targets, normalisation, *, pretrained):
     mean = features.mean(0, dtype=np.float64).astype(np.float32)
     features -= mean
     gain = np.empty_like(mean)
-    for stage in np.split(np.arange(len(gain)), np.cumsum(model.widths)[:-1]):
-        part = features[:, stage[0] : stage[-1] + 1]  # a view
-        gain[stage] = (np.einsum("ij,ij->", part, part, dtype=np.float64) / len(part)) ** -0.5
+    for end, width in zip(np.cumsum(model.widths), model.widths, strict=True):
+        stage = features[:, end - width : end]  # a view
+        gain[end - width : end] = (np.einsum("ij,ij->", stage, stage, dtype=np.float64) / len(stage)) ** -0.5
     features *= gain
     K = (features @ features.T).astype(np.float64)
     y = targets.cpu().numpy()

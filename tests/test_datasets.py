@@ -170,7 +170,8 @@ def test_to_batch_is_the_formula(n_channels):
 def test_shift_moves_each_image_as_a_loop_would():
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (40, 3, 8, 11), dtype=np.uint8))
     plain = Normalisation((0, 0, 0), (1, 1, 1))
-    batch = datasets.to_batch(images, plain, shift=3, generator=torch.Generator().manual_seed(5))
+    torch.manual_seed(5)
+    batch = datasets.to_batch(images, plain, shift=3)
     moves = torch.randint(-3, 4, (2, 40, 1), generator=torch.Generator().manual_seed(5))[:, :, 0]
     for image, shifted, down, right in zip(images.numpy(), batch.numpy(), *moves.tolist(), strict=True):
         padded = np.pad(image, ((0, 0), (3, 3), (3, 3)), mode="edge")

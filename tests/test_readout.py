@@ -1,14 +1,19 @@
 """Readouts against scikit-learn, closed forms and direct float64 products."""
 
+import itertools
+
 import numpy as np
 import pytest
 import timm
 import torch
 from numpy.testing import assert_allclose
 from sklearn.decomposition import PCA
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.preprocessing import KernelCenterer
 
-from helpers import datasets, readout
+from helpers import datasets, pixels, readout
 
 N_TRAIN, N_IMAGES, N_NEURONS = 60, 80, 7
 PLAIN = datasets.Normalisation(mean=(0.5, 0.5, 0.5), sd=(0.5, 0.5, 0.5))
@@ -91,6 +96,16 @@ def test_gram_pools_the_patch_tokens_of_a_vision_transformer(generator):
     assert_allclose(pooled, expected @ expected.T, atol=1e-5 * np.abs(pooled).max())
 
 
+def test_gram_at_other_pixels_is_that_of_resized_images(generator):
+    images = generator.random((6, 3, 8, 12), dtype=np.float32)
+    larger = pixels.resized(images, np.arange(6), (16, 24))
+    grams = [
+        readout.gram(torch.nn.Identity(), shown, [""], normalisation=PLAIN, n_train=4, pixels=size)[""]
+        for shown, size in ((images, (16, 24)), (larger, None))
+    ]
+    assert_allclose(*grams, atol=1e-4)
+
+
 def test_gram_names_the_layers_that_are_not_there(generator):
     images = generator.random((4, 3, 8, 8), dtype=np.float32)
     with pytest.raises(ValueError, match="no layers"):
@@ -138,6 +153,41 @@ def test_ridge_chooses_each_neurons_penalty_as_scikit_learns_folds_do(features, 
             loss[i] += ((model.predict(features[held]) - responses[held]) ** 2).mean(0) / len(folds)
     assert_allclose(fitted.alpha, alphas[loss.argmin(0)], rtol=1e-5)
     assert_allclose(fitted.score, 1 - loss.min(0) / responses.var(0), atol=1e-4)
+
+
+def test_gaussian_kernel_equals_scikit_learns(features):
+    scaled = features - features[:N_TRAIN].mean(0)
+    scaled /= np.sqrt((scaled[:N_TRAIN] ** 2).sum(1).mean())
+    expected = rbf_kernel(scaled, gamma=1 / (2 * 1.5**2))
+    assert_allclose(readout.gaussian(features @ features.T, n_train=N_TRAIN, bandwidth=1.5), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("made_by", [1.0, 1.5])
+def test_gaussian_ridge_chooses_and_predicts_as_scikit_learn_does(generator, folds, made_by):
+    features = generator.standard_normal((N_IMAGES, 5))
+    K = features @ features.T
+    made = readout.gaussian(K, n_train=N_TRAIN, bandwidth=made_by / 2)
+    responses = (made @ generator.standard_normal((N_IMAGES, N_NEURONS)))[:N_TRAIN]
+
+    def predict(kernel, fit, other, alpha):
+        centred = (centre := KernelCenterer()).fit_transform(kernel[np.ix_(fit, fit)])
+        mean = responses[fit].mean(0)
+        model = KernelRidge(alpha=alpha, kernel="precomputed").fit(centred, responses[fit] - mean)
+        return model.predict(centre.transform(kernel[np.ix_(other, fit)])) + mean
+
+    train, other, found = np.arange(N_TRAIN), np.arange(N_TRAIN, N_IMAGES), {}
+    for bandwidth in readout.BANDWIDTHS:
+        kernel = readout.gaussian(K, n_train=N_TRAIN, bandwidth=bandwidth)
+        scale = np.diag(readout.centre(kernel, N_TRAIN))[:N_TRAIN].mean()
+        losses = np.zeros((len(readout.ALPHAS), N_NEURONS))
+        for (fit, held), (i, alpha) in itertools.product(folds, enumerate(readout.ALPHAS)):
+            errors = predict(kernel, fit, held, alpha * scale) - responses[held]
+            losses[i] += (errors**2).mean(0) / len(folds)
+        alphas = readout.ALPHAS[losses.argmin(0)]
+        found[bandwidth] = (1 - losses.min(0) / responses.var(0)).mean(), predict(kernel, train, other, alphas * scale)
+    fitted = readout.gaussian_ridge(K, responses, folds=folds)
+    assert fitted.bandwidth == max(found, key=lambda bandwidth: found[bandwidth][0])
+    assert_allclose(fitted.predictions, found[fitted.bandwidth][1], atol=1e-5)
 
 
 def test_multiple_kernel_ridge_with_one_weighting_is_ridge_on_the_sum(generator, responses, kernel, folds):

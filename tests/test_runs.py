@@ -152,9 +152,10 @@ def test_choices_do_not_depend_on_val(tiny, tmp_path, monkeypatch):
     assert np.array_equal(*settings)
 
 
-def test_the_saved_best_model_predicts_as_its_parts_did(tiny, runs_folder, tmp_path):
+@pytest.mark.parametrize("kind", ["sum of blocks", "Gaussian"])
+def test_the_saved_best_model_predicts_as_its_parts_did(tiny, runs_folder, tmp_path, kind):
     found, _ = best.candidates(tiny, TINY)
-    name = next(name for name, candidate in found.items() if candidate.readout and candidate.run)
+    name = next(name for name, c in found.items() if c.run and c.readout and c.readout.endswith(kind))
     best.save(tmp_path / "model", name, found[name], tiny, TINY)
     predictions = best.predict(tmp_path / "model", tiny, TINY)
     row = layers.readout_rows(tiny, TINY)[found[name].readout]
