@@ -51,14 +51,23 @@ def data_standin(options):
 
 
 def run(options):
-    from helpers import datasets, runs
+    from helpers import datasets, runs, tables
     from helpers.experiments import EXPERIMENTS, current_profile
 
     if options.name not in EXPERIMENTS:
         raise SystemExit(f"error: no experiment {options.name!r}; expected one of: {', '.join(EXPERIMENTS)}")
     profile = current_profile(options.profile)
     dataset = profile.prepare(datasets.load(options.data))
-    finished = runs.run(EXPERIMENTS[options.name], dataset, profile, seed=options.seed, held_fold=options.held_fold)
+    experiment = EXPERIMENTS[options.name]
+    print(runs.cut_words(experiment, dataset, profile))
+    finished = runs.run(experiment, dataset, profile, seed=options.seed, held_fold=options.held_fold)
+    simulated = f" {tables.SIMULATED}" if dataset.is_standin else ""
+    if options.held_fold is None:
+        score = tables.score(tables.score_predictions(finished.val, dataset))
+        print(f"explained variance on val, 95 % interval over images: {score}.{simulated}")
+    else:
+        score = finished.history[-1]["held_explained_variance"]
+        print(f"explained variance on fold {options.held_fold} of the training images: {score:.2f}.{simulated}")
     print(f"{finished.folder}: {finished.info['seconds']:.0f} s of training on {finished.info['hardware']}")
 
 

@@ -119,8 +119,8 @@ def minutes(experiment, dataset):
 
 
 QUICK = {
-    "shallow": Limit(epochs=20, presentations=5000, seeds=3, pixels=48),
-    "tf_efficientnet_lite0": Limit(epochs=10, presentations=3900, seeds=1),
+    "shallow": Limit(epochs=20, presentations=4000, seeds=3, pixels=48),
+    "tf_efficientnet_lite0": Limit(epochs=10, presentations=3000, seeds=1),
     "vit_tiny_patch16_224": Limit(epochs=10, presentations=2000, seeds=1, pixels=64),
     "resnet50": Limit(epochs=10, presentations=128, seeds=1, n_train=128, pixels=64),
 }

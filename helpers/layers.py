@@ -4,6 +4,8 @@ What a row predicts is kept beside the runs and found again while data, settings
 """
 
 import hashlib
+import itertools
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +14,7 @@ import numpy as np
 import pandas as pd
 import safetensors.torch
 
-from helpers import datasets, metrics, models, readout, runs, tables, training
+from helpers import datasets, metrics, models, progress, readout, runs, tables, training
 from helpers.experiments import EXPERIMENTS, LITE0
 
 FAMILY = (LITE0, "tf_efficientnet_lite1.in1k", "tf_efficientnet_lite2.in1k")
@@ -158,10 +160,10 @@ def readout_rows(dataset, profile):
 
 
 def _row(name, basis, dataset):
-    print(f"{name}: ridge, and by folds", flush=True)
     K, responses, folds = _combined(basis.kernels, dataset), dataset.train.responses, choosing_folds(dataset)
-    predictions = basis.fit(K, responses, folds=folds).predictions
-    held = readout.cross_predict(basis.fit, K, responses, folds)
+    fit = _with_progress(basis.fit, f"{name}: fits", 1 + len(folds))
+    predictions = fit(K, responses, folds=folds).predictions
+    held = readout.cross_predict(fit, K, responses, folds)
     return {"held": held} | {part.split()[0]: array for part, array in _by_role("", predictions, dataset).items()}
 
 
@@ -177,9 +179,9 @@ def held_out_objects(dataset, profile):
     for name, basis in bases(dataset, profile).items():
 
         def compute(name=name, basis=basis):
-            print(f"{name}: by folds over objects", flush=True)
             K = _combined(basis.kernels, dataset)
-            return {"held": readout.cross_predict(basis.fit, K, dataset.train.responses, folds)}
+            fit = _with_progress(basis.fit, f"{name}: fits by folds over objects", len(folds))
+            return {"held": readout.cross_predict(fit, K, dataset.train.responses, folds)}
 
         settings = _settings(name, basis) | {"folds": "objects"}
         rows[name] = _remembered(dataset, "readouts", f"objects-{_slug(name)}", settings, compute)["held"]
@@ -244,6 +246,18 @@ def _short(tag, source):
 
 def _slug(name):
     return "".join(letter if letter.isalnum() else "-" for letter in name)
+
+
+def _with_progress(fit, label, n_fits):
+    """The same function with a line of progress after each of n_fits calls."""
+    began, done = time.monotonic(), itertools.count(1)
+
+    def call(K, responses, *, folds):
+        found = fit(K, responses, folds=folds)
+        progress.show(label, began, next(done), n_fits)
+        return found
+
+    return call
 
 
 def _settings(name, basis):

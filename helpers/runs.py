@@ -24,6 +24,7 @@ import safetensors.torch
 import torch
 
 from helpers import datasets, experiments, models, progress, readout, training
+from helpers.schema import plural
 
 ROOT = Path(__file__).parents[1]
 CODE = ("schema", "pixels", "datasets", "models", "training", "readout", "metrics")
@@ -136,6 +137,7 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
         "code": code_hash(),
     }
     label = f"{experiment.name}, seed {seed}" + ("" if held_fold is None else f", fold {held_fold} held out")
+    label += f", on {dataset.name}" if dataset.name != dataset.path.stem else ""
     folder = run_folder(
         dataset, experiment.name, f"seed{seed}" + ("" if held_fold is None else f"-fold{held_fold}"), settings
     )
@@ -197,7 +199,8 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
         (folder / "checkpoint.pt").unlink(missing_ok=True)
     training.accelerator().wait_for_everyone()
     print(
-        f"{label}: {experiment.recipe.epochs} epochs in {time.monotonic() - began:.0f} s from {weights} weights",
+        f"{label}: {plural(experiment.recipe.epochs, 'epoch')} in {time.monotonic() - began:.0f} s "
+        f"from {weights} weights",
         flush=True,
     )
     return load(folder)
@@ -273,27 +276,29 @@ def run_all(chosen, dataset, profile, *, held_fold=None, seeds=None):
     counts = {e.name: seeds or profile.seeds(e) for e in todo}
     minutes, cuts = 0, {}
     for experiment in todo:
-        limited, cut = profile.limit(experiment, dataset)
-        minutes += experiments.minutes(limited, cut) * counts[experiment.name]
-        size = "x".join(map(str, cut.images.shape[2:]))
-        words = (
-            f"{limited.recipe.epochs} of {experiment.recipe.epochs} epochs, {len(cut.train.images)} images of {size}"
-        )
-        cuts.setdefault(words, []).append(experiment.name)
+        minutes += experiments.minutes(*profile.limit(experiment, dataset)) * counts[experiment.name]
+        cuts.setdefault(cut_words(experiment, dataset, profile), []).append(experiment.name)
     for experiment in chosen:
         if experiment not in todo:
             print(f"{experiment.name}: left out of profile {profile.name!r}; run it by: {command(experiment, dataset)}")
     for words, names in cuts.items():
-        print(f"profile {profile.name!r}: {words}: {', '.join(names)}")
-    print(
-        f"{sum(counts.values())} runs, about {minutes:.0f} min on two CPU cores, less on a GPU or if found", flush=True
-    )
+        print(f"{words}: {', '.join(names)}")
+    n_runs = plural(sum(counts.values()), "run")
+    print(f"{n_runs}: about {minutes:.0f} min on two idle CPU cores, less on a GPU, none for runs kept from before")
     done = {}
     for experiment in todo:
         done[experiment.name] = [
             run(experiment, dataset, profile, seed=seed, held_fold=held_fold) for seed in range(counts[experiment.name])
         ]
     return done
+
+
+def cut_words(experiment, dataset, profile):
+    """What a profile cuts of an experiment, in words."""
+    limited, cut = profile.limit(experiment, dataset)
+    size = "x".join(map(str, cut.images.shape[2:]))
+    epochs = f"{limited.recipe.epochs} of {plural(experiment.recipe.epochs, 'epoch')}"
+    return f"profile {profile.name!r}: {epochs}, {plural(len(cut.train.images), 'image')} of {size}"
 
 
 def command(experiment, dataset):
