@@ -117,7 +117,7 @@ def execute(source):
         store_widget_state=False,  # it would need a network to show
         coalesce_streams=True,
         kernel_name="python3",
-        config=Config({"KernelManager": {"transport": "ipc"}}),  # no open port, of which the kernel would warn
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # else each kernel warns of its port, open to this machine
         resources={"metadata": {"path": source.parent}},
     )
     try:
