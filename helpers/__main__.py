@@ -67,7 +67,7 @@ def run(options):
         print(f"explained variance on val, 95 % interval over images: {score}.{simulated}")
     else:
         score = finished.history[-1]["held_explained_variance"]
-        print(f"explained variance on fold {options.held_fold} of the training images: {score:.2f}.{simulated}")
+        print(f"explained variance on fold {options.held_fold} of the training images: {score:z.2f}.{simulated}")
     print(f"{finished.folder}: {finished.info['seconds']:.0f} s of training on {finished.info['hardware']}")
 
 

@@ -362,9 +362,9 @@ DAMAGED = {
     "predictions cut short": (shallow, "shallow-published/*/predictions.npz", cut_short),
     "weights cut short": (shallow, "shallow-published/*/weights.safetensors", cut_short),
     "weights missing": (shallow, "shallow-published/*/weights.safetensors", Path.unlink),
-    "Gram matrix cut short": (gram_matrices, f"{experiments.LITE0}/*/00-*.npy", cut_short),
-    "Gram matrix overwritten": (gram_matrices, f"{experiments.LITE0}/*/00-*.npy", overwritten),
-    "Gram matrix emptied": (gram_matrices, f"{experiments.LITE0}/*/01-*.npy", emptied),
+    "Gram matrix cut short": (gram_matrices, f"{experiments.LITE0}/kernels-pretrained-32x32-*/00-*.npy", cut_short),
+    "Gram matrix overwritten": (gram_matrices, f"{experiments.LITE0}/kernels-pretrained-32x32-*/00-*.npy", overwritten),
+    "Gram matrix emptied": (gram_matrices, f"{experiments.LITE0}/kernels-pretrained-32x32-*/01-*.npy", emptied),
     "readout cut short": (readouts, "readouts/pixels-*/predictions.npz", cut_short),
     "search cut short": (one_trial, "../search.journal", cut_short),
     "search overwritten": (one_trial, "../search.journal", overwritten),
@@ -432,7 +432,7 @@ def refuse(folder, name, data_file, patch):
 def test_unwritable_folder_is_named_before_any_work(tmp_path, name, tiny_file, monkeypatch):
     out, err = refuse(tmp_path, name, tiny_file, monkeypatch)
     assert err.startswith("error: ") and err.count("\n") == 1 and str(tmp_path / "file") in err
-    assert "epoch" not in out and "trial" not in out
+    assert ": epoch" not in out and "trial" not in out
 
 
 def test_unwritable_output_folder_is_named(tmp_path, tiny, monkeypatch):

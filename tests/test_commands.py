@@ -1,8 +1,12 @@
 """The command line: one sentence and a non-zero exit on bad input, no traceback, nothing overwritten."""
 
-import pytest
+from pathlib import Path
 
-from helpers import datasets
+import numpy as np
+import pytest
+from sklearn.metrics import explained_variance_score
+
+from helpers import datasets, experiments
 from helpers.__main__ import main
 
 
@@ -25,6 +29,20 @@ def test_a_missing_file_is_named(command, says, capsys):
 def test_an_unknown_row_is_refused_with_the_known_ones():
     with pytest.raises(SystemExit, match="lite0-repaired"):
         main(["run", "resnet51"])
+
+
+@pytest.mark.parametrize("fold", [[], ["--held-fold", "1"]])
+def test_a_run_prints_its_cut_and_its_score(fold, tiny_file, runs_folder, capsys):
+    assert main(["run", "shallow-published", "--profile", "tiny", "--data", str(tiny_file), *fold]) == 0
+    cut, *_, scored, last = capsys.readouterr().out.strip().splitlines()
+    dataset = experiments.PROFILES["tiny"].prepare(datasets.load(tiny_file))
+    responses = dataset.val.responses
+    if fold:
+        responses = dataset.train.responses[datasets.folds(dataset.train.objects, 5, seed=0)[1][1]]
+    with np.load(Path(last.partition(": ")[0]) / "predictions.npz") as arrays:
+        predicted = arrays["held" if fold else "val"]
+    assert f": {explained_variance_score(responses, predicted):z.2f}" in scored
+    assert cut == "profile 'tiny': 2 of 10 epochs, 64 images of 32x32"
 
 
 def test_a_stand_in_is_not_written_over_a_file(tmp_path, capsys):
