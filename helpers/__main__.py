@@ -51,7 +51,7 @@ def data_standin(options):
 
 
 def run(options):
-    from helpers import datasets, runs, tables
+    from helpers import datasets, metrics, runs, tables
     from helpers.experiments import EXPERIMENTS, current_profile
 
     if options.name not in EXPERIMENTS:
@@ -59,15 +59,20 @@ def run(options):
     profile = current_profile(options.profile)
     dataset = profile.prepare(datasets.load(options.data))
     experiment = EXPERIMENTS[options.name]
-    print(runs.cut_words(experiment, dataset, profile))
+    print(runs.cut_words(experiment, dataset, profile), flush=True)
     finished = runs.run(experiment, dataset, profile, seed=options.seed, held_fold=options.held_fold)
-    simulated = f" {tables.SIMULATED}" if dataset.is_standin else ""
-    if options.held_fold is None:
-        score = tables.score(tables.score_predictions(finished.val, dataset))
-        print(f"explained variance on val, 95 % interval over images: {score}.{simulated}")
-    else:
-        score = finished.history[-1]["held_explained_variance"]
-        print(f"explained variance on fold {options.held_fold} of the training images: {score:z.2f}.{simulated}")
+    where, predicted = "val", finished.val
+    responses, objects = dataset.val.responses, dataset.val.objects
+    if options.held_fold is not None:
+        train = profile.limit(experiment, dataset)[1].train
+        _, held = datasets.folds(train.objects, runs.N_FOLDS, seed=0)[options.held_fold]
+        where, predicted = f"fold {options.held_fold} of the training images", finished.held
+        responses, objects = train.responses[held], train.objects[held]
+    found = metrics.interval(responses, predicted, objects)
+    how = f"{tables.state(experiment, [finished])}, weights: {finished.info['weights']}"
+    print(f"explained variance on {where}: {found.estimate:z.2f} [{found.low:z.2f}, {found.high:z.2f}] ({how})")
+    if dataset.is_standin:
+        print(tables.SIMULATED)
     print(f"{finished.folder}: {finished.info['seconds']:.0f} s of training on {finished.info['hardware']}")
 
 

@@ -250,7 +250,7 @@ def blocks_compared(blocks):
 def qualified(line, claim, done):
     """Verdict and note of a line of `compare` in the light of how its rows were run, as a dict.
 
-    Between different networks, one that the profile cut more than the one it loses to has lost nothing yet.
+    Between different networks, one that the profile cut no less than the one it loses to has lost nothing yet.
     """
     names = (claim.name, claim.against)
     rows, found = [EXPERIMENTS[name] for name in names], [done[name] for name in names]
@@ -273,8 +273,9 @@ def qualified(line, claim, done):
     shown = [info["epochs"] * info["n_train"] / row.recipe.epochs for info, row in zip(infos, rows, strict=True)]
     loser = 0 if line["effect"] < 0 else 1
     between_networks = rows[0].family != rows[1].family
-    if decided != OPEN and between_networks and shown[loser] < shown[1 - loser]:
-        decided = f"undecidable: {names[loser]} scores lower, but was cut more"
+    cut = infos[loser]["epochs"] < rows[loser].recipe.epochs
+    if decided != OPEN and between_networks and cut and shown[loser] <= shown[1 - loser]:
+        decided = f"undecidable: {names[loser]} scores lower, but was cut no less"
     elif decided != OPEN and single:
         decided += " (one seed)"
     return {"verdict": decided, "note": "; ".join(notes)}

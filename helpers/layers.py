@@ -1,4 +1,4 @@
-"""Readouts of frozen networks as rows: single blocks, sums of blocks and of networks, pixels, the object mean.
+"""Readouts of frozen networks as rows: a block, sums of blocks, networks and image sizes; pixels, the object mean.
 
 What a row predicts is kept beside the runs and found again while data, settings, weights and code are the same.
 """
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import safetensors.torch
+import torch
 
 from helpers import datasets, metrics, models, progress, readout, runs, tables, training
 from helpers.experiments import EXPERIMENTS, LITE0
@@ -20,10 +21,12 @@ from helpers.experiments import EXPERIMENTS, LITE0
 FAMILY = (LITE0, "tf_efficientnet_lite1.in1k", "tf_efficientnet_lite2.in1k")
 TINY = ("blocks.1.1", "blocks.3.2")  # layers of lite0 that stand for all in the tests' profile
 PIXEL_SIDE = 32  # pixel readouts see images of so many pixels a side
-ZOOM = 1.5  # of the second size at which networks see the images: chosen by folds of V4 recordings and the stand-in
+# Of the second size at which networks see the images: chosen, as readout.BANDWIDTHS were, by folds of V4 recordings and
+# of the stand-in. V4: .354 without it, .358 with it, .360 by the Gaussian kernel; the stand-in: .414, .428, .463.
+ZOOM = 1.5
 
 
-class Basis(NamedTuple):
+class RowSpec(NamedTuple):
     """What a readout row is fitted on and how.
 
     kernels : Gram matrices that it sums, read from disk when used; None for the pixels'
@@ -78,7 +81,8 @@ def kernels(tag, dataset, profile, *, pretrained=True, zoom=1.0, seed=0):
     """
     layers = TINY if profile.name == "tiny" and tag == LITE0 else None
     if layers is None and (zoom != 1 or not pretrained):
-        network, _ = models.load_trunk(tag, dataset.images.shape[2:], pretrained=False)
+        with torch.device("meta"):  # names alone
+            network, _ = models.load_trunk(tag, dataset.images.shape[2:], pretrained=False)
         layers = stage_ends(readout.default_layers(network))
     return runs.kernels(tag, dataset, pretrained=pretrained, layers=layers, zoom=zoom, seed=seed)
 
@@ -113,8 +117,8 @@ def best_block(blocks):
     return max(blocks.score, key=lambda layer: blocks.score[layer].mean())
 
 
-def bases(dataset, profile):
-    """What each readout row is fitted on: dict name -> Basis.
+def row_specs(dataset, profile):
+    """What each readout row is fitted on: dict name -> RowSpec.
 
     lite1 and lite2 take part where their weights are at hand; a lite0 without its weights says so in the rows' names.
     At two sizes: every block sees the images as they are, the last of each stage also `ZOOM` times as large.
@@ -123,20 +127,20 @@ def bases(dataset, profile):
     grams, source = kernels(LITE0, dataset, profile)
     name = _short(LITE0, source)
     rows = {
-        "pixels": Basis(None),
-        f"{name}: best single block": Basis([grams[best_block(blocks)]]),
-        f"{name}: sum of blocks": Basis(list(grams.values())),
+        "pixels": RowSpec(None),
+        f"{name}: best single block": RowSpec([grams[best_block(blocks)]]),
+        f"{name}: sum of blocks": RowSpec(list(grams.values())),
     }
-    tags = [LITE0]
+    others = []
     if profile.name != "tiny" and source != models.RANDOM:
-        tags += [tag for tag in FAMILY[1:] if models.find_weights(tag)[1] != models.RANDOM]
-    name = " + ".join([name, *(_short(tag, "") for tag in tags[1:])])
-    once, zoomed = (
-        [K for tag in tags for K in kernels(tag, dataset, profile, zoom=zoom)[0].values()] for zoom in (1.0, ZOOM)
-    )
-    rows[f"{name}: sum of blocks"] = Basis(once)
-    rows[f"{name}: sum of blocks at two sizes"] = Basis(once + zoomed)
-    rows[f"{name}: sum of blocks at two sizes, Gaussian"] = Basis(once + zoomed, readout.gaussian_ridge)
+        others = [tag for tag in FAMILY[1:] if models.find_weights(tag)[1] != models.RANDOM]
+    name = " + ".join([name, *(_short(tag, "") for tag in others)])
+    once = [*grams.values(), *(K for tag in others for K in kernels(tag, dataset, profile)[0].values())]
+    zoomed = [K for tag in (LITE0, *others) for K in kernels(tag, dataset, profile, zoom=ZOOM)[0].values()]
+    if others:
+        rows[f"{name}: sum of blocks"] = RowSpec(once)
+    rows[f"{name}: sum of blocks at two sizes"] = RowSpec(once + zoomed)
+    rows[f"{name}: sum of blocks at two sizes, Gaussian"] = RowSpec(once + zoomed, readout.gaussian_ridge)
     return rows
 
 
@@ -151,17 +155,17 @@ def readout_rows(dataset, profile):
                 dataset,
                 "readouts",
                 _slug(name),
-                _settings(name, basis),
-                lambda name=name, basis=basis: _row(name, basis, dataset),
+                _settings(name, spec),
+                lambda name=name, spec=spec: _row(name, spec, dataset),
             )
         )
-        for name, basis in bases(dataset, profile).items()
+        for name, spec in row_specs(dataset, profile).items()
     }
 
 
-def _row(name, basis, dataset):
-    K, responses, folds = _combined(basis.kernels, dataset), dataset.train.responses, choosing_folds(dataset)
-    fit = _with_progress(basis.fit, f"{name}: fits", 1 + len(folds))
+def _row(name, spec, dataset):
+    K, responses, folds = _combined(spec.kernels, dataset), dataset.train.responses, choosing_folds(dataset)
+    fit = _with_progress(spec.fit, f"{name}: fits", 1 + len(folds))
     predictions = fit(K, responses, folds=folds).predictions
     held = readout.cross_predict(fit, K, responses, folds)
     return {"held": held} | {part.split()[0]: array for part, array in _by_role("", predictions, dataset).items()}
@@ -170,20 +174,20 @@ def _row(name, basis, dataset):
 def held_out_objects(dataset, profile):
     """The same readouts for objects they have not seen: dict name -> predictions of the training images.
 
-    Folds hold out whole objects, and inside a fold the penalty is chosen on further whole objects. The object mean, for
-    which there is nothing to go by, predicts the mean of the other objects. Raises ValueError if there are fewer
-    objects than folds.
+    Folds hold out whole objects, and inside a fold penalty and bandwidth are chosen on further whole objects. The
+    object mean, for which there is nothing to go by, predicts the mean of the other objects. Raises ValueError if there
+    are fewer objects than folds.
     """
     folds = datasets.object_folds(dataset.train.objects, runs.N_FOLDS, seed=0)
     rows = {"object mean": object_mean_held(dataset, folds)}
-    for name, basis in bases(dataset, profile).items():
+    for name, spec in row_specs(dataset, profile).items():
 
-        def compute(name=name, basis=basis):
-            K = _combined(basis.kernels, dataset)
-            fit = _with_progress(basis.fit, f"{name}: fits by folds over objects", len(folds))
+        def compute(name=name, spec=spec):
+            K = _combined(spec.kernels, dataset)
+            fit = _with_progress(spec.fit, f"{name}: fits by folds over objects", len(folds))
             return {"held": readout.cross_predict(fit, K, dataset.train.responses, folds)}
 
-        settings = _settings(name, basis) | {"folds": "objects"}
+        settings = _settings(name, spec) | {"folds": "objects"}
         rows[name] = _remembered(dataset, "readouts", f"objects-{_slug(name)}", settings, compute)["held"]
     return rows
 
@@ -260,8 +264,8 @@ def _with_progress(fit, label, n_fits):
     return call
 
 
-def _settings(name, basis):
-    return {"row": name, "kernels": _key(basis.kernels), "fit": basis.fit.__name__}
+def _settings(name, spec):
+    return {"row": name, "kernels": _key(spec.kernels), "fit": spec.fit.__name__}
 
 
 def _key(kernels):
@@ -287,18 +291,18 @@ def _remembered(dataset, name, variant, settings, compute):
 
 def row_kernel(name, dataset, profile):
     """The one Gram matrix (n_images, n_images) that a readout row is fitted on."""
-    return _combined(bases(dataset, profile)[name].kernels, dataset)
+    return _combined(row_specs(dataset, profile)[name].kernels, dataset)
 
 
 def kernel_files(name, dataset, profile):
     """Which Gram matrices a readout row sums; changes with network, weights, layers, data and code."""
-    return _key(bases(dataset, profile)[name].kernels)
+    return _key(row_specs(dataset, profile)[name].kernels)
 
 
 def fitted(name, dataset, profile):
     """A readout row fitted to all training images, as a readout.Readout."""
-    K, fit = row_kernel(name, dataset, profile), bases(dataset, profile)[name].fit
-    return fit(K, dataset.train.responses, folds=choosing_folds(dataset))
+    spec = row_specs(dataset, profile)[name]
+    return spec.fit(_combined(spec.kernels, dataset), dataset.train.responses, folds=choosing_folds(dataset))
 
 
 def print_profile(dataset, profile):

@@ -2,7 +2,7 @@
 
 For the features X of n images (n, n_features), K = X Xᵀ is all that ridge, linear or by a Gaussian kernel,
 principal-component regression, sums over layers and networks, and linear CKA need: n_images² numbers, whatever the
-layer's width. Training images come first in every Gram matrix of this module, and its features are centred on them.
+layer's width. Training images come first in every Gram matrix of this module, and features are centred on them.
 """
 
 import re
@@ -30,7 +30,7 @@ BLOCKS = re.compile(
     r"|(stages|layers)\.\d+\.blocks\.\d+|s\d\.b\d+"
 )
 ALPHAS = np.logspace(-3, 5, 17)  # penalties for a kernel whose mean training diagonal is 1
-BANDWIDTHS = (1.0, 1.5)  # of Gaussian kernels, where the root mean square norm of the features is 1
+BANDWIDTHS = (0.7, 1.0, 1.5)  # of Gaussian kernels, where the root mean square norm of the features is 1
 SLAB_BYTES = 2**27  # features of all images that are in memory at once
 
 
@@ -245,7 +245,8 @@ def combine(kernels, *, n_train):
 def gaussian(K, *, n_train, bandwidth):
     """Gaussian kernel exp(-d² / (2 bandwidth²)) of the features behind a Gram matrix, d the distance of two images.
 
-    Features are first divided by the root of their mean squared norm, so that d² is 2 on average.
+    Features are first centred and divided by the root of their mean squared norm, both on the training images, so that
+    d² is 2 on average between these. The kernel is not centred.
 
     K : array of shape (n_images, n_images), training images first; returns the same shape.
     """
@@ -316,7 +317,10 @@ def ridge(K, responses, *, folds, alphas=ALPHAS):
 
 
 def gaussian_ridge(K, responses, *, folds):
-    """`ridge` on the Gaussian kernel of those in `BANDWIDTHS` that predicts the folds best; parameters as there."""
+    """`ridge` on the Gaussian kernel of those in `BANDWIDTHS` that predicts the folds best on average over neurons.
+
+    Parameters as in `ridge`.
+    """
     fitted = [
         ridge(gaussian(K, n_train=len(responses), bandwidth=bandwidth), responses, folds=folds)._replace(
             bandwidth=bandwidth
@@ -373,7 +377,7 @@ def principal_component_regression(K, responses, *, n_components=1000):
 
 
 def cross_predict(readout, K, responses, folds):
-    """Predict every training image by a readout that has seen neither it nor its fold, penalty included.
+    """Predict every training image by a readout that has seen neither it nor its fold, penalty and bandwidth included.
 
     Parameters
     ----------

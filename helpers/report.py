@@ -117,7 +117,7 @@ def execute(source):
         store_widget_state=False,  # it would need a network to show
         coalesce_streams=True,
         kernel_name="python3",
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # else each kernel warns of its port, open to this machine
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # not "running over TCP without encryption"
         resources={"metadata": {"path": source.parent}},
     )
     try:

@@ -282,9 +282,10 @@ def run_all(chosen, dataset, profile, *, held_fold=None, seeds=None):
         if experiment not in todo:
             print(f"{experiment.name}: left out of profile {profile.name!r}; run it by: {command(experiment, dataset)}")
     for words, names in cuts.items():
-        print(f"{words}: {', '.join(names)}")
+        print(f"{words}: {', '.join(names)}", flush=True)
     n_runs = plural(sum(counts.values()), "run")
-    print(f"{n_runs}: about {minutes:.0f} min on two idle CPU cores, less on a GPU, none for runs kept from before")
+    words = "about {:.0f} min on two idle CPU cores, less on a GPU, none for runs kept from before"
+    print(f"{n_runs}: {words.format(minutes)}", flush=True)
     done = {}
     for experiment in todo:
         done[experiment.name] = [

@@ -92,11 +92,7 @@ def results_table(chosen, done, dataset):
             line |= {key: info[key] for key in ("weights", "epochs", "n_train", "hardware", "date")}
             line["seeds"] = len(runs)
             line["seconds"] = np.mean([run.info["seconds"] for run in runs])
-            line["state"] = "run"
-            if experiment.pretrained and info["weights"] == models.RANDOM:
-                line["state"] = "run from random weights"
-            if any(run.info["diverged"] for run in runs):
-                line["state"] += "; diverged, scored as a constant"
+            line["state"] = state(experiment, runs)
             if runs[0].object_accuracy is not None:
                 line["object_accuracy"] = np.mean([run.object_accuracy for run in runs])
         else:
@@ -106,6 +102,13 @@ def results_table(chosen, done, dataset):
             line[f"published_{score}"] = row.get(score)
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def state(experiment, runs):
+    """Whether the runs of an experiment are what was meant, in words; see `results_table`."""
+    accident = experiment.pretrained and runs[0].info["weights"] == models.RANDOM
+    diverged = any(run.info["diverged"] for run in runs)
+    return f"run{' from random weights' if accident else ''}{'; diverged, scored as a constant' if diverged else ''}"
 
 
 def neuron_scores(predictions, dataset):

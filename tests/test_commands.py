@@ -34,7 +34,7 @@ def test_an_unknown_row_is_refused_with_the_known_ones():
 @pytest.mark.parametrize("fold", [[], ["--held-fold", "1"]])
 def test_a_run_prints_its_cut_and_its_score(fold, tiny_file, runs_folder, capsys):
     assert main(["run", "shallow-published", "--profile", "tiny", "--data", str(tiny_file), *fold]) == 0
-    cut, *_, scored, last = capsys.readouterr().out.strip().splitlines()
+    cut, *_, scored, _, last = capsys.readouterr().out.strip().splitlines()
     dataset = experiments.PROFILES["tiny"].prepare(datasets.load(tiny_file))
     responses = dataset.val.responses
     if fold:

@@ -162,11 +162,11 @@ def test_gaussian_kernel_equals_scikit_learns(features):
     assert_allclose(readout.gaussian(features @ features.T, n_train=N_TRAIN, bandwidth=1.5), expected, atol=1e-9)
 
 
-@pytest.mark.parametrize("made_by", [1.0, 1.5])
-def test_gaussian_ridge_chooses_and_predicts_as_scikit_learn_does(generator, folds, made_by):
+@pytest.mark.parametrize("bandwidth", readout.BANDWIDTHS)
+def test_gaussian_ridge_finds_the_bandwidth_and_predicts_as_scikit_learn_does(generator, folds, bandwidth):
     features = generator.standard_normal((N_IMAGES, 5))
     K = features @ features.T
-    made = readout.gaussian(K, n_train=N_TRAIN, bandwidth=made_by / 2)
+    made = readout.gaussian(K, n_train=N_TRAIN, bandwidth=bandwidth)
     responses = (made @ generator.standard_normal((N_IMAGES, N_NEURONS)))[:N_TRAIN]
 
     def predict(kernel, fit, other, alpha):
@@ -176,18 +176,18 @@ def test_gaussian_ridge_chooses_and_predicts_as_scikit_learn_does(generator, fol
         return model.predict(centre.transform(kernel[np.ix_(other, fit)])) + mean
 
     train, other, found = np.arange(N_TRAIN), np.arange(N_TRAIN, N_IMAGES), {}
-    for bandwidth in readout.BANDWIDTHS:
-        kernel = readout.gaussian(K, n_train=N_TRAIN, bandwidth=bandwidth)
+    for offered in readout.BANDWIDTHS:
+        kernel = readout.gaussian(K, n_train=N_TRAIN, bandwidth=offered)
         scale = np.diag(readout.centre(kernel, N_TRAIN))[:N_TRAIN].mean()
         losses = np.zeros((len(readout.ALPHAS), N_NEURONS))
         for (fit, held), (i, alpha) in itertools.product(folds, enumerate(readout.ALPHAS)):
             errors = predict(kernel, fit, held, alpha * scale) - responses[held]
             losses[i] += (errors**2).mean(0) / len(folds)
         alphas = readout.ALPHAS[losses.argmin(0)]
-        found[bandwidth] = (1 - losses.min(0) / responses.var(0)).mean(), predict(kernel, train, other, alphas * scale)
+        found[offered] = (1 - losses.min(0) / responses.var(0)).mean(), predict(kernel, train, other, alphas * scale)
     fitted = readout.gaussian_ridge(K, responses, folds=folds)
-    assert fitted.bandwidth == max(found, key=lambda bandwidth: found[bandwidth][0])
-    assert_allclose(fitted.predictions, found[fitted.bandwidth][1], atol=1e-5)
+    assert fitted.bandwidth == max(found, key=lambda offered: found[offered][0]) == bandwidth
+    assert_allclose(fitted.predictions, found[bandwidth][1], atol=1e-5)
 
 
 def test_multiple_kernel_ridge_with_one_weighting_is_ridge_on_the_sum(generator, responses, kernel, folds):
@@ -212,13 +212,14 @@ def test_principal_component_regression_equals_scikit_learns(features, responses
     assert_allclose(predictions, model.predict(pca.transform(features[N_TRAIN:])), rtol=1e-6, atol=1e-6)
 
 
-def test_cross_predict_never_sees_the_held_fold(responses, kernel, folds):
-    predictions = readout.cross_predict(readout.ridge, kernel, responses, folds)
+@pytest.mark.parametrize("fit", [readout.ridge, readout.gaussian_ridge])
+def test_cross_predict_never_sees_the_held_fold(responses, kernel, folds, fit):
+    predictions = readout.cross_predict(fit, kernel, responses, folds)
     assert np.isfinite(predictions).all()
     held = folds[0][1]
     altered = responses.copy()
     altered[held] += 100
-    assert_allclose(readout.cross_predict(readout.ridge, kernel, altered, folds)[held], predictions[held])
+    assert_allclose(readout.cross_predict(fit, kernel, altered, folds)[held], predictions[held])
 
 
 def test_cka_is_one_for_the_same_features_rotated_scaled_and_moved(features, generator):

@@ -1,5 +1,6 @@
 """Finished runs: found again, and made again when anything that matters changed; the best model's choice and file."""
 
+import json
 import os
 import re
 import signal
@@ -10,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from helpers import best, datasets, experiments, layers, runs, tables, training
+from helpers import best, datasets, experiments, layers, models, pixels, readout, runs, tables, training
 from helpers.experiments import EXPERIMENTS
 
 TINY = experiments.PROFILES["tiny"]
@@ -136,6 +137,16 @@ def test_a_process_killed_while_it_writes_gram_matrices_leaves_the_cache_usable(
     assert all(np.array_equal(again[layer], expected[layer]) for layer in expected)
 
 
+def test_kernels_of_a_zoomed_network_are_those_of_enlarged_images(tiny, runs_folder):
+    tag, layer = experiments.LITE0, "blocks.1.1"
+    grams, _ = runs.kernels(tag, tiny, layers=[layer], zoom=1.5)
+    network, _ = models.load_trunk(tag, (48, 48))
+    larger = pixels.resized(tiny.images, np.arange(len(tiny.images)), (48, 48))
+    normalisation, n_train = models.own_normalisation(tag), len(tiny.train.images)
+    expected = readout.gram(network, larger, [layer], normalisation=normalisation, n_train=n_train, grid=7)[layer]
+    assert np.abs(grams[layer] - expected).max() < 0.01 * np.abs(expected).max()  # bytes are rounded
+
+
 def test_choices_do_not_depend_on_val(tiny, tmp_path, monkeypatch):
     """Permuting the responses to val images changes neither the best model nor any setting of it."""
     permuted = np.random.default_rng(0).permutation(len(tiny.val.responses))
@@ -145,12 +156,12 @@ def test_choices_do_not_depend_on_val(tiny, tmp_path, monkeypatch):
         monkeypatch.setenv("IT_RUNS", str(tmp_path / name))
         found, held = best.candidates(dataset, TINY)
         rankings.append(best.choose(found, dataset.train.responses[held]))
-        chosen = next(name for name, candidate in found.items() if candidate.readout and candidate.run)
-        best.save(tmp_path / f"{name}-model", chosen, found[chosen], dataset, TINY)
-        with np.load(tmp_path / f"{name}-model" / "readout.npz") as arrays:
-            settings.append(arrays["alpha"])
+        chosen = next(name for name, c in found.items() if c.run and c.readout and c.readout.endswith("Gaussian"))
+        best.save(folder := tmp_path / f"{name}-model", chosen, found[chosen], dataset, TINY)
+        with np.load(folder / "readout.npz") as arrays:
+            settings.append([json.loads((folder / "model.json").read_text())["bandwidth"], *arrays["alpha"]])
     assert rankings[0] == rankings[1]
-    assert np.array_equal(*settings)
+    assert settings[0] == settings[1]
 
 
 @pytest.mark.parametrize("kind", ["sum of blocks", "Gaussian"])
