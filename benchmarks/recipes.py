@@ -163,8 +163,7 @@ def ablate(network, dataset, profile, options):
     experiments_of, dataset = variants(network, profile, dataset)
     chosen = options.variants or [slug(words) for words in experiments_of]
     chosen = {words: e for words, e in experiments_of.items() if words == REPAIRED or slug(words) in chosen}
-    parts = datasets.folds(dataset.train.objects, runs.N_FOLDS, seed=0)
-    held_index = np.concatenate([parts[fold][1] for fold in options.folds])
+    held_index = np.concatenate([runs.fold_of(dataset, fold)[1] for fold in options.folds])
     responses, objects = dataset.train.responses[held_index], dataset.train.objects[held_index]
     n_runs = options.seeds * len(options.folds)
     minutes = sum(experiments.minutes(e, dataset) for e in chosen.values()) * n_runs * (1 - 1 / runs.N_FOLDS)

@@ -64,10 +64,10 @@ def run(options):
     where, predicted = "val", finished.val
     responses, objects = dataset.val.responses, dataset.val.objects
     if options.held_fold is not None:
-        train = profile.limit(experiment, dataset)[1].train
-        _, held = datasets.folds(train.objects, runs.N_FOLDS, seed=0)[options.held_fold]
+        _, limited = profile.limit(experiment, dataset)
+        _, held = runs.fold_of(limited, options.held_fold)
         where, predicted = f"fold {options.held_fold} of the training images", finished.held
-        responses, objects = train.responses[held], train.objects[held]
+        responses, objects = limited.train.responses[held], limited.train.objects[held]
     found = metrics.interval(responses, predicted, objects)
     how = f"{tables.state(experiment, [finished])}, weights: {finished.info['weights']}"
     print(f"explained variance on {where}: {found.estimate:z.2f} [{found.low:z.2f}, {found.high:z.2f}] ({how})")

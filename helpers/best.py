@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import safetensors.torch
 
-from helpers import datasets, experiments, layers, metrics, models, readout, runs, training
+from helpers import experiments, layers, metrics, models, readout, runs, training
 
 # Not the one that the recipes' rates were chosen on, which would favour fine-tuned candidates. What readouts offer
 # (layers.ZOOM, readout.BANDWIDTHS) was chosen on all folds of the stand-in and of V4, and is favoured on these two.
@@ -39,7 +39,7 @@ def candidates(dataset, profile):
 
     The best single block is no candidate, as all folds took part in naming it.
     """
-    _, held_index = datasets.folds(dataset.train.objects, runs.N_FOLDS, seed=0)[FOLD]
+    _, held_index = runs.fold_of(dataset, FOLD)
     rows = {name: row for name, row in layers.readout_rows(dataset, profile).items() if "single" not in name}
     found = {name: Candidate(name, None, row.held[held_index]) for name, row in rows.items()}
     for experiment in fine_tuned(dataset, profile):

@@ -149,7 +149,7 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
     normalisation = experiment.inputs.normalisation(dataset, experiment.trunk)
     fit_index, held_index = None, None
     if held_fold is not None:
-        fit_index, held_index = datasets.folds(dataset.train.objects, N_FOLDS, seed=0)[held_fold]
+        fit_index, held_index = fold_of(dataset, held_fold)
     history = training.fit(
         model,
         dataset,
@@ -204,6 +204,11 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
         flush=True,
     )
     return load(folder)
+
+
+def fold_of(dataset, held_fold):
+    """Indices of the training images to fit and to hold out in one of `N_FOLDS` folds, stratified over objects."""
+    return datasets.folds(dataset.train.objects, N_FOLDS, seed=0)[held_fold]
 
 
 def weights_of(experiment):

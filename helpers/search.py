@@ -17,7 +17,6 @@ from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from helpers import models, runs, training
-from helpers.datasets import folds
 from helpers.experiments import EXPERIMENTS
 
 STARTING_POINT = "shallow-dropout-l2-repaired"
@@ -113,7 +112,7 @@ def search(dataset, profile, *, n_trials, storage=None):
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     start, dataset = profile.limit(EXPERIMENTS[STARTING_POINT], dataset)
     study = open_study(start, dataset, storage)
-    fit_index, held_index = folds(dataset.train.objects, runs.N_FOLDS, seed=0)[0]
+    fit_index, held_index = runs.fold_of(dataset, 0)
 
     def objective(trial):
         experiment = suggest(trial)
