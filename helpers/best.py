@@ -68,12 +68,13 @@ def save(folder, name, candidate, dataset, profile):
     `fine_tuned.safetensors` the trunk's weights.
     """
     folder = Path(folder)
-    fitted = layers.fitted(candidate.readout, dataset, profile) if candidate.readout else None
+    spec = layers.row_specs(dataset, profile)[candidate.readout] if candidate.readout else None
+    fitted = layers.fitted(spec, dataset) if spec else None
     description = {
         "name": name,
         "readout": candidate.readout,
         "run": candidate.run,
-        "kernels": layers.kernel_files(candidate.readout, dataset, profile) if candidate.readout else [],
+        "kernels": layers.kernel_files(spec) if spec else [],
         "bandwidth": fitted.bandwidth if fitted else None,
         "data": dataset.fingerprint,
         "profile": profile.name,
@@ -102,10 +103,11 @@ def predict(folder, dataset, profile):
     n_train, n_val = len(dataset.train.images), len(dataset.val.images)
     parts = []
     if description["readout"]:
-        if description["kernels"] != layers.kernel_files(description["readout"], dataset, profile):
+        spec = layers.row_specs(dataset, profile).get(description["readout"])
+        if spec is None or description["kernels"] != layers.kernel_files(spec):
             raise ValueError(f"{folder}: its readout was fitted to other layers, weights or code than are here")
         with np.load(folder / "readout.npz", allow_pickle=False) as arrays:
-            K = layers.row_kernel(description["readout"], dataset, profile)
+            K = layers.row_kernel(spec, dataset)
             if description["bandwidth"]:
                 K = readout.gaussian(K, n_train=n_train, bandwidth=description["bandwidth"])
             K = readout.scale(readout.centre(K, n_train), n_train)[n_train:, :n_train]

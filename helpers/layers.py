@@ -21,19 +21,20 @@ from helpers.experiments import EXPERIMENTS, LITE0
 FAMILY = (LITE0, "tf_efficientnet_lite1.in1k", "tf_efficientnet_lite2.in1k")
 TINY = ("blocks.1.1", "blocks.3.2")  # layers of lite0 that stand for all in the tests' profile
 PIXEL_SIDE = 32  # pixel readouts see images of so many pixels a side
-# Of the second size at which networks see the images: chosen, as readout.BANDWIDTHS were, by folds of V4 recordings and
-# of the stand-in. V4: .354 without it, .358 with it, .360 by the Gaussian kernel; the stand-in: .414, .428, .463.
-ZOOM = 1.5
+# The second size at which networks see the images, and how many stages take part in it: chosen, as readout.BANDWIDTHS
+# were, by folds of V4 recordings and of the stand-in. With all seven stages: .361 for .366, and .466 for .478.
+ZOOM, ZOOMED_STAGES = 1.5, 4
 
 
 class RowSpec(NamedTuple):
     """What a readout row is fitted on and how.
 
-    kernels : Gram matrices that it sums, read from disk when used; None for the pixels'
+    kernels : groups of Gram matrices, read from disk when used; every group counts the same in their sum, and every
+        matrix in its group. None for the pixels'
     fit : `readout.ridge` or `readout.gaussian_ridge`
     """
 
-    kernels: list | None
+    kernels: list[list] | None
     fit: Callable = readout.ridge
 
 
@@ -73,18 +74,29 @@ def choosing_folds(dataset):
     return datasets.folds(objects, min(runs.N_FOLDS, len(objects)), seed=0)
 
 
-def kernels(tag, dataset, profile, *, pretrained=True, zoom=1.0, seed=0):
+def kernels(tag, dataset, profile, *, pretrained=True):
     """Gram matrices of a network's blocks by `runs.kernels`, and its weights' source.
 
-    Random weights, or images `zoom` times their size: the last block of each stage only. In the tests' profile: two
-    blocks.
+    With random weights the last block of each stage only. In the tests' profile: two blocks.
     """
-    layers = TINY if profile.name == "tiny" and tag == LITE0 else None
-    if layers is None and (zoom != 1 or not pretrained):
-        with torch.device("meta"):  # names alone
-            network, _ = models.load_trunk(tag, dataset.images.shape[2:], pretrained=False)
-        layers = stage_ends(readout.default_layers(network))
-    return runs.kernels(tag, dataset, pretrained=pretrained, layers=layers, zoom=zoom, seed=seed)
+    layers = TINY if profile.name == "tiny" else None if pretrained else _stage_ends_of(tag, dataset)
+    return runs.kernels(tag, dataset, pretrained=pretrained, layers=layers)
+
+
+def block_sum(tag, dataset, profile, *, zoom=1.0):
+    """The Gram matrix of all blocks of a pretrained network, each divided by its mean training diagonal.
+
+    Of images `zoom` times their size: of the last block of each of the last ZOOMED_STAGES stages.
+    """
+    layers = TINY if profile.name == "tiny" else None if zoom == 1 else _stage_ends_of(tag, dataset)[-ZOOMED_STAGES:]
+    grams, _ = runs.kernels(tag, dataset, layers=layers, zoom=zoom, summed=True)
+    return grams["sum"]
+
+
+def _stage_ends_of(tag, dataset):
+    with torch.device("meta"):  # names alone
+        network, _ = models.load_trunk(tag, dataset.images.shape[2:], pretrained=False)
+    return stage_ends(readout.default_layers(network))
 
 
 def pixel_kernel(dataset):
@@ -121,22 +133,23 @@ def row_specs(dataset, profile):
     """What each readout row is fitted on: dict name -> RowSpec.
 
     lite1 and lite2 take part where their weights are at hand; a lite0 without its weights says so in the rows' names.
-    At two sizes: every block sees the images as they are, the last of each stage also `ZOOM` times as large.
+    Every network counts the same, whatever its blocks. At two sizes: the last stages' ends also see the images `ZOOM`
+    times as large, and every size counts the same.
     """
     blocks = block_readouts(LITE0, dataset, profile)
     grams, source = kernels(LITE0, dataset, profile)
     name = _short(LITE0, source)
     rows = {
         "pixels": RowSpec(None),
-        f"{name}: best single block": RowSpec([grams[best_block(blocks)]]),
-        f"{name}: sum of blocks": RowSpec(list(grams.values())),
+        f"{name}: best single block": RowSpec([[grams[best_block(blocks)]]]),
+        f"{name}: sum of blocks": RowSpec([list(grams.values())]),
     }
     others = []
     if profile.name != "tiny" and source != models.RANDOM:
         others = [tag for tag in FAMILY[1:] if models.find_weights(tag)[1] != models.RANDOM]
     name = " + ".join([name, *(_short(tag, "") for tag in others)])
-    once = [*grams.values(), *(K for tag in others for K in kernels(tag, dataset, profile)[0].values())]
-    zoomed = [K for tag in (LITE0, *others) for K in kernels(tag, dataset, profile, zoom=ZOOM)[0].values()]
+    once = [list(grams.values()), *([block_sum(tag, dataset, profile)] for tag in others)]
+    zoomed = [[block_sum(tag, dataset, profile, zoom=ZOOM)] for tag in (LITE0, *others)]
     if others:
         rows[f"{name}: sum of blocks"] = RowSpec(once)
     rows[f"{name}: sum of blocks at two sizes"] = RowSpec(once + zoomed)
@@ -164,7 +177,7 @@ def readout_rows(dataset, profile):
 
 
 def _row(name, spec, dataset):
-    K, responses, folds = _combined(spec.kernels, dataset), dataset.train.responses, choosing_folds(dataset)
+    K, responses, folds = row_kernel(spec, dataset), dataset.train.responses, choosing_folds(dataset)
     fit = _with_progress(spec.fit, f"{name}: fits", 1 + len(folds))
     predictions = fit(K, responses, folds=folds).predictions
     held = readout.cross_predict(fit, K, responses, folds)
@@ -183,7 +196,7 @@ def held_out_objects(dataset, profile):
     for name, spec in row_specs(dataset, profile).items():
 
         def compute(name=name, spec=spec):
-            K = _combined(spec.kernels, dataset)
+            K = row_kernel(spec, dataset)
             fit = _with_progress(spec.fit, f"{name}: fits by folds over objects", len(folds))
             return {"held": readout.cross_predict(fit, K, dataset.train.responses, folds)}
 
@@ -228,10 +241,22 @@ def object_mean_held(dataset, folds):
     return predictions
 
 
-def _combined(kernels, dataset):
-    if kernels is None:
+def row_kernel(spec, dataset):
+    """The one Gram matrix (n_images, n_images) that a RowSpec is fitted on."""
+    if spec.kernels is None:
         return pixel_kernel(dataset)
-    return readout.combine(kernels, n_train=len(dataset.train.images))
+    n_train = len(dataset.train.images)
+    return readout.combine([readout.combine(group, n_train=n_train) for group in spec.kernels], n_train=n_train)
+
+
+def kernel_files(spec):
+    """Which Gram matrices a RowSpec sums; changes with network, weights, layers, data and code."""
+    return [PIXEL_SIDE] if spec.kernels is None else _key(itertools.chain(*spec.kernels))
+
+
+def fitted(spec, dataset):
+    """A RowSpec fitted to all training images, as a readout.Readout."""
+    return spec.fit(row_kernel(spec, dataset), dataset.train.responses, folds=choosing_folds(dataset))
 
 
 def _by_role(layer, predictions, dataset):
@@ -265,12 +290,12 @@ def _with_progress(fit, label, n_fits):
 
 
 def _settings(name, spec):
-    return {"row": name, "kernels": _key(spec.kernels), "fit": spec.fit.__name__}
+    return {"row": name, "kernels": kernel_files(spec), "fit": spec.fit.__name__}
 
 
 def _key(kernels):
     """The files of Gram matrices; their folder's name holds a hash of network, weights, data and code."""
-    return [PIXEL_SIDE] if kernels is None else ["/".join(Path(K.filename).parts[-2:]) for K in kernels]
+    return ["/".join(Path(K.filename).parts[-2:]) for K in kernels]
 
 
 def _remembered(dataset, name, variant, settings, compute):
@@ -287,22 +312,6 @@ def _remembered(dataset, name, variant, settings, compute):
     arrays = compute()
     training.write_whole(path, lambda path: runs.save_arrays(path, arrays))
     return arrays
-
-
-def row_kernel(name, dataset, profile):
-    """The one Gram matrix (n_images, n_images) that a readout row is fitted on."""
-    return _combined(row_specs(dataset, profile)[name].kernels, dataset)
-
-
-def kernel_files(name, dataset, profile):
-    """Which Gram matrices a readout row sums; changes with network, weights, layers, data and code."""
-    return _key(row_specs(dataset, profile)[name].kernels)
-
-
-def fitted(name, dataset, profile):
-    """A readout row fitted to all training images, as a readout.Readout."""
-    spec = row_specs(dataset, profile)[name]
-    return spec.fit(_combined(spec.kernels, dataset), dataset.train.responses, folds=choosing_folds(dataset))
 
 
 def print_profile(dataset, profile):

@@ -312,22 +312,23 @@ def command(experiment, dataset):
     return f"python -m helpers run {experiment.name} --seed 0 --profile full{data}"
 
 
-def kernels(tag, dataset, *, pretrained=True, layers=None, grid=7, zoom=1.0, seed=0):
+def kernels(tag, dataset, *, pretrained=True, layers=None, grid=7, zoom=1.0, summed=False):
     """Gram matrices of a network's layers over all images, dict layer -> array, and the source of the weights.
 
     Arrays have shape (n_images, n_images). Computed once; later calls map the files. `layers=None` takes
     every block. Maps are averaged to a grid of 7 by 7, with which sums of blocks predicted held-out images best
-    (of V4 recordings, by .003 over full features). The network sees images `zoom` times their size. See readout.gram.
+    (of V4 recordings, by .003 over full features). The network sees images `zoom` times their size. `summed` keeps one
+    array, "sum": that of all layers by readout.combine. See readout.gram.
     """
     pixels = tuple(round(side * zoom) for side in dataset.images.shape[2:])
-    network, source = models.load_trunk(tag, pixels, pretrained=pretrained, seed=seed)
+    network, source = models.load_trunk(tag, pixels, pretrained=pretrained)
     layers = readout.default_layers(network) if layers is None else list(layers)
     settings = {
         "kernels": tag,
         "layers": layers,
         "grid": grid,
         "pixels": pixels,
-        "seed": seed,
+        "summed": summed,
         "weights": weights_digest(network.state_dict()),
         "data": dataset.fingerprint,
         "device": training.accelerator().device.type,
@@ -335,24 +336,27 @@ def kernels(tag, dataset, *, pretrained=True, layers=None, grid=7, zoom=1.0, see
     }
     variant = f"kernels-{'pretrained' if source != models.RANDOM else 'random'}-{pixels[0]}x{pixels[1]}"
     folder = run_folder(dataset, tag, variant, settings)
-    paths = {layer: folder / f"{i:02d}-{layer}.npy" for i, layer in enumerate(layers)}
+    names = ["sum"] if summed else layers
+    paths = {name: folder / f"{i:02d}-{name}.npy" for i, name in enumerate(names)}
     if any(map_array(path) is None for path in paths.values()):
-        device = training.accelerator().device
+        device, n_train = training.accelerator().device, len(dataset.train.images)
         found = readout.gram(
             network.to(device),
             dataset.images,
             layers,
             normalisation=models.own_normalisation(tag),
-            n_train=len(dataset.train.images),
+            n_train=n_train,
             pixels=None if zoom == 1 else pixels,
             grid=grid,
             progress=functools.partial(
                 progress.show, f"{tag} ({source} weights), images through {len(layers)} layers", time.monotonic()
             ),
         )
-        for layer, gram in found.items():
-            training.write_whole(paths[layer], lambda path, gram=gram: save_array(path, gram))
-    return {layer: map_array(path) for layer, path in paths.items()}, source
+        if summed:
+            found = {"sum": readout.combine(list(found.values()), n_train=n_train)}
+        for name, gram in found.items():
+            training.write_whole(paths[name], lambda path, gram=gram: save_array(path, gram))
+    return {name: map_array(path) for name, path in paths.items()}, source
 
 
 def map_array(path):

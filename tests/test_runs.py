@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from helpers import best, datasets, experiments, layers, models, pixels, readout, runs, tables, training
 from helpers.experiments import EXPERIMENTS
@@ -145,6 +146,22 @@ def test_kernels_of_a_zoomed_network_are_those_of_enlarged_images(tiny, runs_fol
     normalisation, n_train = models.own_normalisation(tag), len(tiny.train.images)
     expected = readout.gram(network, larger, [layer], normalisation=normalisation, n_train=n_train, grid=7)[layer]
     assert np.abs(grams[layer] - expected).max() < 0.01 * np.abs(expected).max()  # bytes are rounded
+
+
+def test_a_summed_gram_matrix_is_that_of_all_features_side_by_side(tiny, runs_folder):
+    """Each layer's features brought to a mean squared norm of 1, as a matrix product."""
+    tag, names, n_train = experiments.LITE0, ["blocks.1.1", "blocks.3.2"], len(tiny.train.images)
+    network, _ = models.load_trunk(tag, (32, 32))
+    features = []
+    with torch.no_grad():
+        for name in names:
+            keep = network.get_submodule(name).register_forward_hook(lambda *call: features.append(call[2].flatten(1)))
+            network.eval()(pixels.to_batch(torch.from_numpy(tiny.images), models.own_normalisation(tag)))
+            keep.remove()
+    features = [array.double().numpy() - array.double().numpy()[:n_train].mean(0) for array in features]
+    X = np.hstack([array / np.sqrt(np.square(array[:n_train]).sum(1).mean()) for array in features])
+    grams, _ = runs.kernels(tag, tiny, layers=names, grid=32, summed=True)
+    np.testing.assert_allclose(grams["sum"], X @ X.T, atol=1e-4)
 
 
 def test_choices_do_not_depend_on_val(tiny, tmp_path, monkeypatch):
