@@ -23,7 +23,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import datasets, experiments, labels, layers, metrics, models, readout, runs, standin, tables, training
+from helpers import (
+    datasets,
+    experiments,
+    files,
+    gram,
+    labels,
+    layers,
+    metrics,
+    models,
+    readout,
+    results,
+    runs,
+    standin,
+    tables,
+)
 from helpers.experiments import EXPERIMENTS
 
 # the normalised losses, which would take as long again, are notebook 3's
@@ -75,15 +89,15 @@ def estimates(dataset, simulated):
 def best_layers(dataset, simulated):
     """The stage of frozen lite0 from which each planted part is read best: dict part -> depth, 0 first to 1 last."""
     network, _ = models.load_trunk(experiments.LITE0, dataset.images.shape[2:])
-    stages = layers.stage_ends(readout.default_layers(network))
+    stages = layers.stage_ends(gram.default_layers(network))
     n_train = len(dataset.train.images)
-    grams = readout.gram(
+    grams = gram.of_layers(
         network,
         dataset.train.images,
         stages,
         normalisation=models.own_normalisation(experiments.LITE0),
         n_train=n_train,
-        grid=7,
+        grid=gram.GRID,
     )
     depths = {}
     for part in ("local", "label"):
@@ -136,7 +150,7 @@ def parser():
     options.add_argument("--standin-seed", type=int, default=1)
     options.add_argument("--profile", choices=experiments.PROFILES, default="quick")
     options.add_argument("--folder", type=Path, help="for stand-ins and runs; a temporary one without it")
-    options.add_argument("--out", type=Path, default=runs.ROOT / "figures" / "standin" / "planted_truth.csv")
+    options.add_argument("--out", type=Path, default=results.ROOT / "figures" / "standin" / "planted_truth.csv")
     return options
 
 
@@ -151,10 +165,10 @@ def main(arguments=None):
         profile = experiments.PROFILES[options.profile]
         table = pd.concat([analyse(share, options, folder, profile) for share in options.shares], ignore_index=True)
     table = table.assign(seeds=options.seeds, n_train=options.n_images[0], n_val=options.n_images[1])
-    table["made"] = f"{command}; {runs.stamp()}"
+    table["made"] = f"{command}; {results.stamp()}"
     columns = ["label_share", "quantity", "comparison", "declared", "planted", "found", "low", "high"]
     columns += ["verdict", "as_planted", "seeds", "n_train", "n_val", "made"]
-    training.write_whole(options.out, lambda path: table[columns].to_csv(path, index=False))
+    files.write_whole(options.out, lambda path: table[columns].to_csv(path, index=False))
     print(tables.SIMULATED)
     print(table[columns[:-4]].round(3).to_string(index=False))
 

@@ -27,7 +27,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from helpers import datasets, metrics, readout
+from helpers import datasets, gram, metrics, readout
 
 IMAGENET = datasets.Normalisation(mean=datasets.IMAGENET_MEAN, sd=datasets.IMAGENET_SD)
 LAYERS = ["conv1", "layer1", "layer2", "layer3", "layer4", "global_pool"]
@@ -89,7 +89,7 @@ def ours(options):
     n_train = int(0.8 * options.n_images)
     begin, costs, scores = time.perf_counter(), Counter(), {}
     with Peak() as peak:
-        grams = readout.gram(network, images, options.layers, normalisation=IMAGENET, n_train=n_train, costs=costs)
+        grams = gram.of_layers(network, images, options.layers, normalisation=IMAGENET, n_train=n_train, costs=costs)
         for layer, K in grams.items():
             predictions = readout.principal_component_regression(
                 K, responses[:n_train], n_components=options.components
@@ -189,7 +189,7 @@ def scaling(options):
     generator = np.random.default_rng(0)
     n_train = 1300
     features = generator.standard_normal((n_train + 300, 4000)) * np.logspace(0, -2, 4000)
-    kernel = readout.centre(features @ features.T, n_train)
+    kernel = gram.centre(features @ features.T, n_train)
     folds = datasets.folds(np.arange(n_train) % 64, 5, seed=0)
     signal = features[:n_train] @ generator.standard_normal((4000, 2000))
     responses = signal / signal.std(0) + generator.standard_normal(signal.shape)
@@ -202,7 +202,7 @@ def scaling(options):
     for options.n_images in (500, 1000, 2000, 2880):
         network, images, _ = network_and_data(options)
         costs = Counter()
-        readout.gram(network, images, options.layers, normalisation=IMAGENET, n_train=len(images), costs=costs)
+        gram.of_layers(network, images, options.layers, normalisation=IMAGENET, n_train=len(images), costs=costs)
         print(f"{len(images):6d}  {costs['forward']:7.1f}  {costs['spill']:5.1f}  {costs['product']:7.1f}", flush=True)
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import datasets, experiments, layers, metrics, runs, training
+from helpers import datasets, experiments, files, metrics, readout_rows, results, runs
 from helpers.experiments import EXPERIMENTS, PROFILES
 from helpers.models import Inputs
-from helpers.training import CONSTANT, Recipe
+from helpers.recipe import CONSTANT, Recipe
 
 TABLE = Path(__file__).parent / "recipes.csv"
 REPAIRED, PUBLISHED = "repaired", "published"
@@ -126,7 +126,7 @@ def frozen(repaired, dataset, profile, held_index):
     only favour it.
     """
     found = {}
-    for name, row in layers.readout_rows(dataset, profile).items():
+    for name, row in readout_rows.rows(dataset, profile).items():
         network, _, what = name.partition(": ")
         held = row.held[held_index][None]
         if what == "best single block":
@@ -166,7 +166,7 @@ def ablate(network, dataset, profile, options):
     held_index = np.concatenate([runs.fold_of(dataset, fold)[1] for fold in options.folds])
     responses, objects = dataset.train.responses[held_index], dataset.train.objects[held_index]
     n_runs = options.seeds * len(options.folds)
-    minutes = sum(experiments.minutes(e, dataset) for e in chosen.values()) * n_runs * (1 - 1 / runs.N_FOLDS)
+    minutes = sum(experiments.minutes(e, dataset) for e in chosen.values()) * n_runs * (1 - 1 / datasets.N_FOLDS)
     print(
         f"{network} on {dataset.name}: {len(chosen)} variants, {n_runs} runs each, {len(held_index)} held-out images; "
         f"about {minutes:.0f} min on two CPU cores, fewer if found",
@@ -185,7 +185,7 @@ def ablate(network, dataset, profile, options):
             print(told(words, lines[words]), flush=True)
     same = {"data": dataset.name, "simulated": dataset.is_standin, "network": network}
     last = {"folds": " ".join(map(str, options.folds)), "n_held": len(held_index), "profile": profile.name}
-    last |= {"pixels": max(dataset.images.shape[2:]), "made": f"{command(network, options)}; {runs.stamp()}"}
+    last |= {"pixels": max(dataset.images.shape[2:]), "made": f"{command(network, options)}; {results.stamp()}"}
     return [same | {"variant": words} | found | last for words, found in lines.items()]
 
 
@@ -205,7 +205,7 @@ def keep(lines, path):
         table = pd.concat([pd.read_csv(path), table]).drop_duplicates(key, keep="last")
     counts = ["seeds", "diverged", "epochs", "n_train", "n_held", "pixels"]
     table = table.astype(dict.fromkeys(counts, "Int64")).round(4).sort_values(key[:2], kind="stable")
-    training.write_whole(path, lambda beside: table.to_csv(beside, index=False))
+    files.write_whole(path, lambda beside: table.to_csv(beside, index=False))
 
 
 def main(arguments=None):
@@ -214,7 +214,7 @@ def main(arguments=None):
     options.add_argument("--data", help="data file; without it $IT_DATA, data/IT_data.h5 or the stand-in")
     options.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     options.add_argument("--variants", nargs="+", choices=sorted(known), help="beside repaired; all without it")
-    options.add_argument("--folds", nargs="+", type=int, choices=range(runs.N_FOLDS), default=[1], help="held out")
+    options.add_argument("--folds", nargs="+", type=int, choices=range(datasets.N_FOLDS), default=[1], help="held out")
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--profile", choices=PROFILES, default="quick", help="epochs, images and pixels")
     options.add_argument("--pixels", type=int, help="at most so many a side, where the profile allows more")

@@ -22,9 +22,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from helpers import models, runs, training
+from helpers import models, results, training
 from helpers.datasets import IMAGENET, IMAGENET_MEAN, IMAGENET_SD
 from helpers.experiments import ADAM
+from helpers.recipe import make_optimiser
 
 NETWORKS = {
     "resnet50": "resnet50.tv_in1k",
@@ -112,7 +113,7 @@ def bare(name, pixels, batch_size):
     gray = torch.from_numpy(rng.integers(0, 256, (batch_size, 1, pixels, pixels), np.uint8)).to(device)
     batch = training.make_batch(gray, IMAGENET, torch.arange(batch_size, device=device), memory_format=memory_format)
     targets = torch.from_numpy(rng.standard_normal((batch_size, N_NEURONS)).astype(np.float32)).to(device)
-    return model, training.make_optimiser(model, ADAM, False), batch, targets
+    return model, make_optimiser(model, ADAM, False), batch, targets
 
 
 def print_profile(name, pixels, batch_size):
@@ -163,7 +164,7 @@ def main():
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--profile", action="store_true")
     options = options.parse_args()
-    print(runs.stamp())
+    print(results.stamp())
     if options.profile:
         for name in options.networks:
             for pixels in options.pixels:

@@ -30,11 +30,11 @@ def data_standin(options):
 
     path = options.out or datasets.DATA / ("standin_full.h5" if options.full else "standin.h5")
     if options.profile:
-        from helpers import layers
+        from helpers import readout_rows
         from helpers.experiments import PROFILES
 
         dataset = PROFILES["quick"].prepare(datasets.load(options.out or datasets.standin_path()))
-        layers.print_profile(dataset, PROFILES["quick"])
+        readout_rows.print_profile(dataset, PROFILES["quick"])
         return
     if Path(path).exists():
         raise DataError(f"{path}: exists already and is left alone; expected a new file name.")
@@ -98,12 +98,12 @@ def claims(options):
 
 
 def report(options):
-    from helpers import datasets, report, runs, summary
+    from helpers import datasets, report, results, summary
 
     # known before pages of an earlier run are removed: a file that can be read, a cache that can be written
     path = None if options.in_place else datasets.find(options.data)
     summary.check(path or datasets.standin_path())
-    runs.make_writable(runs.runs_folder(), "IT_RUNS")
+    results.make_writable(results.runs_folder(), "IT_RUNS")
     try:
         print(report.build(path, profile=options.profile, in_place=options.in_place))
     except report.NotebookError as error:

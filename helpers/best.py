@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import safetensors.torch
 
-from helpers import experiments, layers, metrics, models, readout, runs, training
+from helpers import experiments, files, gram, metrics, models, readout_rows, results, runs, training
 
 # Not the one that the recipes' rates were chosen on, which would favour fine-tuned candidates. What readouts offer
-# (layers.ZOOM, readout.BANDWIDTHS) was chosen on all folds of the stand-in and of V4, and is favoured on these two.
+# (readout.BANDWIDTHS; layers.ZOOM and ZOOMED_STAGES; networks and sizes that count the same) was chosen on all folds of
+# the stand-in and of V4, and is favoured on these two.
 FOLD = 1
 
 
@@ -40,7 +41,7 @@ def candidates(dataset, profile):
     The best single block is no candidate, as all folds took part in naming it.
     """
     _, held_index = runs.fold_of(dataset, FOLD)
-    rows = {name: row for name, row in layers.readout_rows(dataset, profile).items() if "single" not in name}
+    rows = {name: row for name, row in readout_rows.rows(dataset, profile).items() if "single" not in name}
     found = {name: Candidate(name, None, row.held[held_index]) for name, row in rows.items()}
     for experiment in fine_tuned(dataset, profile):
         tuned = runs.run(experiment, dataset, profile, held_fold=FOLD).held
@@ -68,13 +69,13 @@ def save(folder, name, candidate, dataset, profile):
     `fine_tuned.safetensors` the trunk's weights.
     """
     folder = Path(folder)
-    spec = layers.row_specs(dataset, profile)[candidate.readout] if candidate.readout else None
-    fitted = layers.fitted(spec, dataset) if spec else None
+    spec = readout_rows.specs(dataset, profile)[candidate.readout] if candidate.readout else None
+    fitted = readout_rows.fitted(spec, dataset) if spec else None
     description = {
         "name": name,
         "readout": candidate.readout,
         "run": candidate.run,
-        "kernels": layers.kernel_files(spec) if spec else [],
+        "kernels": readout_rows.kernel_files(spec) if spec else [],
         "bandwidth": fitted.bandwidth if fitted else None,
         "data": dataset.fingerprint,
         "profile": profile.name,
@@ -83,12 +84,12 @@ def save(folder, name, candidate, dataset, profile):
     if fitted:
         mean = dataset.train.responses.mean(0, dtype=np.float64)
         arrays = {"dual_weights": fitted.dual, "mean": mean, "alpha": fitted.alpha}
-        training.write_whole(folder / "readout.npz", lambda path: runs.save_arrays(path, arrays))
+        files.write_whole(folder / "readout.npz", lambda path: results.save_arrays(path, arrays))
     if candidate.run:
         finished = runs.run(experiments.EXPERIMENTS[candidate.run], dataset, profile)
         weights = finished.folder / "weights.safetensors"
-        training.write_whole(folder / "fine_tuned.safetensors", lambda path: shutil.copyfile(weights, path))
-    training.write_whole(folder / "model.json", lambda path: path.write_text(json.dumps(description, indent=1)))
+        files.write_whole(folder / "fine_tuned.safetensors", lambda path: shutil.copyfile(weights, path))
+    files.write_whole(folder / "model.json", lambda path: path.write_text(json.dumps(description, indent=1)))
 
 
 def predict(folder, dataset, profile):
@@ -103,14 +104,14 @@ def predict(folder, dataset, profile):
     n_train, n_val = len(dataset.train.images), len(dataset.val.images)
     parts = []
     if description["readout"]:
-        spec = layers.row_specs(dataset, profile).get(description["readout"])
-        if spec is None or description["kernels"] != layers.kernel_files(spec):
+        spec = readout_rows.specs(dataset, profile).get(description["readout"])
+        if spec is None or description["kernels"] != readout_rows.kernel_files(spec):
             raise ValueError(f"{folder}: its readout was fitted to other layers, weights or code than are here")
         with np.load(folder / "readout.npz", allow_pickle=False) as arrays:
-            K = layers.row_kernel(spec, dataset)
+            K = readout_rows.kernel(spec, dataset)
             if description["bandwidth"]:
-                K = readout.gaussian(K, n_train=n_train, bandwidth=description["bandwidth"])
-            K = readout.scale(readout.centre(K, n_train), n_train)[n_train:, :n_train]
+                K = gram.gaussian(K, n_train=n_train, bandwidth=description["bandwidth"])
+            K = gram.scale(gram.centre(K, n_train), n_train)[n_train:, :n_train]
             predicted = K @ arrays["dual_weights"] + arrays["mean"]
         parts.append({"val": predicted[:n_val], "test": predicted[n_val:]})
     if description["run"]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from helpers import layers, metrics, models, runs, tables
+from helpers import layers, metrics, models, results, runs, tables
 from helpers.experiments import EXPERIMENTS, LITE0, published_rows
-from helpers.training import write_whole
+from helpers.files import write_whole
 
 SMALLEST = 0.01  # of explained variance: an effect below it is nothing that a claim could rest on
 OPEN = "undecidable with these data"
@@ -311,8 +311,8 @@ def write(dataset, profile, *, seeds):
         raise ValueError(f"seeds must be 1 or more, found {seeds}")
     frame = register(dataset, profile, seeds=seeds)
     command = f"python -m helpers claims --seeds {seeds} --profile {profile.name}"
-    frame["made"] = f"{command}; {dataset.path.name}; {runs.stamp()}"
-    path = runs.output_folder(dataset) / f"claims_{'five' if seeds == 5 else seeds}_seeds.csv"
+    frame["made"] = f"{command}; {dataset.path.name}; {results.stamp()}"
+    path = results.output_folder(dataset) / f"claims_{'five' if seeds == 5 else seeds}_seeds.csv"
     write_whole(path, lambda beside: frame.to_csv(beside, index=False))
     return frame, path
 

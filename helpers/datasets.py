@@ -28,6 +28,7 @@ __all__ = [
 ]  # fmt: skip
 
 DATA = Path(__file__).parents[1] / "data"
+N_FOLDS = 5  # of the training images, wherever something is chosen
 
 
 @dataclass(frozen=True)

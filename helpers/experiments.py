@@ -15,7 +15,7 @@ import torch
 
 from helpers import datasets
 from helpers.models import Inputs
-from helpers.training import CONSTANT, Cosine, Recipe, Step
+from helpers.recipe import CONSTANT, Cosine, Recipe, Step
 
 PUBLISHED_TABLE = Path(__file__).parents[1] / "data" / "published_results.csv"
 

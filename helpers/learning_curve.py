@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from helpers import datasets, layers, metrics, models, readout, runs
+from helpers import datasets, gram, layers, metrics, models, readout, runs
 from helpers.experiments import EXPERIMENTS, LITE0
 
 SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training images
@@ -82,8 +82,6 @@ def readout_from_few(dataset, profile, n_train):
     n_all, n_val = len(dataset.train.images), len(dataset.val.images)
     order = np.concatenate([index, n_all + np.arange(n_val)])
     grams, source = layers.kernels(LITE0, dataset, profile)
-    K = readout.combine(
-        (readout.centre(gram[np.ix_(order, order)], n_train) for gram in grams.values()), n_train=n_train
-    )
+    K = gram.combine((gram.centre(K[np.ix_(order, order)], n_train) for K in grams.values()), n_train=n_train)
     predicted = readout.ridge(K, few.train.responses, folds=layers.choosing_folds(few)).predictions
     return predicted.astype(np.float32), source

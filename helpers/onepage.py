@@ -7,7 +7,7 @@ import pandas as pd
 import typst
 
 from helpers import tables
-from helpers.training import write_whole
+from helpers.files import write_whole
 
 TEMPLATE = Path(__file__).with_suffix(".typ")
 LAYERS = "layers_narrow.png", "Explained variance by layer of a frozen network, with trained and with random weights."

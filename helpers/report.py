@@ -16,8 +16,8 @@ from nbconvert import HTMLExporter
 from traitlets.config import Config
 
 from helpers import datasets, onepage, tables
-from helpers.runs import ROOT
-from helpers.training import write_whole
+from helpers.files import write_whole
+from helpers.results import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]_*.ipynb"))
 REPORT = "4_report"

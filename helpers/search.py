@@ -16,7 +16,7 @@ import sqlalchemy
 from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from helpers import models, runs, training
+from helpers import files, models, results, runs, training
 from helpers.experiments import EXPERIMENTS
 
 STARTING_POINT = "shallow-dropout-l2-repaired"
@@ -30,11 +30,11 @@ def open_study(start, dataset, storage=None):
     """
     shared = storage
     if shared is None:
-        runs.make_writable(runs.runs_folder(), "IT_RUNS")
-        storage = open_journal(runs.runs_folder() / "search.journal")
+        results.make_writable(results.runs_folder(), "IT_RUNS")
+        storage = open_journal(results.runs_folder() / "search.journal")
     elif storage.startswith("sqlite"):
         storage = open_sqlite(storage)
-    settings = repr((start, dataset.fingerprint, runs.code_hash(), Path(__file__).read_text()))
+    settings = repr((start, dataset.fingerprint, results.code_hash(), Path(__file__).read_text()))
     name = f"shallow-{dataset.name}-{hashlib.blake2b(settings.encode(), digest_size=6).hexdigest()}"
     try:
         study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
@@ -63,7 +63,7 @@ def open_journal(path):
                 json.loads(line)
             JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
     except Exception as error:  # whatever a damaged file raises
-        training.set_aside(path, error)
+        files.set_aside(path, error)
     finally:
         lock.release()
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))

@@ -1,88 +1,26 @@
-"""Training: recipes as data, one loop for all stages, checkpoints from which a killed run goes on bit for bit.
+"""Training: one loop for all stages, and checkpoints from which a killed run goes on bit for bit.
 
 All randomness of an epoch (order, shifts, dropout) is drawn from (seed, epoch), so a checkpoint at the end of an epoch
 needs no random state. Images, responses and labels lie on the device; a step copies and waits for nothing.
 """
 
-import contextlib
 import functools
-import os
 import pickle
 import time
-import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from timm.layers import convert_sync_batchnorm
-from timm.optim import param_groups_layer_decay
-from timm.scheduler import CosineLRScheduler, StepLRScheduler
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from helpers import datasets, metrics, readout
+from helpers import datasets, files, metrics, readout
+from helpers.recipe import make_optimiser
 
 CHECKPOINT_SECONDS = 30.0
-LEFT_SECONDS = 3600.0  # a half-written file that nobody has touched for so long is nobody's
-
-
-@dataclass(frozen=True)
-class Step:
-    """Multiply the learning rate by `factor` after every `epochs` epochs."""
-
-    epochs: int
-    factor: float
-
-    def scheduler(self, optimiser, total_steps, steps_per_epoch):
-        return StepLRScheduler(optimiser, self.epochs * steps_per_epoch, self.factor, t_in_epochs=False)
-
-    def shortened(self, share):
-        return replace(self, epochs=max(1, round(self.epochs * share)))
-
-
-@dataclass(frozen=True)
-class Cosine:
-    """Linear warm-up over `warmup` epochs, then a half cosine to zero at epoch `end` (None: the recipe's last)."""
-
-    warmup: float = 1.0
-    end: float | None = None
-
-    def scheduler(self, optimiser, total_steps, steps_per_epoch):
-        end = round(self.end * steps_per_epoch) if self.end else total_steps
-        warmup = min(round(self.warmup * steps_per_epoch), end - 1)
-        return CosineLRScheduler(optimiser, end - warmup, warmup_t=warmup, warmup_prefix=True, t_in_epochs=False)
-
-    def shortened(self, share):
-        return replace(self, warmup=self.warmup * share, end=self.end and self.end * share)
-
-
-CONSTANT = Step(epochs=1, factor=1.0)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained. The defaults are a plain repaired recipe; `experiments.py` declares the published ones.
-
-    `trunk_rate`, `layer_decay` and `frozen_batch_norm` protect pretrained features and are ignored for random weights.
-    """
-
-    epochs: int
-    learning_rate: float = 1e-3  # of the heads
-    label_rate: float | None = None  # of the object head, if it is another
-    trunk_rate: float = 1.0  # learning rate of the trunk as a share of the heads'
-    layer_decay: float = 1.0  # factor from one block of the trunk to the block before it
-    optimiser: type = torch.optim.AdamW
-    weight_decay: float = 0.05
-    schedule: Step | Cosine = Cosine()
-    batch_size: int = 32
-    clip: float = 1.0  # largest norm of the gradient
-    shift: float = 0.0  # largest random translation, as a share of the image's height
-    average: float = 0.0  # decay of the moving average of the weights; 0 for none
-    scaled: bool = True  # responses to unit variance per neuron, each loss divided by its value for a constant
-    frozen_batch_norm: bool = False  # batch norm with the pretrained statistics
-    ridge_start: bool = False  # neuron head starts from the ridge solution on the untrained trunk
 
 
 @functools.cache
@@ -261,7 +199,7 @@ class _State:
 
     def save(self, path):
         saved = {name: part.state_dict() for name, part in self._parts().items()} | {"history": self.history}
-        write_whole(path, lambda path: torch.save(saved, path))
+        files.write_whole(path, lambda path: torch.save(saved, path))
 
     def take_up(self, path):
         """Go on from a checkpoint, if there is one."""
@@ -320,47 +258,10 @@ def make_batch(images, normalisation, index, *, shift=0, memory_format=torch.con
     return datasets.to_batch(images[index], normalisation, shift=shift).contiguous(memory_format=memory_format)
 
 
-def make_optimiser(model, recipe, pretrained):
-    """The recipe's optimiser; groups carry timm's `lr_scale`, which its schedulers multiply into the rate."""
-    trunk = getattr(model, "trunk", None)
-    trunk_ids = {id(p) for p in trunk.parameters()} if trunk is not None else set()
-    labels = getattr(model, "object_head", None)
-    label_ids = {id(p) for p in labels.parameters()} if labels is not None else set()
-    heads = [p for p in model.parameters() if id(p) not in trunk_ids | label_ids]
-    groups = [{"params": heads, "lr_scale": 1.0, "weight_decay": recipe.weight_decay}]
-    if labels is not None:
-        scale = (recipe.label_rate or recipe.learning_rate) / recipe.learning_rate
-        groups.append({"params": list(labels.parameters()), "lr_scale": scale, "weight_decay": recipe.weight_decay})
-    if trunk is not None:
-        rate, decay = (recipe.trunk_rate, recipe.layer_decay) if pretrained else (1.0, 1.0)
-        for group in param_groups_layer_decay(
-            trunk, recipe.weight_decay, layer_decay=decay, weight_decay_exclude_1d=recipe.scaled
-        ):
-            keep = {"params": group["params"], "weight_decay": group["weight_decay"]}
-            groups.append(keep | {"lr_scale": rate * group["lr_scale"]})
-    return recipe.optimiser(groups, lr=recipe.learning_rate, fused=True)
-
-
 def label_entropy(objects):
     """Cross-entropy in nats of the best constant prediction of the labels."""
     share = np.unique(objects, return_counts=True)[1] / len(objects)
     return float(-(share * np.log(share)).sum()) or 1.0
-
-
-def write_whole(path, write):
-    """Call `write(temporary path)` and move the result to `path`, so that a reader sees a whole file or none."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{path.name}.*"):  # by processes that were killed while they wrote
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
-                left.unlink()
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def load_checkpoint(path):
@@ -371,23 +272,15 @@ def load_checkpoint(path):
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        set_aside(path, error)
+        files.set_aside(path, error)
         return None
-
-
-def set_aside(path, error):
-    """Rename a damaged file so that it is neither used nor lost."""
-    damaged = path.with_name(path.name + ".damaged")
-    with contextlib.suppress(FileNotFoundError):  # another process may have been first
-        os.replace(path, damaged)
-    warnings.warn(f"{path} is damaged ({error}); set aside as {damaged.name} and made again", stacklevel=3)
 
 
 @torch.no_grad()
 def start_head(model, images, objects, targets, normalisation, *, pretrained):
     """Start the neuron head from the ridge solution on the trunk's features (Kumar et al. 2022, "LP-FT").
 
-    Each stage's features are first brought to a mean squared norm of 1, as in `readout.combine`. The batch norms of a
+    Each stage's features are first brought to a mean squared norm of 1, as in `gram.combine`. The batch norms of a
     random trunk know no images yet: they take the statistics of these.
 
     images : resident tensor of the images to fit; objects, targets : of the same images, targets scaled.

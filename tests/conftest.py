@@ -1,5 +1,6 @@
-"""A tiny stand-in that the tests of models, training and runs share, and a folder of runs of their own."""
+"""What tests share: a tiny stand-in, a folder of runs of their own, a generator of random numbers."""
 
+import numpy as np
 import pytest
 
 from helpers import datasets, standin
@@ -19,3 +20,8 @@ def tiny(tiny_file):
 def runs_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("IT_RUNS", str(tmp_path / "runs"))
     return tmp_path / "runs"
+
+
+@pytest.fixture
+def generator():
+    return np.random.default_rng(0)

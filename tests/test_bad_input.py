@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from test_datasets import MEAN, SD, write_file
 
-from helpers import acquire, datasets, experiments, layers, runs, search, standin
+from helpers import acquire, datasets, experiments, layers, readout_rows, results, runs, search, standin
 from helpers.__main__ import main
 from helpers.datasets import DataError
 
@@ -336,7 +336,7 @@ def gram_matrices(dataset):
 
 
 def readouts(dataset):
-    return [row.val for row in layers.readout_rows(dataset, TINY).values()]
+    return [row.val for row in readout_rows.rows(dataset, TINY).values()]
 
 
 def one_trial(dataset):
@@ -387,19 +387,19 @@ def damage(folder, name, dataset):
     breaker(path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        results = make(dataset)
+        made = make(dataset)
     (warning,) = (w for w in caught if w.category is UserWarning)  # numpy leaves a damaged file open, and is told so
-    return str(warning.message), results
+    return str(warning.message), made
 
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_damaged_cache_is_set_aside_and_made_again(tmp_path, name, tiny, finished, monkeypatch):
     folder, expected = finished
     monkeypatch.setenv("IT_RUNS", str(shutil.copytree(folder, tmp_path / "runs")))
-    warning, results = damage(tmp_path / "runs", name, tiny)
+    warning, made = damage(tmp_path / "runs", name, tiny)
     make = DAMAGED[name][0]
     assert warning.startswith(str(tmp_path)) and "is damaged" in warning and "made again" in warning
-    assert all(np.array_equal(*pair) for pair in zip(results, expected[make], strict=True))
+    assert all(np.array_equal(*pair) for pair in zip(made, expected[make], strict=True))
     assert list((tmp_path / "runs").rglob("*.damaged"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -439,13 +439,13 @@ def test_unwritable_output_folder_is_named(tmp_path, tiny, monkeypatch):
     (tmp_path / "file").write_text("mine")
     monkeypatch.setenv("IT_OUT", str(tmp_path / "file"))
     with pytest.raises(OSError, match=rf"^{tmp_path}/file: cannot be written .*expected \$IT_OUT to name a folder"):
-        runs.output_folder(tiny)
+        results.output_folder(tiny)
 
 
 def test_finished_runs_are_read_where_nothing_can_be_written(tiny, finished, monkeypatch):
     folder, expected = finished
     monkeypatch.setenv("IT_RUNS", str(folder))
-    monkeypatch.setattr(runs, "make_writable", lambda *_: pytest.fail("not needed"))
+    monkeypatch.setattr(results, "make_writable", lambda *_: pytest.fail("not needed"))
     for make in (shallow, gram_matrices, readouts):
         assert all(np.array_equal(*pair) for pair in zip(make(tiny), expected[make], strict=True))
 

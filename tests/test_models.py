@@ -12,6 +12,7 @@ import torch
 from helpers import models, training
 from helpers.datasets import IMAGENET
 from helpers.experiments import EXPERIMENTS, LITE0
+from helpers.recipe import CONSTANT
 
 TRUNKS = sorted({e.trunk for e in EXPERIMENTS.values() if e.trunk})
 
@@ -63,7 +64,7 @@ def test_one_step_trains_trunk_and_heads_of_every_row(tag, recipe, monkeypatch):
     dataset = SimpleNamespace(images=images, train=train, object_names=["a", "b"], n_neurons=5)
     model, source = models.build(experiment, dataset, seed=0)
     before = {key: value.clone() for key, value in model.named_parameters()}
-    one_step = replace(experiment.recipe, epochs=1, batch_size=4, schedule=training.CONSTANT)
+    one_step = replace(experiment.recipe, epochs=1, batch_size=4, schedule=CONSTANT)
     history = training.fit(model, dataset, one_step, seed=0, normalisation=IMAGENET, pretrained=source != models.RANDOM)
     assert np.isfinite(history[0]["neural_loss"])
     moved = {key for key, value in model.named_parameters() if not torch.equal(value, before[key])}

@@ -12,7 +12,7 @@ from PIL import Image
 
 from helpers import tables
 from helpers.__main__ import main, parser
-from helpers.runs import ROOT
+from helpers.results import ROOT
 
 README = (ROOT / "README.md").read_text() + (ROOT / "data" / "README.md").read_text()
 COMMANDS = sorted(set(re.findall(r"(?:python|launch|torchrun)[^`\n]*? ?-m helpers ((?:data \w+|\w+)[^`#\n]*)", README)))

@@ -11,8 +11,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import adaptive_avg_pool2d
 
-from helpers import best, datasets, experiments, layers, models, pixels, readout, runs, tables, training
+from helpers import (
+    best,
+    datasets,
+    experiments,
+    files,
+    gram,
+    layers,
+    models,
+    pixels,
+    readout_rows,
+    results,
+    runs,
+    tables,
+)
 from helpers.experiments import EXPERIMENTS
 
 TINY = experiments.PROFILES["tiny"]
@@ -48,7 +62,7 @@ def test_a_run_is_found_again_until_something_that_matters_changes(tiny, runs_fo
     changed = replace(tiny, train=replace(tiny.train, responses=responses), fingerprint="another")
     runs.run(shallow, changed, TINY)
     assert made(capsys)
-    monkeypatch.setattr(runs, "code_hash", lambda: "another")
+    monkeypatch.setattr(results, "code_hash", lambda *_: "another")
     runs.run(shallow, tiny, TINY)
     assert made(capsys)
 
@@ -93,7 +107,7 @@ def interrupted(save):
     [
         ("save_arrays", lambda tiny: runs.run(EXPERIMENTS["shallow-published"], tiny, TINY).val),
         ("save_array", lambda tiny: layers.kernels(experiments.LITE0, tiny, TINY)[0]["blocks.3.2"]),
-        ("save_arrays", lambda tiny: layers.readout_rows(tiny, TINY)["pixels"].held),
+        ("save_arrays", lambda tiny: readout_rows.rows(tiny, TINY)["pixels"].held),
     ],
     ids=["run", "Gram matrices", "readouts"],
 )
@@ -101,7 +115,7 @@ def test_an_interrupt_while_a_result_is_written_leaves_the_cache_usable(
     saves, make, tiny, runs_folder, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(runs, saves, interrupted(getattr(runs, saves)))
+        patch.setattr(results, saves, interrupted(getattr(results, saves)))
         with pytest.raises(KeyboardInterrupt):
             make(tiny)
     kind = {"save_arrays": "npz", "save_array": "npy"}[saves]
@@ -113,7 +127,7 @@ def test_an_interrupt_while_a_result_is_written_leaves_the_cache_usable(
 
 KILLED = """
 import os, signal, sys
-from helpers import datasets, experiments, layers, runs
+from helpers import datasets, experiments, layers, results
 
 def killed(path, array):
     save(path, array)
@@ -121,7 +135,7 @@ def killed(path, array):
         os.truncate(path, path.stat().st_size // 2)
         os.kill(os.getpid(), signal.SIGKILL)
 
-save, runs.save_array = runs.save_array, killed
+save, results.save_array = results.save_array, killed
 layers.kernels(experiments.LITE0, datasets.load(sys.argv[1]), experiments.PROFILES["tiny"])
 """
 
@@ -138,30 +152,45 @@ def test_a_process_killed_while_it_writes_gram_matrices_leaves_the_cache_usable(
     assert all(np.array_equal(again[layer], expected[layer]) for layer in expected)
 
 
-def test_kernels_of_a_zoomed_network_are_those_of_enlarged_images(tiny, runs_folder):
-    tag, layer = experiments.LITE0, "blocks.1.1"
-    grams, _ = runs.kernels(tag, tiny, layers=[layer], zoom=1.5)
+def test_a_zoomed_sum_is_that_of_enlarged_images_through_the_last_four_stages(tiny, runs_folder):
+    tag, ends = experiments.LITE0, ["blocks.3.2", "blocks.4.2", "blocks.5.3", "blocks.6.0"]
+    found = layers.block_sum(tag, tiny, experiments.PROFILES["quick"], zoomed=True)
     network, _ = models.load_trunk(tag, (48, 48))
     larger = pixels.resized(tiny.images, np.arange(len(tiny.images)), (48, 48))
-    normalisation, n_train = models.own_normalisation(tag), len(tiny.train.images)
-    expected = readout.gram(network, larger, [layer], normalisation=normalisation, n_train=n_train, grid=7)[layer]
-    assert np.abs(grams[layer] - expected).max() < 0.01 * np.abs(expected).max()  # bytes are rounded
+    own, n_train = models.own_normalisation(tag), len(tiny.train.images)
+    grams = gram.of_layers(network, larger, ends, normalisation=own, n_train=n_train, grid=7)
+    expected = sum(K / np.diag(K)[:n_train].mean() for K in grams.values())
+    assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()  # bytes are rounded
+
+
+def side_by_side(groups, n_train):
+    """Features (n_images, n_features) of each group, centred and brought to a mean squared norm of 1, and joined."""
+    centred = [features - features[:n_train].mean(0) for features in groups]
+    return np.hstack([each / np.sqrt(np.square(each[:n_train]).sum(1).mean()) for each in centred])
 
 
 def test_a_summed_gram_matrix_is_that_of_all_features_side_by_side(tiny, runs_folder):
-    """Each layer's features brought to a mean squared norm of 1, as a matrix product."""
-    tag, names, n_train = experiments.LITE0, ["blocks.1.1", "blocks.3.2"], len(tiny.train.images)
+    tag, names = experiments.LITE0, ["blocks.1.1", "blocks.3.2"]
     network, _ = models.load_trunk(tag, (32, 32))
     features = []
     with torch.no_grad():
         for name in names:
-            keep = network.get_submodule(name).register_forward_hook(lambda *call: features.append(call[2].flatten(1)))
+            keep = network.get_submodule(name).register_forward_hook(lambda *call: features.append(call[2]))
             network.eval()(pixels.to_batch(torch.from_numpy(tiny.images), models.own_normalisation(tag)))
             keep.remove()
-    features = [array.double().numpy() - array.double().numpy()[:n_train].mean(0) for array in features]
-    X = np.hstack([array / np.sqrt(np.square(array[:n_train]).sum(1).mean()) for array in features])
-    grams, _ = runs.kernels(tag, tiny, layers=names, grid=32, summed=True)
+    pooled = [adaptive_avg_pool2d(maps, [min(7, side) for side in maps.shape[2:]]).flatten(1) for maps in features]
+    X = side_by_side([maps.double().numpy() for maps in pooled], len(tiny.train.images))
+    grams, _ = layers.grams(tag, tiny, layers=names, summed=True)
     np.testing.assert_allclose(grams["sum"], X @ X.T, atol=1e-4)
+
+
+def test_groups_of_gram_matrices_count_the_same_however_many_there_are(tiny):
+    generator, n_train = np.random.default_rng(0), len(tiny.train.images)
+    one, two, three = (generator.standard_normal((len(tiny.images), width)) * width for width in (3, 5, 7))
+    grams = [features @ features.T for features in (one, two, three)]
+    spec = readout_rows.RowSpec([[gram.centre(K, n_train) for K in grams[:2]], [gram.centre(grams[2], n_train)]])
+    X = side_by_side([side_by_side([one, two], n_train), three], n_train)
+    np.testing.assert_allclose(readout_rows.kernel(spec, tiny), X @ X.T, atol=1e-9)
 
 
 def test_choices_do_not_depend_on_val(tiny, tmp_path, monkeypatch):
@@ -187,7 +216,7 @@ def test_the_saved_best_model_predicts_as_its_parts_did(tiny, runs_folder, tmp_p
     name = next(name for name, c in found.items() if c.run and c.readout and c.readout.endswith(kind))
     best.save(tmp_path / "model", name, found[name], tiny, TINY)
     predictions = best.predict(tmp_path / "model", tiny, TINY)
-    row = layers.readout_rows(tiny, TINY)[found[name].readout]
+    row = readout_rows.rows(tiny, TINY)[found[name].readout]
     tuned = runs.run(EXPERIMENTS[found[name].run], tiny, TINY)
     for role in ("val", "test"):
         expected = (getattr(row, role) + getattr(tuned, role)) / 2
@@ -215,7 +244,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        training.write_whole(path, fails)
+        files.write_whole(path, fails)
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["file"]
 
 

@@ -13,15 +13,16 @@ import torch
 from kill import begin, identical, kill_until_done, predictions_in, whole
 from sklearn.linear_model import Ridge
 
-from helpers import datasets, models, readout, training
+from helpers import datasets, files, models, readout, training
 from helpers.datasets import IMAGENET
 from helpers.experiments import ADAM, CNN, EXPERIMENTS, LITE0, PROFILES, VIT, VIT_TINY, published_rows
-from helpers.runs import ROOT
+from helpers.recipe import CONSTANT, Step, make_optimiser
+from helpers.results import ROOT
 
 
 def test_published_recipe_is_the_students_loop(tiny):
     """Adam 1e-3, StepLR, clipping at 1.0, plain mean squared error: written out with torch's own parts."""
-    recipe = replace(ADAM, epochs=3, schedule=training.Step(2, 0.1), weight_decay=1e-5)
+    recipe = replace(ADAM, epochs=3, schedule=Step(2, 0.1), weight_decay=1e-5)
     torch.manual_seed(0)
     model = models.ShallowCNN((32, 32), tiny.n_neurons, dropout_applied=False)
     by_hand = models.ShallowCNN((32, 32), tiny.n_neurons, dropout_applied=False)
@@ -70,7 +71,7 @@ def test_every_stage_1_to_3_row_is_declared_as_published():
         assert repaired[name].inputs.value != "ImageNet, twice"
         if "StepLR" in row["schedule"]:
             every, factor = row["schedule"].removeprefix("StepLR(").rstrip(")").split(";")
-            assert experiment.recipe.schedule == training.Step(int(every), float(factor))
+            assert experiment.recipe.schedule == Step(int(every), float(factor))
 
 
 def test_scaled_losses_are_1_for_a_constant_prediction(tiny):
@@ -93,12 +94,10 @@ def test_scaled_losses_are_1_for_a_constant_prediction(tiny):
 
 def test_rates_of_heads_and_trunk_are_what_the_recipe_says():
     """Rates after the warm-up: heads the recipe's, trunk its share, one layer_decay per block down to the stem."""
-    recipe = replace(
-        VIT, schedule=training.CONSTANT, learning_rate=1e-3, label_rate=5e-3, trunk_rate=0.5, layer_decay=0.8
-    )
+    recipe = replace(VIT, schedule=CONSTANT, learning_rate=1e-3, label_rate=5e-3, trunk_rate=0.5, layer_decay=0.8)
     trunk, _ = models.load_trunk(VIT_TINY, (32, 32), pretrained=False)
     model = models.Encoder(trunk, (32, 32), 5, 3)
-    optimiser = training.make_optimiser(model, recipe, pretrained=True)
+    optimiser = make_optimiser(model, recipe, pretrained=True)
     recipe.schedule.scheduler(optimiser, 10, 5).step_update(0)
     rate = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
     assert rate[id(model.neuron_head.weight)] == pytest.approx(1e-3)
@@ -139,7 +138,7 @@ def test_half_precision_trains_as_float32_does(tiny, monkeypatch, dtype):
         torch.manual_seed(0)
         trunk, _ = models.load_trunk(LITE0, (32, 32))
         model = models.Encoder(trunk, (32, 32), tiny.n_neurons, len(tiny.object_names), stages=(1, 2))
-        recipe = replace(CNN, epochs=3, schedule=training.CONSTANT)
+        recipe = replace(CNN, epochs=3, schedule=CONSTANT)
         arguments = {"seed": 0, "normalisation": IMAGENET, "pretrained": True, "label_weight": 1.0}
         history = training.fit(model, tiny, recipe, **arguments)
         losses[used] = [(epoch["neural_loss"], epoch["label_loss"]) for epoch in history]
@@ -196,7 +195,7 @@ def test_processes_asked_for_the_same_row_do_not_damage_each_other(tiny_file, tm
 
 def test_a_damaged_checkpoint_is_set_aside(tmp_path):
     path = tmp_path / "checkpoint.pt"
-    training.write_whole(path, lambda path: torch.save({"history": [torch.zeros(1000)]}, path))
+    files.write_whole(path, lambda path: torch.save({"history": [torch.zeros(1000)]}, path))
     path.write_bytes(path.read_bytes()[:700])
     with pytest.warns(UserWarning, match="damaged"):
         assert training.load_checkpoint(path) is None
@@ -208,7 +207,7 @@ def test_what_a_killed_process_left_half_written_is_removed_once_old(tmp_path):
     for path in (old, young):
         path.write_text("half a resu")
     os.utime(old, (0, 0))
-    training.write_whole(tmp_path / "result.json", lambda path: path.write_text("{}"))
+    files.write_whole(tmp_path / "result.json", lambda path: path.write_text("{}"))
     assert {path.name for path in tmp_path.iterdir()} == {"result.json", young.name}
 
 

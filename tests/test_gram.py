@@ -1,0 +1,118 @@
+"""Gram matrices against direct float64 products, and their kernels against scikit-learn."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from numpy.testing import assert_allclose
+from sklearn.metrics.pairwise import rbf_kernel
+
+from helpers import datasets, gram, pixels
+
+PLAIN = datasets.Normalisation(mean=(0.5, 0.5, 0.5), sd=(0.5, 0.5, 0.5))
+
+
+def direct_gram(network, images, layer, grid=None):
+    """From the features of all images at once, in float64."""
+    kept = []
+    hook = network.get_submodule(layer).register_forward_hook(
+        lambda module, inputs, output: kept.append(output.clone())
+    )
+    with torch.no_grad():
+        network.eval()(datasets.to_batch(torch.from_numpy(images), PLAIN))
+    hook.remove()
+    features = kept[0].double()
+    if grid is not None:
+        features = torch.nn.functional.adaptive_avg_pool2d(features, min(grid, features.shape[2]))
+    features = features.flatten(1).numpy()
+    features -= features[: len(images) // 2].mean(0)
+    return features @ features.T
+
+
+@pytest.mark.parametrize("grid", [None, 3])
+@pytest.mark.parametrize("slab_bytes", [gram.SLAB_BYTES, 5000])  # one slab; hundreds
+def test_gram_equals_the_direct_float64_product(generator, grid, slab_bytes):
+    torch.manual_seed(0)
+    network = timm.create_model("resnet10t")
+    images = generator.integers(0, 256, (10, 1, 64, 64), dtype=np.uint8)
+    layers = gram.default_layers(network)
+    grams = gram.of_layers(
+        network, images, layers, normalisation=PLAIN, n_train=5, grid=grid, batch_size=4, slab_bytes=slab_bytes
+    )
+    assert list(grams) == layers and network.training
+    for layer in layers:
+        expected = direct_gram(network, images, layer, grid)
+        assert np.abs(grams[layer] - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_gram_pools_the_patch_tokens_of_a_vision_transformer(generator):
+    torch.manual_seed(0)
+    network = timm.create_model("vit_tiny_patch16_224", img_size=64, depth=2)
+    images = generator.random((6, 3, 64, 64), dtype=np.float32)
+    layers = gram.default_layers(network)
+    assert layers == ["blocks.0", "blocks.1"]
+    pooled = gram.of_layers(network, images, layers, normalisation=PLAIN, n_train=6, grid=1)["blocks.1"]
+    with torch.no_grad():
+        tokens = network.forward_intermediates(
+            datasets.to_batch(torch.from_numpy(images), PLAIN), intermediates_only=True, norm=False
+        )[1]
+    expected = tokens.mean((2, 3)).double().numpy()
+    expected -= expected.mean(0)
+    assert_allclose(pooled, expected @ expected.T, atol=1e-5 * np.abs(pooled).max())
+
+
+def test_gram_at_other_pixels_is_that_of_resized_images(generator):
+    images = generator.random((6, 3, 8, 12), dtype=np.float32)
+    larger = pixels.resized(images, np.arange(6), (16, 24))
+    grams = [
+        gram.of_layers(torch.nn.Identity(), shown, [""], normalisation=PLAIN, n_train=4, pixels=size)[""]
+        for shown, size in ((images, (16, 24)), (larger, None))
+    ]
+    assert_allclose(*grams, atol=1e-4)
+
+
+def test_gram_names_the_layers_that_are_not_there(generator):
+    images = generator.random((4, 3, 8, 8), dtype=np.float32)
+    with pytest.raises(ValueError, match="no layers"):
+        gram.of_layers(torch.nn.Sequential(torch.nn.ReLU()), images, ["layer9"], normalisation=PLAIN, n_train=4)
+
+
+def test_pixel_gram_is_that_of_the_pixels(generator):
+    images = generator.random((8, 3, 6, 6), dtype=np.float32)
+    pixels = images.reshape(8, -1).astype(np.float64)
+    pixels -= pixels[:5].mean(0)
+    assert_allclose(gram.of_pixels(images, n_train=5), pixels @ pixels.T, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("resnet18", ["act1"] + [f"layer{i}.{j}" for i in (1, 2, 3, 4) for j in (0, 1)]),
+        ("densenet121", [f"features.denseblock{i}" for i in (1, 2, 3, 4)]),
+        ("mobilenetv3_small_050", [f"blocks.{i}.{j}" for i, n in enumerate((1, 2, 3, 2, 3, 1)) for j in range(n)]),
+        ("vgg11", [f"features.{i}" for i in (1, 4, 9, 14, 19, 20)]),
+    ],
+)
+def test_default_layers_are_the_blocks(name, expected):
+    with torch.device("meta"):
+        assert gram.default_layers(timm.create_model(name)) == expected
+
+
+def test_gaussian_kernel_equals_scikit_learns(generator):
+    features = generator.standard_normal((80, 200)) * np.logspace(0, -2, 200) + 5
+    scaled = features - features[:60].mean(0)
+    scaled /= np.sqrt((scaled[:60] ** 2).sum(1).mean())
+    expected = rbf_kernel(scaled, gamma=1 / (2 * 1.5**2))
+    assert_allclose(gram.gaussian(features @ features.T, n_train=60, bandwidth=1.5), expected, atol=1e-9)
+
+
+def test_cka_is_one_for_the_same_features_rotated_scaled_and_moved(generator):
+    features = generator.standard_normal((80, 200)) * np.logspace(0, -2, 200) + 5
+    rotation, _ = np.linalg.qr(generator.standard_normal((200, 200)))
+    moved = 3 * features @ rotation + 1
+    other = generator.standard_normal((80, 200))
+    K, moved_K, other_K = features @ features.T, moved @ moved.T, other @ other.T
+    assert_allclose(gram.cka(K, K), 1)
+    assert_allclose(gram.cka(K, moved_K), 1, rtol=1e-8)
+    assert_allclose(gram.cka(K, other_K), gram.cka(moved_K, other_K), atol=1e-8)
+    assert abs(gram.cka(K, other_K)) < 0.1
