@@ -25,3 +25,9 @@ def runs_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def generator():
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def features(generator):
+    """Features (n_images, n_features) with a steep spectrum and a mean that is large beside it, as a network's are."""
+    return generator.standard_normal((80, 200)) * np.logspace(0, -2, 200) + 5

@@ -16,12 +16,6 @@ N_TRAIN, N_IMAGES, N_NEURONS = 60, 80, 7
 
 
 @pytest.fixture
-def features(generator):
-    """Features with a steep spectrum and a mean that is large beside it, as a network's are."""
-    return generator.standard_normal((N_IMAGES, 200)) * np.logspace(0, -2, 200) + 5
-
-
-@pytest.fixture
 def responses(features, generator):
     signal = (features - 5) @ generator.standard_normal((200, N_NEURONS))
     return (signal + generator.standard_normal(signal.shape))[:N_TRAIN]
