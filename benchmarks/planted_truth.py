@@ -23,22 +23,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import (
-    datasets,
-    experiments,
-    files,
-    gram,
-    labels,
-    layers,
-    metrics,
-    models,
-    readout,
-    results,
-    runs,
-    standin,
-    tables,
-)
-from helpers.experiments import EXPERIMENTS
+from helpers import cache, datasets, metrics, models
+from helpers.analyses import labels, layer_profile, tables
+from helpers.datasets.simulated import neurons, rendering, standin
+from helpers.experiments import profiles, runs
+from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.readout import features, regression
 
 # the normalised losses, which would take as long again, are notebook 3's
 PAIRS = [("raw losses", "lite0-two-published", "lite0-published")]
@@ -61,7 +51,7 @@ def effects(dataset, profile, n_seeds):
 def estimates(dataset, simulated):
     """What is estimated of a stand-in's neurons beside what was planted: a frame of means over neurons.
 
-    dataset : the stand-in, uncut. simulated : `standin.simulate`'s result for the same images.
+    dataset : the stand-in, uncut. simulated : `neurons.simulate`'s result for the same images.
     """
     n_train, n_val = len(dataset.train.images), len(dataset.val.images)
     responses, objects = dataset.val.responses, dataset.val.objects
@@ -88,23 +78,24 @@ def estimates(dataset, simulated):
 
 def best_layers(dataset, simulated):
     """The stage of frozen lite0 from which each planted part is read best: dict part -> depth, 0 first to 1 last."""
-    network, _ = models.load_trunk(experiments.LITE0, dataset.images.shape[2:])
-    stages = layers.stage_ends(gram.default_layers(network))
+    network, _ = models.load_trunk(LITE0, dataset.images.shape[2:])
+    stages = layer_profile.stage_ends(features.default_layers(network))
     n_train = len(dataset.train.images)
-    grams = gram.of_layers(
+    grams = features.gram_of_layers(
         network,
         dataset.train.images,
         stages,
-        normalisation=models.own_normalisation(experiments.LITE0),
+        normalisation=models.own_normalisation(LITE0),
         n_train=n_train,
-        grid=gram.GRID,
+        grid=features.GRID,
     )
     depths = {}
     for part in ("local", "label"):
         planted = getattr(simulated, part)[:n_train].astype(np.float32)
         if planted.any():
             scores = [
-                readout.ridge(K, planted, folds=layers.choosing_folds(dataset)).score.mean() for K in grams.values()
+                regression.ridge(K, planted, folds=layer_profile.choosing_folds(dataset)).score.mean()
+                for K in grams.values()
             ]
             depths[part] = int(np.argmax(scores)) / (len(stages) - 1)
     return depths
@@ -124,8 +115,10 @@ def analyse(share, options, folder, profile):
             repeats=True,
         )
     dataset = datasets.load(path)
-    scenes = standin.render(sum(n_images), size=options.pixels, n_objects=options.n_objects, seed=options.standin_seed)
-    simulated = standin.simulate(scenes, n_train=n_images[0], label_share=share, seed=options.standin_seed)
+    scenes = rendering.render(
+        sum(n_images), size=options.pixels, n_objects=options.n_objects, seed=options.standin_seed
+    )
+    simulated = neurons.simulate(scenes, n_train=n_images[0], label_share=share, seed=options.standin_seed)
     found = estimates(dataset, simulated)
     found["as_planted"] = (found["found"] - found["planted"]).abs() <= TOLERANCE
     depths = best_layers(dataset, simulated)
@@ -148,9 +141,9 @@ def parser():
     options.add_argument("--n-objects", type=int, default=64)
     options.add_argument("--pixels", type=int, default=64)
     options.add_argument("--standin-seed", type=int, default=1)
-    options.add_argument("--profile", choices=experiments.PROFILES, default="quick")
+    options.add_argument("--profile", choices=profiles.PROFILES, default="quick")
     options.add_argument("--folder", type=Path, help="for stand-ins and runs; a temporary one without it")
-    options.add_argument("--out", type=Path, default=results.ROOT / "figures" / "standin" / "planted_truth.csv")
+    options.add_argument("--out", type=Path, default=cache.ROOT / "figures" / "standin" / "planted_truth.csv")
     return options
 
 
@@ -162,13 +155,13 @@ def main(arguments=None):
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         os.environ["IT_RUNS"] = str(folder / "runs")
-        profile = experiments.PROFILES[options.profile]
+        profile = profiles.PROFILES[options.profile]
         table = pd.concat([analyse(share, options, folder, profile) for share in options.shares], ignore_index=True)
     table = table.assign(seeds=options.seeds, n_train=options.n_images[0], n_val=options.n_images[1])
-    table["made"] = f"{command}; {results.stamp()}"
+    table["made"] = f"{command}; {cache.stamp()}"
     columns = ["label_share", "quantity", "comparison", "declared", "planted", "found", "low", "high"]
     columns += ["verdict", "as_planted", "seeds", "n_train", "n_val", "made"]
-    files.write_whole(options.out, lambda path: table[columns].to_csv(path, index=False))
+    cache.write_whole(options.out, lambda path: table[columns].to_csv(path, index=False))
     print(tables.SIMULATED)
     print(table[columns[:-4]].round(3).to_string(index=False))
 

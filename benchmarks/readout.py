@@ -27,9 +27,11 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from helpers import datasets, gram, metrics, readout
+from helpers import datasets, metrics
+from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD, Normalisation, to_batch
+from helpers.readout import features, gram, regression
 
-IMAGENET = datasets.Normalisation(mean=datasets.IMAGENET_MEAN, sd=datasets.IMAGENET_SD)
+IMAGENET = Normalisation(mean=IMAGENET_MEAN, sd=IMAGENET_SD)
 LAYERS = ["conv1", "layer1", "layer2", "layer3", "layer4", "global_pool"]
 
 
@@ -89,9 +91,11 @@ def ours(options):
     n_train = int(0.8 * options.n_images)
     begin, costs, scores = time.perf_counter(), Counter(), {}
     with Peak() as peak:
-        grams = gram.of_layers(network, images, options.layers, normalisation=IMAGENET, n_train=n_train, costs=costs)
+        grams = features.gram_of_layers(
+            network, images, options.layers, normalisation=IMAGENET, n_train=n_train, costs=costs
+        )
         for layer, K in grams.items():
-            predictions = readout.principal_component_regression(
+            predictions = regression.principal_component_regression(
                 K, responses[:n_train], n_components=options.components
             )
             scores[layer] = metrics.explained_variance(responses[n_train:], predictions).mean()
@@ -148,7 +152,7 @@ def hooked_features(network, images, layer, batch_size=16):
 
     handle = network.get_submodule(layer).register_forward_hook(hook)
     for start in range(0, len(images), batch_size):
-        batch = datasets.to_batch(torch.from_numpy(images[start : start + batch_size]), IMAGENET)
+        batch = to_batch(torch.from_numpy(images[start : start + batch_size]), IMAGENET)
         try:
             with torch.inference_mode():
                 network(batch)
@@ -196,13 +200,15 @@ def scaling(options):
     print(f"ridge, {n_train} training images\nneurons  seconds")
     for n_neurons in (168, 168, 500, 1000, 2000):  # the first call also pays for start-up
         begin = time.perf_counter()
-        readout.ridge(kernel, responses[:, :n_neurons], folds=folds)
+        regression.ridge(kernel, responses[:, :n_neurons], folds=folds)
         print(f"{n_neurons:7d}  {time.perf_counter() - begin:7.2f}", flush=True)
     print(f"{options.network}, {options.px} pixels, {len(options.layers)} layers\nimages  forward  spill  product (s)")
     for options.n_images in (500, 1000, 2000, 2880):
         network, images, _ = network_and_data(options)
         costs = Counter()
-        gram.of_layers(network, images, options.layers, normalisation=IMAGENET, n_train=len(images), costs=costs)
+        features.gram_of_layers(
+            network, images, options.layers, normalisation=IMAGENET, n_train=len(images), costs=costs
+        )
         print(f"{len(images):6d}  {costs['forward']:7.1f}  {costs['spill']:5.1f}  {costs['product']:7.1f}", flush=True)
 
 

@@ -17,10 +17,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import datasets, experiments, files, metrics, readout_rows, results, runs
-from helpers.experiments import EXPERIMENTS, PROFILES
-from helpers.models import Inputs
-from helpers.recipe import CONSTANT, Recipe
+from helpers import cache, datasets, metrics
+from helpers.analyses import frozen_networks
+from helpers.experiments import profiles, runs
+from helpers.experiments.profiles import PROFILES
+from helpers.experiments.rows import CNN, EXPERIMENTS
+from helpers.models.networks import Inputs
+from helpers.training.recipe import CONSTANT, Recipe
 
 TABLE = Path(__file__).parent / "recipes.csv"
 REPAIRED, PUBLISHED = "repaired", "published"
@@ -47,7 +50,7 @@ PARTS = {
         "without ridge start, head at 1e-3": {"ridge_start": False, "learning_rate": 1e-3, "trunk_rate": 0.2},
         "batch norm trained": {"frozen_batch_norm": False},
         "trunk frozen": {"trunk_rate": 0.0},
-        "trunk rate times 5": {"trunk_rate": 5 * experiments.CNN.trunk_rate},
+        "trunk rate times 5": {"trunk_rate": 5 * CNN.trunk_rate},
         "layer-wise rates": {"layer_decay": 0.75},
         "trunk cut near the best block": {"stages": (3,)},  # of the five stages the one that ends nearest to it
         "inputs normalised twice": {"inputs": Inputs.TWICE},
@@ -126,7 +129,7 @@ def frozen(repaired, dataset, profile, held_index):
     only favour it.
     """
     found = {}
-    for name, row in readout_rows.rows(dataset, profile).items():
+    for name, row in frozen_networks.rows(dataset, profile).items():
         network, _, what = name.partition(": ")
         held = row.held[held_index][None]
         if what == "best single block":
@@ -166,7 +169,7 @@ def ablate(network, dataset, profile, options):
     held_index = np.concatenate([runs.fold_of(dataset, fold)[1] for fold in options.folds])
     responses, objects = dataset.train.responses[held_index], dataset.train.objects[held_index]
     n_runs = options.seeds * len(options.folds)
-    minutes = sum(experiments.minutes(e, dataset) for e in chosen.values()) * n_runs * (1 - 1 / datasets.N_FOLDS)
+    minutes = sum(profiles.minutes(e, dataset) for e in chosen.values()) * n_runs * (1 - 1 / datasets.N_FOLDS)
     print(
         f"{network} on {dataset.name}: {len(chosen)} variants, {n_runs} runs each, {len(held_index)} held-out images; "
         f"about {minutes:.0f} min on two CPU cores, fewer if found",
@@ -185,7 +188,7 @@ def ablate(network, dataset, profile, options):
             print(told(words, lines[words]), flush=True)
     same = {"data": dataset.name, "simulated": dataset.is_standin, "network": network}
     last = {"folds": " ".join(map(str, options.folds)), "n_held": len(held_index), "profile": profile.name}
-    last |= {"pixels": max(dataset.images.shape[2:]), "made": f"{command(network, options)}; {results.stamp()}"}
+    last |= {"pixels": max(dataset.images.shape[2:]), "made": f"{command(network, options)}; {cache.stamp()}"}
     return [same | {"variant": words} | found | last for words, found in lines.items()]
 
 
@@ -205,7 +208,7 @@ def keep(lines, path):
         table = pd.concat([pd.read_csv(path), table]).drop_duplicates(key, keep="last")
     counts = ["seeds", "diverged", "epochs", "n_train", "n_held", "pixels"]
     table = table.astype(dict.fromkeys(counts, "Int64")).round(4).sort_values(key[:2], kind="stable")
-    files.write_whole(path, lambda beside: table.to_csv(beside, index=False))
+    cache.write_whole(path, lambda beside: table.to_csv(beside, index=False))
 
 
 def main(arguments=None):

@@ -4,7 +4,7 @@
     python benchmarks/training.py --profile ...     where the bare step's time goes, operator by operator
 
 (a) the students' loop: DataLoader over a float32 array, normalisation image by image, float32, torch's Adam
-(b) `training.fit` on the same images
+(b) `loop.fit` on the same images
 (c) the bare step: forward, loss, backward, clipping and b's optimiser on one batch already in place, in b's number type
     and memory format
 
@@ -22,10 +22,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from helpers import models, results, training
-from helpers.datasets import IMAGENET, IMAGENET_MEAN, IMAGENET_SD
-from helpers.experiments import ADAM
-from helpers.recipe import make_optimiser
+from helpers import cache, models
+from helpers.datasets.images import IMAGENET, IMAGENET_MEAN, IMAGENET_SD
+from helpers.device import accelerator, precision
+from helpers.experiments.rows import ADAM
+from helpers.training import loop
+from helpers.training.recipe import make_optimiser
 
 NETWORKS = {
     "resnet50": "resnet50.tv_in1k",
@@ -80,12 +82,12 @@ def published_loop(model, optimiser, loader, device):
 
 def our_loop(model, dataset, n_epochs, batch_size):
     recipe = replace(ADAM, epochs=n_epochs, batch_size=batch_size)
-    history = training.fit(model, dataset, recipe, seed=0, normalisation=IMAGENET)
+    history = loop.fit(model, dataset, recipe, seed=0, normalisation=IMAGENET)
     return len(dataset.train.images) / statistics.median(epoch["seconds"] for epoch in history[1:])
 
 
 def bare_steps(model, optimiser, batch, responses, n_steps):
-    dtype, _ = training.precision(model, batch.device)
+    dtype, _ = precision(model, batch.device)
     scaler = torch.amp.GradScaler(batch.device.type, enabled=dtype == torch.float16)
     model.train()
     synchronise()
@@ -105,13 +107,13 @@ def bare_steps(model, optimiser, batch, responses, n_steps):
 
 def bare(name, pixels, batch_size):
     """What (c) runs on: a model, b's optimiser, and one batch in place with its targets."""
-    device = training.accelerator().device
+    device = accelerator().device
     rng = np.random.default_rng(0)
     model = build(name, pixels)
-    _, memory_format = training.precision(model, device)
+    _, memory_format = precision(model, device)
     model.to(device=device, memory_format=memory_format)
     gray = torch.from_numpy(rng.integers(0, 256, (batch_size, 1, pixels, pixels), np.uint8)).to(device)
-    batch = training.make_batch(gray, IMAGENET, torch.arange(batch_size, device=device), memory_format=memory_format)
+    batch = loop.make_batch(gray, IMAGENET, torch.arange(batch_size, device=device), memory_format=memory_format)
     targets = torch.from_numpy(rng.standard_normal((batch_size, N_NEURONS)).astype(np.float32)).to(device)
     return model, make_optimiser(model, ADAM, False), batch, targets
 
@@ -134,7 +136,7 @@ def print_profile(name, pixels, batch_size):
 
 def compare(name, pixels, *, n_images, batch_size, rounds):
     """Images per second of a, b and c, one of each per round."""
-    device = training.accelerator().device
+    device = accelerator().device
     rng = np.random.default_rng(0)
     gray = rng.integers(0, 256, (n_images, 1, pixels, pixels), np.uint8)
     responses = rng.standard_normal((n_images, N_NEURONS)).astype(np.float32)
@@ -164,7 +166,7 @@ def main():
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--profile", action="store_true")
     options = options.parse_args()
-    print(results.stamp())
+    print(cache.stamp())
     if options.profile:
         for name in options.networks:
             for pixels in options.pixels:
@@ -177,7 +179,7 @@ def main():
             speeds = compare(name, pixels, rounds=options.rounds, **sizes)
             a, b, c = np.median(speeds, axis=0)
             to_a, to_c = np.median(speeds[:, 1] / speeds[:, 0]), np.median(speeds[:, 1] / speeds[:, 2])
-            dtype, layout = training.precision(build(name, pixels), training.accelerator().device)
+            dtype, layout = precision(build(name, pixels), accelerator().device)
             layout = "channels-last" if layout is torch.channels_last else "contiguous"
             print(
                 f"{name:10} {pixels:4} {a:9.1f} {b:9.1f} {c:9.1f} {to_a:6.2f} {to_c:6.2f}  {str(dtype)[6:]}, {layout}",

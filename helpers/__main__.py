@@ -4,37 +4,38 @@ import argparse
 import sys
 from pathlib import Path
 
-from helpers.schema import DataError
+from helpers.datasets.hdf5 import DataError
 
 
 def data_fetch(options):
-    from helpers import acquire
+    from helpers.datasets import sources
 
-    print(acquire.fetch(**({"url": options.url} if options.url else {})))
+    print(sources.fetch(**({"url": options.url} if options.url else {})))
 
 
 def data_check(options):
-    from helpers import summary
+    from helpers.datasets import describe
 
-    print(summary.check(options.file))
+    print(describe.check(options.file))
 
 
 def data_pack(options):
-    from helpers import acquire
+    from helpers.datasets import pack
 
-    print(acquire.pack(options.images, options.table, options.out, seed=options.seed, pixels=options.pixels))
+    print(pack.pack(options.images, options.table, options.out, seed=options.seed, pixels=options.pixels))
 
 
 def data_standin(options):
-    from helpers import datasets, standin
+    from helpers import datasets
+    from helpers.datasets.simulated import standin
 
     path = options.out or datasets.DATA / ("standin_full.h5" if options.full else "standin.h5")
     if options.profile:
-        from helpers import readout_rows
-        from helpers.experiments import PROFILES
+        from helpers.analyses import frozen_networks
+        from helpers.experiments.profiles import PROFILES
 
         dataset = PROFILES["quick"].prepare(datasets.load(options.out or datasets.standin_path()))
-        readout_rows.print_profile(dataset, PROFILES["quick"])
+        frozen_networks.print_profile(dataset, PROFILES["quick"])
         return
     if Path(path).exists():
         raise DataError(f"{path}: exists already and is left alone; expected a new file name.")
@@ -51,8 +52,11 @@ def data_standin(options):
 
 
 def run(options):
-    from helpers import datasets, metrics, runs, tables
-    from helpers.experiments import EXPERIMENTS, current_profile
+    from helpers import datasets, metrics
+    from helpers.analyses import tables
+    from helpers.experiments import runs
+    from helpers.experiments.profiles import current_profile
+    from helpers.experiments.rows import EXPERIMENTS
 
     if options.name not in EXPERIMENTS:
         raise SystemExit(f"error: no experiment {options.name!r}; expected one of: {', '.join(EXPERIMENTS)}")
@@ -77,8 +81,9 @@ def run(options):
 
 
 def search(options):
-    from helpers import datasets, search
-    from helpers.experiments import current_profile
+    from helpers import datasets
+    from helpers.experiments import search
+    from helpers.experiments.profiles import current_profile
 
     profile = current_profile(options.profile)
     dataset = profile.prepare(datasets.load(options.data))
@@ -86,8 +91,9 @@ def search(options):
 
 
 def claims(options):
-    from helpers import claims, datasets
-    from helpers.experiments import current_profile
+    from helpers import datasets
+    from helpers.analyses import claims
+    from helpers.experiments.profiles import current_profile
 
     profile = current_profile(options.profile)
     dataset = profile.prepare(datasets.load(options.data))
@@ -98,15 +104,17 @@ def claims(options):
 
 
 def report(options):
-    from helpers import datasets, report, results, summary
+    from helpers import cache, datasets
+    from helpers.datasets import describe
+    from helpers.report import notebooks
 
     # known before pages of an earlier run are removed: a file that can be read, a cache that can be written
     path = None if options.in_place else datasets.find(options.data)
-    summary.check(path or datasets.standin_path())
-    results.make_writable(results.runs_folder(), "IT_RUNS")
+    describe.check(path or datasets.standin_path())
+    cache.make_writable(cache.runs_folder(), "IT_RUNS")
     try:
-        print(report.build(path, profile=options.profile, in_place=options.in_place))
-    except report.NotebookError as error:
+        print(notebooks.build(path, profile=options.profile, in_place=options.in_place))
+    except notebooks.NotebookError as error:
         raise SystemExit(f"error: {error}") from error
 
 

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.transforms import Bbox
 
 from helpers import metrics, plots
-from helpers.tables import SIMULATED
+from helpers.analyses.tables import SIMULATED
 
 MARKERS = "osD^v<>Phd"
 N_CATEGORIES = len(MARKERS)

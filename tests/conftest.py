@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from helpers import datasets, standin
+from helpers import datasets
+from helpers.datasets.simulated import standin
 
 
 @pytest.fixture(scope="session")

@@ -39,17 +39,20 @@ def train(tiny_file, folder, ready):
     """Train the row in this process; its runs lie in a folder."""
     import torch
 
-    from helpers import datasets, experiments, runs, training
+    from helpers import datasets
+    from helpers.experiments import profiles, runs
+    from helpers.experiments.rows import EXPERIMENTS
+    from helpers.training import loop
 
     torch.set_num_threads(1)
     os.environ["IT_RUNS"] = str(folder)
-    training.CHECKPOINT_SECONDS = 0.0
+    loop.CHECKPOINT_SECONDS = 0.0
     dataset = datasets.load(tiny_file)
-    experiment = experiments.EXPERIMENTS["shallow-dropout-l2-repaired"]
+    experiment = EXPERIMENTS["shallow-dropout-l2-repaired"]
     experiment = replace(experiment, recipe=replace(experiment.recipe, epochs=EPOCHS))
     ready.set()
     with contextlib.redirect_stdout(io.StringIO()):
-        runs.run(experiment, dataset, replace(experiments.PROFILES["tiny"], limits=None), seed=0)
+        runs.run(experiment, dataset, replace(profiles.PROFILES["tiny"], limits=None), seed=0)
 
 
 def begin(tiny_file, folder):
@@ -80,7 +83,7 @@ def kill_until_done(tiny_file, folder, seconds, n_kills):
 
     Returns a list of Kill; the run is finished then.
     """
-    from helpers import training
+    from helpers.training import loop
 
     kills, half_written = [], set()
     while True:
@@ -91,7 +94,7 @@ def kill_until_done(tiny_file, folder, seconds, n_kills):
             return kills
         process.kill()
         process.join()
-        saved = [training.load_checkpoint(path) for path in Path(folder).glob("*/*/*/checkpoint.pt")]
+        saved = [loop.load_checkpoint(path) for path in Path(folder).glob("*/*/*/checkpoint.pt")]
         left = set(Path(folder).glob("*/*/*/.*"))
         epochs = len(saved[0]["history"]) if saved else 0
         kills.append(Kill(time.monotonic() - began, epochs, bool(left - half_written)))
@@ -104,7 +107,7 @@ def identical(a, b):
 
 
 def main():
-    from helpers import standin
+    from helpers.datasets.simulated import standin
 
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--times", type=int, default=50, help="kills in all")

@@ -19,9 +19,14 @@ import pytest
 from PIL import Image
 from test_datasets import MEAN, SD, write_file
 
-from helpers import acquire, datasets, experiments, layers, readout_rows, results, runs, search, standin
+from helpers import cache, datasets
 from helpers.__main__ import main
-from helpers.datasets import DataError
+from helpers.analyses import frozen_networks, layer_profile
+from helpers.datasets import describe, pack
+from helpers.datasets.hdf5 import DataError
+from helpers.datasets.simulated import standin
+from helpers.experiments import profiles, runs, search
+from helpers.experiments.rows import EXPERIMENTS, LITE0
 
 KEYS = [f"{kind}_{split}" for kind in ("stimulus", "object") for split in ("train", "val", "test")]
 KEYS += ["spikes_train", "spikes_val"]
@@ -204,7 +209,7 @@ def assert_one_sentence(sentence, path):
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_file(tmp_path, name, capsys):
     _, key, reason = BROKEN[name]
-    for read in (datasets.load, datasets.check):
+    for read in (datasets.load, describe.check):
         (folder := tmp_path / read.__name__).mkdir()
         sentence = provoke(folder, name, read)
         assert_one_sentence(sentence, folder / "lab_data.h5")
@@ -241,7 +246,7 @@ def doubt(folder, name):
 def test_doubtful_file_is_read_with_a_warning(tmp_path, name):
     _, expected = DOUBTFUL[name]
     assert doubt(tmp_path, name).startswith(f"{tmp_path / 'lab_data.h5'}: {expected}")
-    assert f"warning: {expected}" in datasets.check(tmp_path / "lab_data.h5")
+    assert f"warning: {expected}" in describe.check(tmp_path / "lab_data.h5")
 
 
 def cell(row, column, value):
@@ -303,7 +308,7 @@ def provoke_pack(folder, name):
         csv.writer(file).writerows(rows)
     before = _contents(folder)
     with pytest.raises(DataError) as error:
-        acquire.pack(images, folder / "table.csv", folder / "own.h5")
+        pack.pack(images, folder / "table.csv", folder / "own.h5")
     assert _contents(folder) == before
     return str(error.value)
 
@@ -320,23 +325,23 @@ def test_pack_leaves_an_existing_file_alone(tmp_path):
     (tmp_path / "own.h5").write_text("mine")
     (tmp_path / "table.csv").write_text("file,a,b\n" + "".join(f"{i}.png,{i},{-i}\n" for i in range(9)))
     with pytest.raises(DataError, match=r"own.h5: exists already"):
-        acquire.pack(tmp_path, tmp_path / "table.csv", tmp_path / "own.h5")
+        pack.pack(tmp_path, tmp_path / "table.csv", tmp_path / "own.h5")
     assert (tmp_path / "own.h5").read_text() == "mine"
 
 
-TINY = experiments.PROFILES["tiny"]
+TINY = profiles.PROFILES["tiny"]
 
 
 def shallow(dataset):
-    return [runs.run(experiments.EXPERIMENTS["shallow-published"], dataset, TINY).val]
+    return [runs.run(EXPERIMENTS["shallow-published"], dataset, TINY).val]
 
 
 def gram_matrices(dataset):
-    return list(layers.kernels(experiments.LITE0, dataset, TINY)[0].values())
+    return list(layer_profile.kernels(LITE0, dataset, TINY)[0].values())
 
 
 def readouts(dataset):
-    return [row.val for row in readout_rows.rows(dataset, TINY).values()]
+    return [row.val for row in frozen_networks.rows(dataset, TINY).values()]
 
 
 def one_trial(dataset):
@@ -362,9 +367,9 @@ DAMAGED = {
     "predictions cut short": (shallow, "shallow-published/*/predictions.npz", cut_short),
     "weights cut short": (shallow, "shallow-published/*/weights.safetensors", cut_short),
     "weights missing": (shallow, "shallow-published/*/weights.safetensors", Path.unlink),
-    "Gram matrix cut short": (gram_matrices, f"{experiments.LITE0}/kernels-pretrained-32x32-*/00-*.npy", cut_short),
-    "Gram matrix overwritten": (gram_matrices, f"{experiments.LITE0}/kernels-pretrained-32x32-*/00-*.npy", overwritten),
-    "Gram matrix emptied": (gram_matrices, f"{experiments.LITE0}/kernels-pretrained-32x32-*/01-*.npy", emptied),
+    "Gram matrix cut short": (gram_matrices, f"{LITE0}/kernels-pretrained-32x32-*/00-*.npy", cut_short),
+    "Gram matrix overwritten": (gram_matrices, f"{LITE0}/kernels-pretrained-32x32-*/00-*.npy", overwritten),
+    "Gram matrix emptied": (gram_matrices, f"{LITE0}/kernels-pretrained-32x32-*/01-*.npy", emptied),
     "readout cut short": (readouts, "readouts/pixels-*/predictions.npz", cut_short),
     "search cut short": (one_trial, "../search.journal", cut_short),
     "search overwritten": (one_trial, "../search.journal", overwritten),
@@ -439,13 +444,13 @@ def test_unwritable_output_folder_is_named(tmp_path, tiny, monkeypatch):
     (tmp_path / "file").write_text("mine")
     monkeypatch.setenv("IT_OUT", str(tmp_path / "file"))
     with pytest.raises(OSError, match=rf"^{tmp_path}/file: cannot be written .*expected \$IT_OUT to name a folder"):
-        results.output_folder(tiny)
+        cache.output_folder(tiny)
 
 
 def test_finished_runs_are_read_where_nothing_can_be_written(tiny, finished, monkeypatch):
     folder, expected = finished
     monkeypatch.setenv("IT_RUNS", str(folder))
-    monkeypatch.setattr(results, "make_writable", lambda *_: pytest.fail("not needed"))
+    monkeypatch.setattr(cache, "make_writable", lambda *_: pytest.fail("not needed"))
     for make in (shallow, gram_matrices, readouts):
         assert all(np.array_equal(*pair) for pair in zip(make(tiny), expected[make], strict=True))
 

@@ -8,9 +8,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import explained_variance_score
 
-from helpers import claims, layers, models, runs, tables
-from helpers.claims import CLAIMS, Claim
-from helpers.experiments import EXPERIMENTS, PROFILES
+from helpers import models
+from helpers.analyses import claims, layer_profile, tables
+from helpers.analyses.claims import CLAIMS, Claim
+from helpers.experiments import runs
+from helpers.experiments.profiles import PROFILES
+from helpers.experiments.rows import EXPERIMENTS
 
 TINY = PROFILES["tiny"]
 OPEN = "undecidable with these data"
@@ -64,7 +67,8 @@ def test_dropout_that_is_never_called_changes_nothing(tiny, runs_folder):
 
 def test_register_without_pretrained_weights(tiny, runs_folder, tmp_path, monkeypatch):
     """Every claim has a line; those that weights decide say so, the others have an effect; the file is stamped."""
-    monkeypatch.setattr(models, "find_weights", lambda tag: (None, models.RANDOM))
+    for place in ("helpers.models.weights", "helpers.models"):
+        monkeypatch.setattr(f"{place}.find_weights", lambda tag: (None, models.RANDOM))
     monkeypatch.setenv("IT_OUT", str(tmp_path))
     frame, path = claims.write(tiny, TINY, seeds=2)
     assert list(frame.columns) == ["claim", "test", "effect", "low", "high", "seeds", "verdict", "note", "made"]
@@ -101,7 +105,7 @@ def test_what_cannot_be_tested_says_why_and_what_would_test_it(tiny):
 
 def test_the_middle_block_is_chosen_by_folds_not_by_val():
     score = {f"blocks.{i}": np.array([s, s]) for i, s in enumerate((0.1, 0.3, 0.5, 0.4, 0.2, 0.3, 0.1))}
-    blocks = layers.Blocks(score, dict.fromkeys(score), dict.fromkeys(score), "file")
+    blocks = layer_profile.Blocks(score, dict.fromkeys(score), dict.fromkeys(score), "file")
     assert list(claims.blocks_compared(blocks).values()) == ["blocks.0", "blocks.3", "blocks.6"]
 
 

@@ -9,12 +9,13 @@ from types import ModuleType, SimpleNamespace
 import nbformat
 import pytest
 
-from helpers import colab, report
+from helpers import notebook
+from helpers.report import notebooks
 
 
 def first_cells():
-    notebooks = [nbformat.read(path, as_version=4) for path in report.NOTEBOOKS]
-    return [next(cell.source for cell in notebook.cells if cell.cell_type == "code") for notebook in notebooks]
+    read = [nbformat.read(path, as_version=4) for path in notebooks.NOTEBOOKS]
+    return [next(cell.source for cell in book.cells if cell.cell_type == "code") for book in read]
 
 
 @pytest.fixture
@@ -36,8 +37,8 @@ def machine(tmp_path, monkeypatch):
     def project(place):
         folder = tmp_path / place
         (folder / "helpers").mkdir(parents=True)
-        (folder / "helpers" / "colab.py").touch()
-        monkeypatch.setattr(colab, "ROOT", folder)
+        (folder / "helpers" / "notebook.py").touch()
+        monkeypatch.setattr(notebook, "ROOT", folder)
         return folder
 
     def start():

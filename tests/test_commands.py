@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import explained_variance_score
 
-from helpers import datasets, experiments
+from helpers import datasets
 from helpers.__main__ import main
+from helpers.experiments import profiles
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_an_unknown_row_is_refused_with_the_known_ones():
 def test_a_run_prints_its_cut_and_its_score(fold, tiny_file, runs_folder, capsys):
     assert main(["run", "shallow-published", "--profile", "tiny", "--data", str(tiny_file), *fold]) == 0
     cut, *_, scored, _, last = capsys.readouterr().out.strip().splitlines()
-    dataset = experiments.PROFILES["tiny"].prepare(datasets.load(tiny_file))
+    dataset = profiles.PROFILES["tiny"].prepare(datasets.load(tiny_file))
     responses = dataset.val.responses
     if fold:
         responses = dataset.train.responses[datasets.folds(dataset.train.objects, 5, seed=0)[1][1]]
@@ -58,7 +59,8 @@ def test_check_prints_what_a_file_holds(tiny_file, capsys):
 
 
 def test_a_stand_in_with_other_shares_is_another_file(tmp_path, tiny_file):
-    from helpers import standin
+    from helpers import datasets
+    from helpers.datasets.simulated import standin
 
     other = standin.write(tmp_path / "other.h5", n_images=(96, 32, 32), pixels=32, n_trials=6, label_share=0.0)
     assert datasets.load(other).fingerprint != datasets.load(tiny_file).fingerprint

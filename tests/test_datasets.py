@@ -11,8 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers import acquire, datasets
-from helpers.datasets import DataError, Normalisation
+from helpers import datasets
+from helpers.datasets import describe, pack, sources
+from helpers.datasets.hdf5 import DataError
+from helpers.datasets.images import IMAGENET, Normalisation, to_batch, training_statistics
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]
 SD = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
@@ -55,7 +57,7 @@ def test_images_come_back_in_the_smallest_exact_form(tmp_path, kind, n_channels,
     found = dataset.images / (255 if dtype == np.uint8 else 1)
     np.testing.assert_allclose(np.broadcast_to(found, pixels.shape), pixels, atol=2e-7)
     with h5py.File(tmp_path / "a.h5") as file:
-        batch = datasets.to_batch(torch.from_numpy(dataset.val.images), datasets.IMAGENET)
+        batch = to_batch(torch.from_numpy(dataset.val.images), IMAGENET)
         np.testing.assert_allclose(batch.numpy(), file["stimulus_val"][()], atol=1e-4)
         np.testing.assert_array_equal(dataset.train.responses, file["spikes_train"][()])
     for split in (dataset.train, dataset.val, dataset.test):
@@ -101,7 +103,7 @@ def test_names_types_and_fingerprint(tmp_path):
 
 
 def test_find(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "DATA", tmp_path)
+    monkeypatch.setattr("helpers.datasets.dataset.DATA", tmp_path)
     monkeypatch.delenv("IT_DATA", raising=False)
     (tmp_path / "IT_data.h5").touch()
     assert datasets.find() == tmp_path / "IT_data.h5"
@@ -114,12 +116,10 @@ def test_find(tmp_path, monkeypatch):
 
 
 def test_without_recordings_the_stand_in_is_made_once_and_announced(tmp_path, monkeypatch, capsys):
-    from helpers import standin
-
     made = []
-    monkeypatch.setattr(datasets, "DATA", tmp_path)
+    monkeypatch.setattr("helpers.datasets.dataset.DATA", tmp_path)
     monkeypatch.delenv("IT_DATA", raising=False)
-    monkeypatch.setattr(standin, "write", lambda path: (made.append(path), path.touch()))
+    monkeypatch.setattr("helpers.datasets.simulated.standin.write", lambda path: (made.append(path), path.touch()))
     assert datasets.find() == datasets.find() == tmp_path / "standin.h5"
     assert made == [tmp_path / "standin.h5"] and capsys.readouterr().out.count("SIMULATED") == 2
 
@@ -160,10 +160,10 @@ def test_to_batch_is_the_formula(n_channels):
     mean, sd = (np.array(values)[:, None, None] for values in (normalisation.mean, normalisation.sd))
     expected = (images / 255 - mean) / sd
     for stored in (images, (images / 255).astype(np.float32)):
-        batch = datasets.to_batch(torch.from_numpy(stored), normalisation)
+        batch = to_batch(torch.from_numpy(stored), normalisation)
         assert batch.dtype == torch.float32 and batch.shape == (5, 3, 7, 9)
         np.testing.assert_allclose(batch.numpy(), expected, atol=1e-6)
-        twice = datasets.to_batch(torch.from_numpy(stored), normalisation.twice())
+        twice = to_batch(torch.from_numpy(stored), normalisation.twice())
         np.testing.assert_allclose(twice.numpy(), (expected - mean) / sd, atol=1e-5)
 
 
@@ -171,7 +171,7 @@ def test_shift_moves_each_image_as_a_loop_would():
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (40, 3, 8, 11), dtype=np.uint8))
     plain = Normalisation((0, 0, 0), (1, 1, 1))
     torch.manual_seed(5)
-    batch = datasets.to_batch(images, plain, shift=3)
+    batch = to_batch(images, plain, shift=3)
     moves = torch.randint(-3, 4, (2, 40, 1), generator=torch.Generator().manual_seed(5))[:, :, 0]
     for image, shifted, down, right in zip(images.numpy(), batch.numpy(), *moves.tolist(), strict=True):
         padded = np.pad(image, ((0, 0), (3, 3), (3, 3)), mode="edge")
@@ -183,7 +183,7 @@ def test_shift_moves_each_image_as_a_loop_would():
 @pytest.mark.parametrize("kind", ["gray", "colour", "colour float"])
 def test_training_statistics_are_numpys(tmp_path, kind):
     pixels = write_file(tmp_path / "a.h5", kind=kind)[:20]
-    found = datasets.training_statistics(datasets.load(tmp_path / "a.h5"))
+    found = training_statistics(datasets.load(tmp_path / "a.h5"))
     np.testing.assert_allclose(found.mean, pixels.mean(axis=(0, 2, 3)), rtol=1e-6)
     np.testing.assert_allclose(found.sd, pixels.std(axis=(0, 2, 3)), rtol=1e-6)
 
@@ -209,7 +209,7 @@ def test_check_summarises_without_torch(tmp_path):
     write_file(tmp_path / "a.h5", repeats=True)
     with h5py.File(tmp_path / "a.h5", "r+") as file:
         file["stimulus_val"][2] = file["stimulus_train"][5]
-    summary = datasets.check(tmp_path / "a.h5")
+    summary = describe.check(tmp_path / "a.h5")
     for part in (
         "(n_images, n_neurons) = (20, 3) train, (6, 3) val",
         "12 x 12 pixels, gray",
@@ -247,7 +247,7 @@ class _Drive(BaseHTTPRequestHandler):
 def drive(tmp_path, monkeypatch):
     write_file(tmp_path / "source.h5")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(acquire, "RETRIES", 0)
+    monkeypatch.setattr(sources, "RETRIES", 0)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Drive, (tmp_path / "source.h5").read_bytes()))
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -257,11 +257,11 @@ def drive(tmp_path, monkeypatch):
 
 def test_fetch_is_whole(tmp_path, drive):
     target = tmp_path / "data" / "IT_data.h5"
-    assert acquire.fetch(target, url=f"{drive}/file") == target
+    assert sources.fetch(target, url=f"{drive}/file") == target
     assert target.read_bytes() == (tmp_path / "source.h5").read_bytes()
     assert [path.name for path in target.parent.iterdir()] == ["IT_data.h5"]
     with pytest.raises(DataError, match="exists already"):
-        acquire.fetch(target, url=f"{drive}/page")
+        sources.fetch(target, url=f"{drive}/page")
     assert datasets.load(target).n_neurons == 3
 
 
@@ -269,7 +269,7 @@ def test_fetch_is_whole(tmp_path, drive):
 def test_a_broken_download_leaves_nothing_behind(tmp_path, drive, page, reason):
     target = tmp_path / "data" / "IT_data.h5"
     with pytest.raises(DataError, match=reason) as error:
-        acquire.fetch(target, url=f"{drive}/{page}")
+        sources.fetch(target, url=f"{drive}/{page}")
     assert str(error.value).startswith(f"{target}: ") and "\n" not in str(error.value)
     assert list(target.parent.iterdir()) == []
 
@@ -284,7 +284,7 @@ def test_an_interrupted_download_leaves_nothing_behind(tmp_path, monkeypatch):
 
     monkeypatch.setattr(gdown, "download", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        acquire.fetch(tmp_path / "data" / "IT_data.h5")
+        sources.fetch(tmp_path / "data" / "IT_data.h5")
     assert list((tmp_path / "data").iterdir()) == []
 
 
@@ -310,7 +310,7 @@ def _write_table(path, rows):
 def test_pack(tmp_path):
     rows = _recordings(tmp_path / "images", object=["mug", "pen", "face0"] * 10)
     table = _write_table(tmp_path / "table.csv", rows)
-    out = acquire.pack(tmp_path / "images", table, tmp_path / "own.h5")
+    out = pack.pack(tmp_path / "images", table, tmp_path / "own.h5")
     dataset = datasets.load(out)
     assert dataset.images.shape == (30, 3, 14, 20) and dataset.images.dtype == np.uint8 and dataset.n_neurons == 4
     assert [len(split.images) for split in (dataset.train, dataset.val, dataset.test)] == [24, 3, 3]
@@ -337,7 +337,7 @@ def test_pack_with_own_split_sizes_and_no_objects(tmp_path):
         row[2:] = [""] * 4
     Image.new("L", (40, 28), 77).save(tmp_path / "images" / "0.png")
     table = _write_table(tmp_path / "table.csv", rows)
-    dataset = datasets.load(acquire.pack(tmp_path / "images", table, tmp_path / "own.h5", pixels=16))
+    dataset = datasets.load(pack.pack(tmp_path / "images", table, tmp_path / "own.h5", pixels=16))
     assert dataset.images.shape == (15, 1, 11, 16)
     assert dataset.object_names == ["unknown"] and len(dataset.test.images) == 2
     assert (dataset.train.images[0] == 77).all()

@@ -5,9 +5,10 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.image import imread
 
-from helpers import explore, tables
-from helpers.datasets import Dataset, Split
-from helpers.runs import Run
+from helpers import explore
+from helpers.analyses import tables
+from helpers.datasets.dataset import Dataset, Split
+from helpers.experiments.runs import Run
 
 
 @pytest.fixture(autouse=True)

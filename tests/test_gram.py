@@ -7,9 +7,10 @@ import torch
 from numpy.testing import assert_allclose
 from sklearn.metrics.pairwise import rbf_kernel
 
-from helpers import datasets, gram, pixels
+from helpers.datasets.images import Normalisation, resized, to_batch
+from helpers.readout import features, gram, similarity
 
-PLAIN = datasets.Normalisation(mean=(0.5, 0.5, 0.5), sd=(0.5, 0.5, 0.5))
+PLAIN = Normalisation(mean=(0.5, 0.5, 0.5), sd=(0.5, 0.5, 0.5))
 
 
 def direct_gram(network, images, layer, grid=None):
@@ -19,7 +20,7 @@ def direct_gram(network, images, layer, grid=None):
         lambda module, inputs, output: kept.append(output.clone())
     )
     with torch.no_grad():
-        network.eval()(datasets.to_batch(torch.from_numpy(images), PLAIN))
+        network.eval()(to_batch(torch.from_numpy(images), PLAIN))
     hook.remove()
     features = kept[0].double()
     if grid is not None:
@@ -30,13 +31,13 @@ def direct_gram(network, images, layer, grid=None):
 
 
 @pytest.mark.parametrize("grid", [None, 3])
-@pytest.mark.parametrize("slab_bytes", [gram.SLAB_BYTES, 5000])  # one slab; hundreds
+@pytest.mark.parametrize("slab_bytes", [features.SLAB_BYTES, 5000])  # one slab; hundreds
 def test_gram_equals_the_direct_float64_product(generator, grid, slab_bytes):
     torch.manual_seed(0)
     network = timm.create_model("resnet10t")
     images = generator.integers(0, 256, (10, 1, 64, 64), dtype=np.uint8)
-    layers = gram.default_layers(network)
-    grams = gram.of_layers(
+    layers = features.default_layers(network)
+    grams = features.gram_of_layers(
         network, images, layers, normalisation=PLAIN, n_train=5, grid=grid, batch_size=4, slab_bytes=slab_bytes
     )
     assert list(grams) == layers and network.training
@@ -49,12 +50,12 @@ def test_gram_pools_the_patch_tokens_of_a_vision_transformer(generator):
     torch.manual_seed(0)
     network = timm.create_model("vit_tiny_patch16_224", img_size=64, depth=2)
     images = generator.random((6, 3, 64, 64), dtype=np.float32)
-    layers = gram.default_layers(network)
+    layers = features.default_layers(network)
     assert layers == ["blocks.0", "blocks.1"]
-    pooled = gram.of_layers(network, images, layers, normalisation=PLAIN, n_train=6, grid=1)["blocks.1"]
+    pooled = features.gram_of_layers(network, images, layers, normalisation=PLAIN, n_train=6, grid=1)["blocks.1"]
     with torch.no_grad():
         tokens = network.forward_intermediates(
-            datasets.to_batch(torch.from_numpy(images), PLAIN), intermediates_only=True, norm=False
+            to_batch(torch.from_numpy(images), PLAIN), intermediates_only=True, norm=False
         )[1]
     expected = tokens.mean((2, 3)).double().numpy()
     expected -= expected.mean(0)
@@ -63,9 +64,9 @@ def test_gram_pools_the_patch_tokens_of_a_vision_transformer(generator):
 
 def test_gram_at_other_pixels_is_that_of_resized_images(generator):
     images = generator.random((6, 3, 8, 12), dtype=np.float32)
-    larger = pixels.resized(images, np.arange(6), (16, 24))
+    larger = resized(images, np.arange(6), (16, 24))
     grams = [
-        gram.of_layers(torch.nn.Identity(), shown, [""], normalisation=PLAIN, n_train=4, pixels=size)[""]
+        features.gram_of_layers(torch.nn.Identity(), shown, [""], normalisation=PLAIN, n_train=4, pixels=size)[""]
         for shown, size in ((images, (16, 24)), (larger, None))
     ]
     assert_allclose(*grams, atol=1e-4)
@@ -74,14 +75,16 @@ def test_gram_at_other_pixels_is_that_of_resized_images(generator):
 def test_gram_names_the_layers_that_are_not_there(generator):
     images = generator.random((4, 3, 8, 8), dtype=np.float32)
     with pytest.raises(ValueError, match="no layers"):
-        gram.of_layers(torch.nn.Sequential(torch.nn.ReLU()), images, ["layer9"], normalisation=PLAIN, n_train=4)
+        features.gram_of_layers(
+            torch.nn.Sequential(torch.nn.ReLU()), images, ["layer9"], normalisation=PLAIN, n_train=4
+        )
 
 
 def test_pixel_gram_is_that_of_the_pixels(generator):
     images = generator.random((8, 3, 6, 6), dtype=np.float32)
     pixels = images.reshape(8, -1).astype(np.float64)
     pixels -= pixels[:5].mean(0)
-    assert_allclose(gram.of_pixels(images, n_train=5), pixels @ pixels.T, atol=1e-5)
+    assert_allclose(features.gram_of_pixels(images, n_train=5), pixels @ pixels.T, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,7 @@ def test_pixel_gram_is_that_of_the_pixels(generator):
 )
 def test_default_layers_are_the_blocks(name, expected):
     with torch.device("meta"):
-        assert gram.default_layers(timm.create_model(name)) == expected
+        assert features.default_layers(timm.create_model(name)) == expected
 
 
 def test_gaussian_kernel_equals_scikit_learns(features):
@@ -110,7 +113,7 @@ def test_cka_is_one_for_the_same_features_rotated_scaled_and_moved(features, gen
     moved = 3 * features @ rotation + 1
     other = generator.standard_normal((80, 200))
     K, moved_K, other_K = features @ features.T, moved @ moved.T, other @ other.T
-    assert_allclose(gram.cka(K, K), 1)
-    assert_allclose(gram.cka(K, moved_K), 1, rtol=1e-8)
-    assert_allclose(gram.cka(K, other_K), gram.cka(moved_K, other_K), atol=1e-8)
-    assert abs(gram.cka(K, other_K)) < 0.1
+    assert_allclose(similarity.cka(K, K), 1)
+    assert_allclose(similarity.cka(K, moved_K), 1, rtol=1e-8)
+    assert_allclose(similarity.cka(K, other_K), similarity.cka(moved_K, other_K), atol=1e-8)
+    assert abs(similarity.cka(K, other_K)) < 0.1

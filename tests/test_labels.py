@@ -7,9 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from helpers import datasets, labels, runs, standin
-from helpers.experiments import EXPERIMENTS, PROFILES
-from helpers.schema import CATEGORY_OF
+from helpers import datasets
+from helpers.analyses import labels
+from helpers.datasets.hdf5 import CATEGORY_OF
+from helpers.datasets.simulated import neurons, rendering, standin
+from helpers.experiments import runs
+from helpers.experiments.profiles import PROFILES
+from helpers.experiments.rows import EXPERIMENTS
 
 
 def test_the_object_part_of_an_image_is_the_mean_of_the_others_of_its_object():
@@ -72,7 +76,7 @@ def test_the_planted_truth_is_what_the_benchmark_estimates(tmp_path):
     spec.loader.exec_module(benchmark)
     planted = {"n_images": (64, 480, 8), "pixels": 16, "n_objects": 12}
     dataset = datasets.load(standin.write(tmp_path / "planted.h5", label_share=0.5, repeats=True, **planted))
-    simulated = standin.simulate(standin.render(552, size=16, n_objects=12), n_train=64, label_share=0.5)
+    simulated = neurons.simulate(rendering.render(552, size=16, n_objects=12), n_train=64, label_share=0.5)
     found = benchmark.estimates(dataset, simulated)
     assert_allclose(found["found"], found["planted"], atol=benchmark.TOLERANCE)
     assert_allclose(found["planted"][:2], [0.82, 0.5], atol=0.005)

@@ -9,10 +9,11 @@ import safetensors.torch
 import timm
 import torch
 
-from helpers import models, training
-from helpers.datasets import IMAGENET
-from helpers.experiments import EXPERIMENTS, LITE0
-from helpers.recipe import CONSTANT
+from helpers import models
+from helpers.datasets.images import IMAGENET
+from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.training import loop
+from helpers.training.recipe import CONSTANT
 
 TRUNKS = sorted({e.trunk for e in EXPERIMENTS.values() if e.trunk})
 
@@ -37,7 +38,7 @@ def test_a_saved_state_dict_marks_every_trunk_as_pretrained(tag, tmp_path, monke
     """Weights saved under $IT_WEIGHTS arrive in the trunk, at an image size that is not the network's own."""
     name = tag.split(".")[0]
     monkeypatch.setenv("IT_WEIGHTS", str(tmp_path))
-    monkeypatch.setattr(models, "PACKAGED_WEIGHTS", {})
+    monkeypatch.setattr("helpers.models.weights.PACKAGED_WEIGHTS", {})
     torch.manual_seed(1)
     saved = timm.create_model(tag, pretrained=False).state_dict()
     safetensors.torch.save_file(saved, tmp_path / f"{name}.safetensors")
@@ -55,7 +56,7 @@ def test_a_saved_state_dict_marks_every_trunk_as_pretrained(tag, tmp_path, monke
 @pytest.mark.parametrize("tag", [tag for tag in TRUNKS if tag != LITE0])
 def test_one_step_trains_trunk_and_heads_of_every_row(tag, recipe, monkeypatch):
     """Two images, one training step by the row's own recipe, at a small image size."""
-    monkeypatch.setattr(models, "hub_reachable", lambda: False)
+    monkeypatch.setattr("helpers.models.weights.hub_reachable", lambda: False)
     experiment = next(e for e in EXPERIMENTS.values() if e.trunk == tag and e.name.endswith(recipe))
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (4, 1, 64, 64), dtype=np.uint8)
@@ -65,7 +66,7 @@ def test_one_step_trains_trunk_and_heads_of_every_row(tag, recipe, monkeypatch):
     model, source = models.build(experiment, dataset, seed=0)
     before = {key: value.clone() for key, value in model.named_parameters()}
     one_step = replace(experiment.recipe, epochs=1, batch_size=4, schedule=CONSTANT)
-    history = training.fit(model, dataset, one_step, seed=0, normalisation=IMAGENET, pretrained=source != models.RANDOM)
+    history = loop.fit(model, dataset, one_step, seed=0, normalisation=IMAGENET, pretrained=source != models.RANDOM)
     assert np.isfinite(history[0]["neural_loss"])
     moved = {key for key, value in model.named_parameters() if not torch.equal(value, before[key])}
     assert any(key.startswith("trunk") for key in moved) and "neuron_head.weight" in moved
@@ -73,7 +74,7 @@ def test_one_step_trains_trunk_and_heads_of_every_row(tag, recipe, monkeypatch):
 
 def test_without_weights_a_trunk_is_random_and_says_so(monkeypatch):
     monkeypatch.delenv("IT_WEIGHTS", raising=False)
-    monkeypatch.setattr(models, "hub_reachable", lambda: False)
+    monkeypatch.setattr("helpers.models.weights.hub_reachable", lambda: False)
     first, source = models.load_trunk("vit_tiny_patch16_224.augreg_in21k_ft_in1k", (32, 32), seed=0)
     again, _ = models.load_trunk("vit_tiny_patch16_224.augreg_in21k_ft_in1k", (32, 32), seed=0)
     assert source == models.RANDOM

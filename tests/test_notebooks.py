@@ -4,8 +4,8 @@ import re
 
 import pandas as pd
 
-from helpers import report
-from helpers.experiments import EXPERIMENTS, published_rows
+from helpers.experiments.rows import EXPERIMENTS, published_rows
+from helpers.report import notebooks
 
 
 def test_notebooks_run_and_render(tiny_file, tmp_path, monkeypatch):
@@ -13,12 +13,12 @@ def test_notebooks_run_and_render(tiny_file, tmp_path, monkeypatch):
     output.mkdir()
     for name, value in {"DATA": tiny_file, "OUT": output, "RUNS": tmp_path / "runs", "PROFILE": "tiny"}.items():
         monkeypatch.setenv(f"IT_{name}", str(value))
-    assert [path.name[:2] for path in report.NOTEBOOKS] == ["0_", "1_", "2_", "3_", "4_"]
-    for source in report.NOTEBOOKS:
-        notebook = report.execute(source)
+    assert [path.name[:2] for path in notebooks.NOTEBOOKS] == ["0_", "1_", "2_", "3_", "4_"]
+    for source in notebooks.NOTEBOOKS:
+        notebook = notebooks.execute(source)
         counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
         assert counts == list(range(1, len(counts) + 1))
-        report.render(notebook, output / f"{source.stem}.html")
+        notebooks.render(notebook, output / f"{source.stem}.html")
         assert not re.search(r"<(script|link)[^>]*(src|href)=.https?:", (output / f"{source.stem}.html").read_text())
     assert (output / "predictions_test.npz").exists()
 
@@ -39,5 +39,5 @@ def test_a_failing_cell_is_named(tmp_path):
 
     path = tmp_path / "9_broken.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell("1"), new_code_cell("raise KeyError('gone')")]), path)
-    with pytest.raises(report.NotebookError, match=r"9_broken.ipynb, code cell 2: KeyError: 'gone'"):
-        report.execute(path)
+    with pytest.raises(notebooks.NotebookError, match=r"9_broken.ipynb, code cell 2: KeyError: 'gone'"):
+        notebooks.execute(path)

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers import tables
 from helpers.__main__ import main, parser
-from helpers.results import ROOT
+from helpers.analyses import tables
+from helpers.cache import ROOT
 
 README = (ROOT / "README.md").read_text() + (ROOT / "data" / "README.md").read_text()
 COMMANDS = sorted(set(re.findall(r"(?:python|launch|torchrun)[^`\n]*? ?-m helpers ((?:data \w+|\w+)[^`#\n]*)", README)))

@@ -10,7 +10,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.preprocessing import KernelCenterer
 
-from helpers import gram, readout
+from helpers.readout import gram, regression
 
 N_TRAIN, N_IMAGES, N_NEURONS = 60, 80, 7
 
@@ -34,7 +34,7 @@ def folds(generator):
 
 @pytest.mark.parametrize("alpha", [0.1, 10.0])
 def test_ridge_equals_scikit_learn_at_the_same_penalty(features, responses, kernel, folds, alpha):
-    fitted = readout.ridge(kernel, responses, folds=folds, alphas=[alpha])
+    fitted = regression.ridge(kernel, responses, folds=folds, alphas=[alpha])
     penalty = alpha * np.diag(kernel)[:N_TRAIN].mean()
     expected = Ridge(alpha=penalty).fit(features[:N_TRAIN], responses).predict(features[N_TRAIN:])
     assert_allclose(fitted.predictions, expected, rtol=1e-5, atol=1e-5)
@@ -43,7 +43,7 @@ def test_ridge_equals_scikit_learn_at_the_same_penalty(features, responses, kern
 
 def test_ridge_chooses_each_neurons_penalty_as_scikit_learns_folds_do(features, responses, kernel, folds):
     alphas = np.logspace(-2, 3, 6)
-    fitted = readout.ridge(kernel, responses, folds=folds, alphas=alphas)
+    fitted = regression.ridge(kernel, responses, folds=folds, alphas=alphas)
     loss = np.zeros((len(alphas), N_NEURONS))
     scale = np.diag(kernel)[:N_TRAIN].mean()
     for fit, held in folds:
@@ -54,7 +54,7 @@ def test_ridge_chooses_each_neurons_penalty_as_scikit_learns_folds_do(features, 
     assert_allclose(fitted.score, 1 - loss.min(0) / responses.var(0), atol=1e-4)
 
 
-@pytest.mark.parametrize("bandwidth", readout.BANDWIDTHS)
+@pytest.mark.parametrize("bandwidth", regression.BANDWIDTHS)
 def test_gaussian_ridge_finds_the_bandwidth_and_predicts_as_scikit_learn_does(generator, folds, bandwidth):
     features = generator.standard_normal((N_IMAGES, 5))
     K = features @ features.T
@@ -68,16 +68,16 @@ def test_gaussian_ridge_finds_the_bandwidth_and_predicts_as_scikit_learn_does(ge
         return model.predict(centre.transform(kernel[np.ix_(other, fit)])) + mean
 
     train, other, found = np.arange(N_TRAIN), np.arange(N_TRAIN, N_IMAGES), {}
-    for offered in readout.BANDWIDTHS:
+    for offered in regression.BANDWIDTHS:
         kernel = gram.gaussian(K, n_train=N_TRAIN, bandwidth=offered)
         scale = np.diag(gram.centre(kernel, N_TRAIN))[:N_TRAIN].mean()
-        losses = np.zeros((len(readout.ALPHAS), N_NEURONS))
-        for (fit, held), (i, alpha) in itertools.product(folds, enumerate(readout.ALPHAS)):
+        losses = np.zeros((len(regression.ALPHAS), N_NEURONS))
+        for (fit, held), (i, alpha) in itertools.product(folds, enumerate(regression.ALPHAS)):
             errors = predict(kernel, fit, held, alpha * scale) - responses[held]
             losses[i] += (errors**2).mean(0) / len(folds)
-        alphas = readout.ALPHAS[losses.argmin(0)]
+        alphas = regression.ALPHAS[losses.argmin(0)]
         found[offered] = (1 - losses.min(0) / responses.var(0)).mean(), predict(kernel, train, other, alphas * scale)
-    fitted = readout.gaussian_ridge(K, responses, folds=folds)
+    fitted = regression.gaussian_ridge(K, responses, folds=folds)
     assert fitted.bandwidth == max(found, key=lambda offered: found[offered][0]) == bandwidth
     assert_allclose(fitted.predictions, found[bandwidth][1], atol=1e-5)
 
@@ -85,12 +85,12 @@ def test_gaussian_ridge_finds_the_bandwidth_and_predicts_as_scikit_learn_does(ge
 def test_multiple_kernel_ridge_with_one_weighting_is_ridge_on_the_sum(generator, responses, kernel, folds):
     other = generator.standard_normal((N_IMAGES, 30))
     kernels = [kernel, other @ other.T]
-    fitted = readout.multiple_kernel_ridge(kernels, responses, folds=folds, n_iter=1, alphas=[10.0])
+    fitted = regression.multiple_kernel_ridge(kernels, responses, folds=folds, n_iter=1, alphas=[10.0])
     # The sum of two scaled kernels has twice the diagonal of their mean, which the random search starts from.
     total = gram.combine([gram.centre(k, N_TRAIN) for k in kernels], n_train=N_TRAIN)
     assert_allclose(
         fitted.predictions,
-        readout.ridge(total, responses, folds=folds, alphas=[10.0]).predictions,
+        regression.ridge(total, responses, folds=folds, alphas=[10.0]).predictions,
         rtol=1e-3,
         atol=1e-3,
     )
@@ -98,17 +98,17 @@ def test_multiple_kernel_ridge_with_one_weighting_is_ridge_on_the_sum(generator,
 
 @pytest.mark.parametrize("n_components", [10, 1000])
 def test_principal_component_regression_equals_scikit_learns(features, responses, kernel, n_components):
-    predictions = readout.principal_component_regression(kernel, responses, n_components=n_components)
+    predictions = regression.principal_component_regression(kernel, responses, n_components=n_components)
     pca = PCA(min(n_components, N_TRAIN - 1), svd_solver="full").fit(features[:N_TRAIN])
     model = LinearRegression().fit(pca.transform(features[:N_TRAIN]), responses)
     assert_allclose(predictions, model.predict(pca.transform(features[N_TRAIN:])), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("fit", [readout.ridge, readout.gaussian_ridge])
+@pytest.mark.parametrize("fit", [regression.ridge, regression.gaussian_ridge])
 def test_cross_predict_never_sees_the_held_fold(responses, kernel, folds, fit):
-    predictions = readout.cross_predict(fit, kernel, responses, folds)
+    predictions = regression.cross_predict(fit, kernel, responses, folds)
     assert np.isfinite(predictions).all()
     held = folds[0][1]
     altered = responses.copy()
     altered[held] += 100
-    assert_allclose(readout.cross_predict(fit, kernel, altered, folds)[held], predictions[held])
+    assert_allclose(regression.cross_predict(fit, kernel, altered, folds)[held], predictions[held])

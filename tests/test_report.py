@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers import onepage, report, tables
+from helpers.analyses import tables
+from helpers.report import notebooks, one_page
 
 OPENING = {"title": "What predicts IT?", "question": "How much, and by which networks?"}
 
@@ -60,7 +61,7 @@ def shown(content):
 
 
 def pictures(folder):
-    for name, size in ((onepage.LAYERS[0], (4.4, 4.6)), (onepage.EXPLORATION[0], (12, 8.5))):
+    for name, size in ((one_page.LAYERS[0], (4.4, 4.6)), (one_page.EXPLORATION[0], (12, 8.5))):
         figure, ax = plt.subplots(figsize=size)
         ax.plot([0, 1])
         figure.savefig(folder / name, dpi=50)
@@ -94,7 +95,7 @@ def outcome(folder, *, n_rows, name):
 @pytest.mark.parametrize(("n_rows", "name"), [(3, "ResNet50"), (60, "A network with a name that goes on and on, and")])
 def test_report_is_one_page_whose_text_is_found(tmp_path, n_rows, name):
     answer = outcome(tmp_path, n_rows=n_rows, name=name)
-    path = onepage.write(tmp_path, **OPENING)
+    path = one_page.write(tmp_path, **OPENING)
     pdf = path.read_bytes()
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 1
     width, height = np.array(re.search(rb"/MediaBox\s*\[0 0 ([\d.]+) ([\d.]+)\]", pdf).groups(), float) / 72 * 25.4
@@ -106,7 +107,7 @@ def test_report_is_one_page_whose_text_is_found(tmp_path, n_rows, name):
     assert "leftout" not in found
     assert len(re.findall(rb"/Subtype\s*/Image\b", pdf)) >= 2
 
-    assert onepage.write(tmp_path, **OPENING).read_bytes() == pdf
+    assert one_page.write(tmp_path, **OPENING).read_bytes() == pdf
 
 
 def test_rows_by_recipe_say_whose_weights_were_missing():
@@ -143,12 +144,12 @@ def test_pages_describe_pictures_wrap_and_load_nothing(tmp_path):
             new_code_cell("draw()", outputs=[output], metadata={"tags": ["hide-input"]}),
         ]
     )
-    assert report.opening(notebook) == {"title": "A title", "question": "Why now?"}
-    report.render(notebook, tmp_path / "page.html", code=False)
+    assert notebooks.opening(notebook) == {"title": "A title", "question": "Why now?"}
+    notebooks.render(notebook, tmp_path / "page.html", code=False)
     page = (tmp_path / "page.html").read_text()
     assert re.findall(r'<img[^>]*alt="([^"]*)"', page) == ["Layers. Ridge from each block, see there."]
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=.https?:", page)
-    assert report.STYLE in page
+    assert notebooks.STYLE in page
     assert "image/png" in notebook.cells[2].outputs[0].data  # the notebook itself is left alone
 
 
@@ -156,6 +157,6 @@ def test_widgets_are_not_stored(tmp_path):
     path = tmp_path / "9_widget.ipynb"
     cells = [new_code_cell("import ipywidgets"), new_code_cell("ipywidgets.IntSlider()", metadata={"tags": ["widget"]})]
     nbformat.write(new_notebook(cells=cells), path)
-    notebook = report.execute(path)
+    notebook = notebooks.execute(path)
     assert notebook.cells[1].outputs == []
     assert "widgets" not in notebook.metadata

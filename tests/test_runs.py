@@ -13,23 +13,14 @@ import pytest
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from helpers import (
-    best,
-    datasets,
-    experiments,
-    files,
-    gram,
-    layers,
-    models,
-    pixels,
-    readout_rows,
-    results,
-    runs,
-    tables,
-)
-from helpers.experiments import EXPERIMENTS
+from helpers import cache, datasets, models
+from helpers.analyses import best_model, frozen_networks, layer_profile, tables
+from helpers.datasets.images import resized, to_batch
+from helpers.experiments import profiles, runs
+from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.readout import features, gram
 
-TINY = experiments.PROFILES["tiny"]
+TINY = profiles.PROFILES["tiny"]
 
 
 def made(capsys):
@@ -62,7 +53,7 @@ def test_a_run_is_found_again_until_something_that_matters_changes(tiny, runs_fo
     changed = replace(tiny, train=replace(tiny.train, responses=responses), fingerprint="another")
     runs.run(shallow, changed, TINY)
     assert made(capsys)
-    monkeypatch.setattr(results, "code_hash", lambda *_: "another")
+    monkeypatch.setattr(cache, "code_hash", lambda *_: "another")
     runs.run(shallow, tiny, TINY)
     assert made(capsys)
 
@@ -106,8 +97,8 @@ def interrupted(save):
     ("saves", "make"),
     [
         ("save_arrays", lambda tiny: runs.run(EXPERIMENTS["shallow-published"], tiny, TINY).val),
-        ("save_array", lambda tiny: layers.kernels(experiments.LITE0, tiny, TINY)[0]["blocks.3.2"]),
-        ("save_arrays", lambda tiny: readout_rows.rows(tiny, TINY)["pixels"].held),
+        ("save_array", lambda tiny: layer_profile.kernels(LITE0, tiny, TINY)[0]["blocks.3.2"]),
+        ("save_arrays", lambda tiny: frozen_networks.rows(tiny, TINY)["pixels"].held),
     ],
     ids=["run", "Gram matrices", "readouts"],
 )
@@ -115,7 +106,7 @@ def test_an_interrupt_while_a_result_is_written_leaves_the_cache_usable(
     saves, make, tiny, runs_folder, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(results, saves, interrupted(getattr(results, saves)))
+        patch.setattr(cache, saves, interrupted(getattr(cache, saves)))
         with pytest.raises(KeyboardInterrupt):
             make(tiny)
     kind = {"save_arrays": "npz", "save_array": "npy"}[saves]
@@ -127,7 +118,10 @@ def test_an_interrupt_while_a_result_is_written_leaves_the_cache_usable(
 
 KILLED = """
 import os, signal, sys
-from helpers import datasets, experiments, layers, results
+from helpers import cache, datasets
+from helpers.analyses import layer_profile
+from helpers.experiments import profiles
+from helpers.experiments.rows import LITE0
 
 def killed(path, array):
     save(path, array)
@@ -135,8 +129,8 @@ def killed(path, array):
         os.truncate(path, path.stat().st_size // 2)
         os.kill(os.getpid(), signal.SIGKILL)
 
-save, results.save_array = results.save_array, killed
-layers.kernels(experiments.LITE0, datasets.load(sys.argv[1]), experiments.PROFILES["tiny"])
+save, cache.save_array = cache.save_array, killed
+layer_profile.kernels(LITE0, datasets.load(sys.argv[1]), profiles.PROFILES["tiny"])
 """
 
 
@@ -146,19 +140,19 @@ def test_a_process_killed_while_it_writes_gram_matrices_leaves_the_cache_usable(
     finished = subprocess.run([sys.executable, "-c", KILLED, tiny_file])
     assert finished.returncode == -signal.SIGKILL
     assert [path.name for path in runs_folder.rglob("*.npy")] == ["00-blocks.1.1.npy"]
-    again, _ = layers.kernels(experiments.LITE0, tiny, TINY)
+    again, _ = layer_profile.kernels(LITE0, tiny, TINY)
     monkeypatch.setenv("IT_RUNS", str(tmp_path / "never-killed"))
-    expected, _ = layers.kernels(experiments.LITE0, tiny, TINY)
+    expected, _ = layer_profile.kernels(LITE0, tiny, TINY)
     assert all(np.array_equal(again[layer], expected[layer]) for layer in expected)
 
 
 def test_a_zoomed_sum_is_that_of_enlarged_images_through_the_last_four_stages(tiny, runs_folder):
-    tag, ends = experiments.LITE0, ["blocks.3.2", "blocks.4.2", "blocks.5.3", "blocks.6.0"]
-    found = layers.block_sum(tag, tiny, experiments.PROFILES["quick"], zoomed=True)
+    tag, ends = LITE0, ["blocks.3.2", "blocks.4.2", "blocks.5.3", "blocks.6.0"]
+    found = layer_profile.block_sum(tag, tiny, profiles.PROFILES["quick"], zoomed=True)
     network, _ = models.load_trunk(tag, (48, 48))
-    larger = pixels.resized(tiny.images, np.arange(len(tiny.images)), (48, 48))
+    larger = resized(tiny.images, np.arange(len(tiny.images)), (48, 48))
     own, n_train = models.own_normalisation(tag), len(tiny.train.images)
-    grams = gram.of_layers(network, larger, ends, normalisation=own, n_train=n_train, grid=7)
+    grams = features.gram_of_layers(network, larger, ends, normalisation=own, n_train=n_train, grid=7)
     expected = sum(K / np.diag(K)[:n_train].mean() for K in grams.values())
     assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()  # bytes are rounded
 
@@ -170,17 +164,17 @@ def side_by_side(groups, n_train):
 
 
 def test_a_summed_gram_matrix_is_that_of_all_features_side_by_side(tiny, runs_folder):
-    tag, names = experiments.LITE0, ["blocks.1.1", "blocks.3.2"]
+    tag, names = LITE0, ["blocks.1.1", "blocks.3.2"]
     network, _ = models.load_trunk(tag, (32, 32))
     features = []
     with torch.no_grad():
         for name in names:
             keep = network.get_submodule(name).register_forward_hook(lambda *call: features.append(call[2]))
-            network.eval()(pixels.to_batch(torch.from_numpy(tiny.images), models.own_normalisation(tag)))
+            network.eval()(to_batch(torch.from_numpy(tiny.images), models.own_normalisation(tag)))
             keep.remove()
     pooled = [adaptive_avg_pool2d(maps, [min(7, side) for side in maps.shape[2:]]).flatten(1) for maps in features]
     X = side_by_side([maps.double().numpy() for maps in pooled], len(tiny.train.images))
-    grams, _ = layers.grams(tag, tiny, layers=names, summed=True)
+    grams, _ = layer_profile.grams(tag, tiny, layers=names, summed=True)
     np.testing.assert_allclose(grams["sum"], X @ X.T, atol=1e-4)
 
 
@@ -188,9 +182,9 @@ def test_groups_of_gram_matrices_count_the_same_however_many_there_are(tiny):
     generator, n_train = np.random.default_rng(0), len(tiny.train.images)
     one, two, three = (generator.standard_normal((len(tiny.images), width)) * width for width in (3, 5, 7))
     grams = [features @ features.T for features in (one, two, three)]
-    spec = readout_rows.RowSpec([[gram.centre(K, n_train) for K in grams[:2]], [gram.centre(grams[2], n_train)]])
+    spec = frozen_networks.RowSpec([[gram.centre(K, n_train) for K in grams[:2]], [gram.centre(grams[2], n_train)]])
     X = side_by_side([side_by_side([one, two], n_train), three], n_train)
-    np.testing.assert_allclose(readout_rows.kernel(spec, tiny), X @ X.T, atol=1e-9)
+    np.testing.assert_allclose(frozen_networks.kernel(spec, tiny), X @ X.T, atol=1e-9)
 
 
 def test_choices_do_not_depend_on_val(tiny, tmp_path, monkeypatch):
@@ -200,10 +194,10 @@ def test_choices_do_not_depend_on_val(tiny, tmp_path, monkeypatch):
     rankings, settings = [], []
     for name, dataset in (("true", tiny), ("permuted", blind)):
         monkeypatch.setenv("IT_RUNS", str(tmp_path / name))
-        found, held = best.candidates(dataset, TINY)
-        rankings.append(best.choose(found, dataset.train.responses[held]))
+        found, held = best_model.candidates(dataset, TINY)
+        rankings.append(best_model.choose(found, dataset.train.responses[held]))
         chosen = next(name for name, c in found.items() if c.run and c.readout and c.readout.endswith("Gaussian"))
-        best.save(folder := tmp_path / f"{name}-model", chosen, found[chosen], dataset, TINY)
+        best_model.save(folder := tmp_path / f"{name}-model", chosen, found[chosen], dataset, TINY)
         with np.load(folder / "readout.npz") as arrays:
             settings.append([json.loads((folder / "model.json").read_text())["bandwidth"], *arrays["alpha"]])
     assert rankings[0] == rankings[1]
@@ -212,17 +206,17 @@ def test_choices_do_not_depend_on_val(tiny, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["sum of blocks", "Gaussian"])
 def test_the_saved_best_model_predicts_as_its_parts_did(tiny, runs_folder, tmp_path, kind):
-    found, _ = best.candidates(tiny, TINY)
+    found, _ = best_model.candidates(tiny, TINY)
     name = next(name for name, c in found.items() if c.run and c.readout and c.readout.endswith(kind))
-    best.save(tmp_path / "model", name, found[name], tiny, TINY)
-    predictions = best.predict(tmp_path / "model", tiny, TINY)
-    row = readout_rows.rows(tiny, TINY)[found[name].readout]
+    best_model.save(tmp_path / "model", name, found[name], tiny, TINY)
+    predictions = best_model.predict(tmp_path / "model", tiny, TINY)
+    row = frozen_networks.rows(tiny, TINY)[found[name].readout]
     tuned = runs.run(EXPERIMENTS[found[name].run], tiny, TINY)
     for role in ("val", "test"):
         expected = (getattr(row, role) + getattr(tuned, role)) / 2
         np.testing.assert_allclose(predictions[role], expected, atol=1e-6)
     with pytest.raises(ValueError, match="other data"):
-        best.predict(tmp_path / "model", replace(tiny, fingerprint="another"), TINY)
+        best_model.predict(tmp_path / "model", replace(tiny, fingerprint="another"), TINY)
 
 
 def test_a_diverged_run_is_scored_as_a_constant_and_says_so(tiny, runs_folder):
@@ -244,13 +238,13 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        files.write_whole(path, fails)
+        cache.write_whole(path, fails)
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 def test_quick_cuts_a_row_of_ones_own_and_refuses_a_large_one(tiny):
     quick, own = (
-        experiments.PROFILES["quick"],
+        profiles.PROFILES["quick"],
         replace(EXPERIMENTS["lite0-repaired"], trunk="tf_efficientnet_lite1.in1k"),
     )
     limited, cut = quick.limit(own, tiny)

@@ -11,10 +11,12 @@ import pytest
 from kill import SERVER
 from optuna.trial import TrialState
 
-from helpers import datasets, experiments, search
+from helpers import datasets
+from helpers.experiments import profiles, search
+from helpers.experiments.rows import EXPERIMENTS
 
 N_TRIALS = 6
-TINY = experiments.PROFILES["tiny"]
+TINY = profiles.PROFILES["tiny"]
 
 
 def work(tiny_file, folder, storage, counted, stuck, stuck_at):
@@ -41,7 +43,7 @@ def begin(tiny_file, folder, storage, stuck=None, stuck_at=None):
 
 
 def trials_of(tiny, storage):
-    start, dataset = TINY.limit(experiments.EXPERIMENTS[search.STARTING_POINT], TINY.prepare(tiny))
+    start, dataset = TINY.limit(EXPERIMENTS[search.STARTING_POINT], TINY.prepare(tiny))
     return search.open_study(start, dataset, storage).trials
 
 
@@ -96,5 +98,5 @@ def test_a_killed_worker_loses_the_trial_it_was_at(killed_at, tiny_file, tiny, r
     finished = [trial for trial in after if trial.state.is_finished()]
     assert [trial.number for trial in after if trial.state == TrialState.RUNNING] == [killed_at - 1]
     np.testing.assert_equal([trial.value for trial in after[: killed_at - 1]], [trial.value for trial in before[:-1]])
-    start = experiments.EXPERIMENTS[search.STARTING_POINT].recipe
+    start = EXPERIMENTS[search.STARTING_POINT].recipe
     assert start.learning_rate in [trial.params["learning_rate"] for trial in finished]

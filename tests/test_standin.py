@@ -4,15 +4,16 @@ import h5py
 import numpy as np
 import pytest
 
-from helpers import standin
-from helpers.datasets import CATEGORY_OF, IMAGENET_MEAN, IMAGENET_SD
+from helpers.datasets.hdf5 import CATEGORY_OF
+from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD
+from helpers.datasets.simulated import neurons, rendering, standin
 
 N_TRAIN, N_VAL, N_TEST = 384, 48, 48
 
 
 @pytest.fixture(scope="module")
 def scenes():
-    return standin.render(N_TRAIN + N_VAL + N_TEST, size=32, n_objects=24, seed=3)
+    return rendering.render(N_TRAIN + N_VAL + N_TEST, size=32, n_objects=24, seed=3)
 
 
 def share_between(responses, objects):
@@ -62,7 +63,7 @@ def test_nothing_is_left_of_a_file_that_failed(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("planted", [0.0, 0.35, 0.5])
 def test_planted_label_share_is_recovered(scenes, planted):
-    simulated = standin.simulate(scenes, n_train=N_TRAIN, label_share=planted, local_share=0.2, n_trials=4)
+    simulated = neurons.simulate(scenes, n_train=N_TRAIN, label_share=planted, local_share=0.2, n_trials=4)
     found = share_between(simulated.responses, scenes.objects)
     assert found.mean() == pytest.approx(planted, abs=0.02)
     np.testing.assert_allclose(found, simulated.label_share, atol=0.05)  # rates cut off at zero move a few neurons
@@ -70,11 +71,11 @@ def test_planted_label_share_is_recovered(scenes, planted):
     total = simulated.label + simulated.local + simulated.view
     assert np.mean(simulated.local.var(0) / total.var(0)) == pytest.approx(0.2, abs=0.01)
     with pytest.raises(ValueError, match="shares"):
-        standin.simulate(scenes, n_train=N_TRAIN, label_share=0.9, local_share=0.2)
+        neurons.simulate(scenes, n_train=N_TRAIN, label_share=0.9, local_share=0.2)
 
 
 def test_marginals_and_reliability(scenes):
-    simulated = standin.simulate(scenes, n_train=N_TRAIN)
+    simulated = neurons.simulate(scenes, n_train=N_TRAIN)
     average = simulated.trials.mean(1)
     np.testing.assert_allclose(average[:N_TRAIN].mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(average[:N_TRAIN].std(0), 0.37, atol=1e-5)

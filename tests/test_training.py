@@ -13,11 +13,14 @@ import torch
 from kill import begin, identical, kill_until_done, predictions_in, whole
 from sklearn.linear_model import Ridge
 
-from helpers import datasets, files, models, readout, training
-from helpers.datasets import IMAGENET
-from helpers.experiments import ADAM, CNN, EXPERIMENTS, LITE0, PROFILES, VIT, VIT_TINY, published_rows
-from helpers.recipe import CONSTANT, Step, make_optimiser
-from helpers.results import ROOT
+from helpers import cache, datasets, models
+from helpers.cache import ROOT
+from helpers.datasets.images import IMAGENET, IMAGENET_MEAN, IMAGENET_SD, to_batch
+from helpers.experiments.profiles import PROFILES
+from helpers.experiments.rows import ADAM, CNN, EXPERIMENTS, LITE0, VIT, VIT_TINY, published_rows
+from helpers.readout import regression
+from helpers.training import loop
+from helpers.training.recipe import CONSTANT, Step, make_optimiser
 
 
 def test_published_recipe_is_the_students_loop(tiny):
@@ -28,10 +31,10 @@ def test_published_recipe_is_the_students_loop(tiny):
     by_hand = models.ShallowCNN((32, 32), tiny.n_neurons, dropout_applied=False)
     by_hand.load_state_dict(model.state_dict())
     twice = IMAGENET.twice()
-    training.fit(model, tiny, recipe, seed=5, normalisation=twice)
+    loop.fit(model, tiny, recipe, seed=5, normalisation=twice)
 
     once = tiny.train.images.astype(np.float64) / 255
-    mean, sd = (np.array(values)[:, None, None] for values in (datasets.IMAGENET_MEAN, datasets.IMAGENET_SD))
+    mean, sd = (np.array(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_SD))
     images = torch.from_numpy((((once - mean) / sd - mean) / sd).astype(np.float32))
     responses = torch.from_numpy(tiny.train.responses)
     optimiser = torch.optim.Adam(by_hand.parameters(), lr=1e-3, weight_decay=1e-5)
@@ -85,10 +88,10 @@ def test_scaled_losses_are_1_for_a_constant_prediction(tiny):
     shares = np.unique(tiny.train.objects, return_counts=True)[1] / len(tiny.train.objects)
     model.object_head.bias.data = torch.from_numpy(np.log(shares)).float()
     still = replace(CNN, epochs=1, learning_rate=1e-12, label_rate=None, ridge_start=False)
-    history = training.fit(model, tiny, still, seed=0, normalisation=IMAGENET, label_weight=0.3)
+    history = loop.fit(model, tiny, still, seed=0, normalisation=IMAGENET, label_weight=0.3)
     assert history[0]["neural_loss"] == pytest.approx(1, abs=1e-4)
     assert history[0]["label_loss"] == pytest.approx(1, abs=1e-4)
-    predicted, _ = training.predict(model, tiny.val.images, IMAGENET)
+    predicted, _ = loop.predict(model, tiny.val.images, IMAGENET)
     np.testing.assert_allclose(predicted, np.tile(tiny.train.responses.mean(0), (len(predicted), 1)), atol=1e-5)
 
 
@@ -112,19 +115,19 @@ def test_ridge_start_predicts_as_scikit_learns_ridge_on_the_features(tiny):
     trunk, _ = models.load_trunk(LITE0, (32, 32), pretrained=False)
     model = models.Encoder(trunk, (32, 32), tiny.n_neurons, stages=(2,), grid=4)
     still = replace(CNN, epochs=1, learning_rate=1e-12, ridge_start=True, frozen_batch_norm=True)
-    training.fit(model, tiny, still, seed=0, normalisation=IMAGENET, pretrained=True)
-    predicted, _ = training.predict(model, tiny.val.images, IMAGENET)
+    loop.fit(model, tiny, still, seed=0, normalisation=IMAGENET, pretrained=True)
+    predicted, _ = loop.predict(model, tiny.val.images, IMAGENET)
 
     with torch.no_grad():
         train, val = (
-            model.eval().features(datasets.to_batch(torch.from_numpy(split.images), IMAGENET)).double().numpy()
+            model.eval().features(to_batch(torch.from_numpy(split.images), IMAGENET)).double().numpy()
             for split in (tiny.train, tiny.val)
         )
     centred = train - train.mean(0)  # features of a mean squared norm of 1 by now
     scale = (centred**2).sum(1).mean()
     y = (tiny.train.responses - tiny.train.responses.mean(0)) / tiny.train.responses.std(0)
     folds = datasets.folds(tiny.train.objects, 5, seed=0)
-    alpha = readout.ridge(centred @ centred.T, y, folds=folds).alpha
+    alpha = regression.ridge(centred @ centred.T, y, folds=folds).alpha
     expected = Ridge(alpha=alpha * scale).fit(train, tiny.train.responses).predict(val)
     np.testing.assert_allclose(predicted, expected, atol=2e-3 * expected.std())
 
@@ -134,15 +137,15 @@ def test_half_precision_trains_as_float32_does(tiny, monkeypatch, dtype):
     """The number types of GPUs and newer CPUs, which any CPU can imitate; float16 with its gradient scaling."""
     losses, predicted = {}, {}
     for used in (torch.float32, dtype):
-        monkeypatch.setattr(training, "precision", lambda model, device, used=used: (used, torch.contiguous_format))
+        monkeypatch.setattr(loop, "precision", lambda model, device, used=used: (used, torch.contiguous_format))
         torch.manual_seed(0)
         trunk, _ = models.load_trunk(LITE0, (32, 32))
         model = models.Encoder(trunk, (32, 32), tiny.n_neurons, len(tiny.object_names), stages=(1, 2))
         recipe = replace(CNN, epochs=3, schedule=CONSTANT)
         arguments = {"seed": 0, "normalisation": IMAGENET, "pretrained": True, "label_weight": 1.0}
-        history = training.fit(model, tiny, recipe, **arguments)
+        history = loop.fit(model, tiny, recipe, **arguments)
         losses[used] = [(epoch["neural_loss"], epoch["label_loss"]) for epoch in history]
-        predicted[used], _ = training.predict(model, tiny.val.images, IMAGENET)
+        predicted[used], _ = loop.predict(model, tiny.val.images, IMAGENET)
     assert losses[dtype] != losses[torch.float32]
     assert losses[dtype][-1][0] < losses[dtype][0][0]
     np.testing.assert_allclose(losses[dtype], losses[torch.float32], rtol=0.02)
@@ -156,9 +159,9 @@ def test_one_image_left_over_is_no_batch(tiny, n_images, recipe):
     trunk, _ = models.load_trunk(LITE0, (32, 32), pretrained=False)
     model = models.Encoder(trunk, (32, 32), tiny.n_neurons)
     arguments = {"seed": 0, "normalisation": IMAGENET, "fit_index": np.arange(n_images)}
-    history = training.fit(model, tiny, replace(recipe, epochs=1), **arguments)
+    history = loop.fit(model, tiny, replace(recipe, epochs=1), **arguments)
     assert np.isfinite(history[0]["neural_loss"])
-    parts = training.batches(torch.arange(n_images), 32)
+    parts = loop.batches(torch.arange(n_images), 32)
     assert [len(part) for part in parts] == {33: [33], 65: [32, 33]}[n_images]
     assert torch.equal(torch.cat(parts), torch.arange(n_images))
 
@@ -195,10 +198,10 @@ def test_processes_asked_for_the_same_row_do_not_damage_each_other(tiny_file, tm
 
 def test_a_damaged_checkpoint_is_set_aside(tmp_path):
     path = tmp_path / "checkpoint.pt"
-    files.write_whole(path, lambda path: torch.save({"history": [torch.zeros(1000)]}, path))
+    cache.write_whole(path, lambda path: torch.save({"history": [torch.zeros(1000)]}, path))
     path.write_bytes(path.read_bytes()[:700])
     with pytest.warns(UserWarning, match="damaged"):
-        assert training.load_checkpoint(path) is None
+        assert loop.load_checkpoint(path) is None
     assert not path.exists() and (tmp_path / "checkpoint.pt.damaged").exists()
 
 
@@ -207,7 +210,7 @@ def test_what_a_killed_process_left_half_written_is_removed_once_old(tmp_path):
     for path in (old, young):
         path.write_text("half a resu")
     os.utime(old, (0, 0))
-    files.write_whole(tmp_path / "result.json", lambda path: path.write_text("{}"))
+    cache.write_whole(tmp_path / "result.json", lambda path: path.write_text("{}"))
     assert {path.name for path in tmp_path.iterdir()} == {"result.json", young.name}
 
 
@@ -239,11 +242,10 @@ def test_each_variant_of_the_ablation_is_the_repaired_recipe_but_for_its_part(
 PARALLEL = """
 import sys
 from dataclasses import replace
-from helpers import datasets, experiments, runs
-profile = experiments.PROFILES["tiny"]
+profile = profiles.PROFILES["tiny"]
 dataset = profile.prepare(datasets.load(sys.argv[1]))
 for name in sys.argv[2:]:
-    experiment = experiments.EXPERIMENTS[name]
+    experiment = EXPERIMENTS[name]
     runs.run(replace(experiment, recipe=replace(experiment.recipe, shift=0.0)), dataset, profile)
 """
 

@@ -1,0 +1,247 @@
+"""Readouts of frozen networks as rows beside the trained ones: a block, sums of blocks, networks and image sizes.
+
+Pixels are the lowest bar, the object mean the control that knows the labels alone.
+"""
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import safetensors.torch
+
+from helpers import cache, datasets, metrics, models, progress
+from helpers.analyses import layer_profile, tables
+from helpers.experiments import runs
+from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.readout import features, gram, regression
+
+FAMILY = (LITE0, "tf_efficientnet_lite1.in1k", "tf_efficientnet_lite2.in1k")
+
+
+class RowSpec(NamedTuple):
+    """What a readout row is fitted on and how.
+
+    kernels : groups of Gram matrices, read from disk when used; every group counts the same in their sum, and every
+        matrix in its group. None for the pixels'
+    fit : `regression.ridge` or `regression.gaussian_ridge`
+    """
+
+    kernels: list[list] | None
+    fit: Callable = regression.ridge
+
+
+class Row(NamedTuple):
+    """Predictions of one readout: arrays of shape (n_images, n_neurons) in the units of the file.
+
+    `held` are the training images, each predicted by a fit that saw neither it nor its fold.
+    """
+
+    held: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+
+def specs(dataset, profile):
+    """What each readout row is fitted on: dict name -> RowSpec.
+
+    lite1 and lite2 take part where their weights are at hand; a lite0 without its weights says so in the rows' names.
+    Every network counts the same, whatever its blocks, and so does every size (by folds of V4 recordings .001, of the
+    stand-in .003 to .006 better than every block): see layer_profile.block_sum.
+    """
+    blocks = layer_profile.block_readouts(LITE0, dataset, profile)
+    grams, source = layer_profile.kernels(LITE0, dataset, profile)
+    name = layer_profile.short_name(LITE0, source)
+    found = {
+        "pixels": RowSpec(None),
+        f"{name}: best single block": RowSpec([[grams[layer_profile.best_block(blocks)]]]),
+        f"{name}: sum of blocks": RowSpec([list(grams.values())]),
+    }
+    others = []
+    if profile.name != "tiny" and source != models.RANDOM:
+        others = [tag for tag in FAMILY[1:] if models.find_weights(tag)[1] != models.RANDOM]
+    name = " + ".join([name, *(layer_profile.short_name(tag, "") for tag in others)])
+    once = [list(grams.values()), *([layer_profile.block_sum(tag, dataset, profile)] for tag in others)]
+    zoomed = [[layer_profile.block_sum(tag, dataset, profile, zoomed=True)] for tag in (LITE0, *others)]
+    if others:
+        found[f"{name}: sum of blocks"] = RowSpec(once)
+    found[f"{name}: sum of blocks at two sizes"] = RowSpec(once + zoomed)
+    found[f"{name}: sum of blocks at two sizes, Gaussian"] = RowSpec(once + zoomed, regression.gaussian_ridge)
+    return found
+
+
+def rows(dataset, profile):
+    """Every readout that stands beside trained networks, best single block and sums chosen by folds: dict name -> Row.
+
+    The best single block is chosen on the folds that also score it, which can only favour it.
+    """
+    return {
+        name: Row(
+            **cache.remembered(
+                dataset,
+                "readouts",
+                _slug(name),
+                _settings(name, spec),
+                lambda name=name, spec=spec: _row(name, spec, dataset),
+            )
+        )
+        for name, spec in specs(dataset, profile).items()
+    }
+
+
+def _row(name, spec, dataset):
+    K, responses, folds = kernel(spec, dataset), dataset.train.responses, layer_profile.choosing_folds(dataset)
+    fit = _with_progress(spec.fit, f"{name}: fits", 1 + len(folds))
+    predictions = fit(K, responses, folds=folds).predictions
+    held = regression.cross_predict(fit, K, responses, folds)
+    return {"held": held} | layer_profile.by_role(predictions, dataset)
+
+
+def kernel(spec, dataset):
+    """The one Gram matrix (n_images, n_images) that a RowSpec is fitted on."""
+    if spec.kernels is None:
+        return layer_profile.pixel_kernel(dataset)
+    n_train = len(dataset.train.images)
+    return gram.combine([gram.combine(group, n_train=n_train) for group in spec.kernels], n_train=n_train)
+
+
+def kernel_files(spec):
+    """Which Gram matrices a RowSpec sums, group by group; changes with network, weights, layers, data and code."""
+    return (
+        [layer_profile.PIXEL_SIDE]
+        if spec.kernels is None
+        else [layer_profile.file_names(group) for group in spec.kernels]
+    )
+
+
+def fitted(spec, dataset):
+    """A RowSpec fitted to all training images, as a regression.Readout."""
+    return spec.fit(kernel(spec, dataset), dataset.train.responses, folds=layer_profile.choosing_folds(dataset))
+
+
+def held_out_objects(dataset, profile):
+    """The same readouts for objects they have not seen: dict name -> predictions of the training images.
+
+    Folds hold out whole objects, and inside a fold penalty and bandwidth are chosen on further whole objects. The
+    object mean, for which there is nothing to go by, predicts the mean of the other objects. Raises ValueError if there
+    are fewer objects than folds.
+    """
+    folds = datasets.object_folds(dataset.train.objects, datasets.N_FOLDS, seed=0)
+    held = {"object mean": _object_mean_held(dataset, folds)}
+    for name, spec in specs(dataset, profile).items():
+
+        def compute(name=name, spec=spec):
+            K = kernel(spec, dataset)
+            fit = _with_progress(spec.fit, f"{name}: fits by folds over objects", len(folds))
+            return {"held": regression.cross_predict(fit, K, dataset.train.responses, folds)}
+
+        settings = _settings(name, spec) | {"folds": "objects"}
+        held[name] = cache.remembered(dataset, "readouts", f"objects-{_slug(name)}", settings, compute)["held"]
+    return held
+
+
+def held_differences(pairs, held, dataset):
+    """Paired differences of out-of-fold scores over the training images, as `tables.differences` has them for val.
+
+    pairs : list of (name, name compared with). held : dict name -> predictions (n_train, n_neurons). Returns a frame
+    with columns comparison, difference, low, high (corrected for the number of pairs) and verdict.
+    """
+    lines = []
+    for name, against in pairs:
+        found = metrics.paired_interval(
+            dataset.train.responses, held[name], held[against], dataset.train.objects, comparisons=len(pairs)
+        )
+        line = {"comparison": f"{name} against {against}", "difference": found.estimate}
+        line |= {"low": found.low, "high": found.high, "verdict": tables.verdict(found.low, found.high)}
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def object_mean(dataset):
+    """The control that knows an image's object and nothing else, as a Row."""
+    train = dataset.train
+    val, test = (
+        metrics.object_mean_prediction(train.responses, train.objects, split.objects)
+        for split in (dataset.val, dataset.test)
+    )
+    return Row(_object_mean_held(dataset, layer_profile.choosing_folds(dataset)), val, test)
+
+
+def _object_mean_held(dataset, folds):
+    """Each training image predicted by the mean of its object's images in the other folds: (n_train, n_neurons)."""
+    responses, objects = dataset.train.responses, dataset.train.objects
+    predictions = np.empty(responses.shape)
+    for fit, held in folds:
+        predictions[held] = metrics.object_mean_prediction(responses[fit], objects[fit], objects[held])
+    return predictions
+
+
+def tuned_trunk_row(experiment, dataset, profile):
+    """Val predictions of ridge on the sum of a fine-tuned trunk's blocks (seed 0), and their mean with the network.
+
+    The trunk has seen all training images, so there are no out-of-fold predictions of this row, and it is no candidate
+    for the best model.
+    """
+    finished = runs.run(experiment, dataset, profile)
+    limited, cut = profile.limit(experiment, dataset)
+
+    def compute():
+        state = safetensors.torch.load_file(finished.folder / "weights.safetensors")
+        model, normalisation = runs.rebuild(limited, cut, state)
+        return {"val": _ridge_on_trunk(model.trunk, cut, normalisation)}
+
+    settings = {"tuned trunk": finished.folder.name}
+    predicted = cache.remembered(cut, "readouts", f"tuned-{experiment.name}", settings, compute)["val"]
+    return predicted, (predicted + finished.val) / 2
+
+
+def _ridge_on_trunk(trunk, dataset, normalisation):
+    n_train = len(dataset.train.images)
+    names = features.default_layers(trunk)
+    grams = features.gram_of_layers(
+        trunk, dataset.images, names, normalisation=normalisation, n_train=n_train, grid=features.GRID
+    )
+    K = gram.combine(list(grams.values()), n_train=n_train)
+    return regression.ridge(K, dataset.train.responses, folds=layer_profile.choosing_folds(dataset)).predictions[
+        : len(dataset.val.images)
+    ]
+
+
+def print_profile(dataset, profile):
+    """Print what simple models score on val, the check that a stand-in is neither trivial nor hopeless."""
+    responses, n_train = dataset.train.responses, len(dataset.train.images)
+    scored = {}
+    folds = layer_profile.choosing_folds(dataset)
+    predictions = regression.ridge(layer_profile.pixel_kernel(dataset), responses, folds=folds).predictions
+    scored["pixels, ridge"] = predictions[: len(dataset.val.images)]
+    for pretrained in (False, True):
+        blocks = layer_profile.block_readouts(LITE0, dataset, profile, pretrained=pretrained)
+        for layer in layer_profile.stage_ends(blocks.val):
+            scored[f"lite0 {layer}, weights: {blocks.source}"] = blocks.val[layer]
+    for name in ("shallow-dropout-l2-published", "shallow-dropout-l2-repaired"):
+        scored[name] = runs.run(EXPERIMENTS[name], dataset, profile).val
+    print(f"explained variance on val, {n_train} training images of {dataset.images.shape[2:]} pixels")
+    for name, predicted in scored.items():
+        print(f"{np.nanmean(metrics.explained_variance(dataset.val.responses, predicted)):6.3f}  {name}")
+
+
+def _slug(name):
+    return "".join(letter if letter.isalnum() else "-" for letter in name)
+
+
+def _with_progress(fit, label, n_fits):
+    """The same function with a line of progress after each of n_fits calls."""
+    began, done = time.monotonic(), itertools.count(1)
+
+    def call(K, responses, *, folds):
+        found = fit(K, responses, folds=folds)
+        progress.show(label, began, next(done), n_fits)
+        return found
+
+    return call
+
+
+def _settings(name, spec):
+    return {"row": name, "kernels": kernel_files(spec), "fit": spec.fit.__name__}

@@ -1,0 +1,202 @@
+"""Frozen networks block by block: their Gram matrices over all images, and a ridge readout of each."""
+
+import functools
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from helpers import cache, datasets, models, progress
+from helpers.device import accelerator
+from helpers.experiments.rows import LITE0
+from helpers.readout import features, gram, regression
+
+TINY = ("blocks.1.1", "blocks.3.2")  # layers of lite0 that stand for all in the tests' profile
+PIXEL_SIDE = 32  # pixel readouts see images of so many pixels a side
+# How many times larger networks see the images at a second size, and how many of their stages take part in it. With all
+# seven stages: .361 for .366 by folds of V4 recordings, .466 for .478 by those of the stand-in.
+ZOOM, ZOOMED_STAGES = 1.5, 4
+
+
+class Blocks(NamedTuple):
+    """Ridge readouts of single blocks, each by a dict layer -> array.
+
+    score : (n_neurons,), cross-validated explained variance inside the training images: what blocks are chosen by
+    val, test : predictions of shape (n_images, n_neurons)
+    source : where the network's weights came from
+    """
+
+    score: dict
+    val: dict
+    test: dict
+    source: str
+
+
+def stage_ends(layers):
+    """The last block of each stage: of blocks.3.0, blocks.3.1 and blocks.3.2 the last."""
+    return list({layer.rpartition(".")[0]: layer for layer in layers}.values())
+
+
+def choosing_folds(dataset):
+    """Folds of the training images by which readouts are tuned and chosen: stratified over objects."""
+    objects = dataset.train.objects
+    return datasets.folds(objects, min(datasets.N_FOLDS, len(objects)), seed=0)
+
+
+def grams(tag, dataset, *, pretrained=True, layers=None, zoom=1.0, summed=False):
+    """Gram matrices of a network's layers over all images, dict layer -> array, and the source of the weights.
+
+    Arrays have shape (n_images, n_images). Computed once; later calls map the files. `layers=None` takes every block.
+    Maps are averaged to a grid of features.GRID. The network sees images `zoom` times their size. `summed` writes one
+    array of all layers, "sum", by gram.combine; in memory it takes what all of them take.
+    """
+    pixels = tuple(round(side * zoom) for side in dataset.images.shape[2:])
+    network, source = models.load_trunk(tag, pixels, pretrained=pretrained)
+    layers = features.default_layers(network) if layers is None else list(layers)
+    settings = {
+        "kernels": tag,
+        "layers": layers,
+        "grid": features.GRID,
+        "pixels": pixels,
+        "summed": summed,
+        "weights": cache.weights_digest(network.state_dict()),
+        "data": dataset.fingerprint,
+        "device": accelerator().device.type,
+        "code": cache.code_hash((*cache.CODE, "analyses/layer_profile")),
+    }
+    weights = "pretrained" if source != models.RANDOM else "random"
+    variant = f"kernels-{weights}-{pixels[0]}x{pixels[1]}-{len(layers)}{'-summed' if summed else ''}"
+    folder = cache.run_folder(dataset, tag, variant, settings)
+    names = ["sum"] if summed else layers
+    paths = {name: folder / f"{i:02d}-{name}.npy" for i, name in enumerate(names)}
+    found = {name: cache.map_array(path) for name, path in paths.items()}
+    if any(K is None for K in found.values()):
+        device, n_train = accelerator().device, len(dataset.train.images)
+        made = features.gram_of_layers(
+            network.to(device),
+            dataset.images,
+            layers,
+            normalisation=models.own_normalisation(tag),
+            n_train=n_train,
+            pixels=None if zoom == 1 else pixels,
+            grid=features.GRID,
+            progress=functools.partial(
+                progress.show, f"{tag} ({source} weights), images through {len(layers)} layers", time.monotonic()
+            ),
+        )
+        if summed:
+            made = {"sum": gram.combine(list(made.values()), n_train=n_train)}
+        for name, K in made.items():
+            cache.write_whole(paths[name], lambda path, K=K: cache.save_array(path, K))
+        found = {name: cache.map_array(path) for name, path in paths.items()}
+    return found, source
+
+
+def kernels(tag, dataset, profile, *, pretrained=True):
+    """Gram matrices of a network's blocks by `grams`, and its weights' source.
+
+    With random weights the last block of each stage only. In the tests' profile: two blocks.
+    """
+    layers = TINY if profile.name == "tiny" else None if pretrained else _stage_ends_of(tag, dataset)
+    return grams(tag, dataset, pretrained=pretrained, layers=layers)
+
+
+def block_sum(tag, dataset, profile, *, zoomed=False):
+    """The Gram matrix of all blocks of a network side by side, each divided by its mean training diagonal.
+
+    Zoomed: for images ZOOM times as large, the last block of each of the last ZOOMED_STAGES stages. In the tests'
+    profile: two blocks.
+    """
+    layers = TINY if profile.name == "tiny" else _stage_ends_of(tag, dataset)[-ZOOMED_STAGES:] if zoomed else None
+    found, _ = grams(tag, dataset, layers=layers, zoom=ZOOM if zoomed else 1.0, summed=True)
+    return found["sum"]
+
+
+def _stage_ends_of(tag, dataset):
+    with torch.device("meta"):  # names alone
+        network, _ = models.load_trunk(tag, dataset.images.shape[2:], pretrained=False)
+    return stage_ends(features.default_layers(network))
+
+
+def pixel_kernel(dataset):
+    """Gram matrix of all images' pixels, at most PIXEL_SIDE a side."""
+    return features.gram_of_pixels(dataset.images, n_train=len(dataset.train.images), size=PIXEL_SIDE)
+
+
+def block_readouts(tag, dataset, profile, *, pretrained=True):
+    """Ridge from each block of a frozen network: `Blocks`."""
+    found, source = kernels(tag, dataset, profile, pretrained=pretrained)
+
+    def compute():
+        arrays, folds = {}, choosing_folds(dataset)
+        for done, (layer, K) in enumerate(found.items(), 1):
+            print(f"\r{short_name(tag, source)}: ridge from block {done} of {len(found)} ", end="", flush=True)
+            fitted = regression.ridge(K, dataset.train.responses, folds=folds)
+            arrays[f"score {layer}"] = fitted.score
+            arrays |= {f"{role} {layer}": array for role, array in by_role(fitted.predictions, dataset).items()}
+        print(flush=True)
+        return arrays
+
+    settings = {"readouts": file_names(found.values())}
+    variant = f"readouts-{'random' if source == models.RANDOM else 'pretrained'}"
+    arrays = cache.remembered(dataset, tag, variant, settings, compute)
+    parts = [{layer: arrays[f"{part} {layer}"] for layer in found} for part in ("score", "val", "test")]
+    return Blocks(*parts, source)
+
+
+def best_block(blocks):
+    """Name of the block with the best cross-validated score, a mean over neurons."""
+    return max(blocks.score, key=lambda layer: blocks.score[layer].mean())
+
+
+def block_scores_held_out_objects(dataset, profile):
+    """Explained variance by block, cross-validated over folds of whole objects, the last block of each stage.
+
+    Returns dict 'trained weights', 'random weights' -> dict layer -> mean over neurons.
+    """
+    folds = datasets.object_folds(dataset.train.objects, datasets.N_FOLDS, seed=0)
+    random, _ = kernels(LITE0, dataset, profile, pretrained=False)
+    trained, _ = kernels(LITE0, dataset, profile)
+
+    def compute():
+        each = {f"trained weights {layer}": trained[layer] for layer in random}
+        each |= {f"random weights {layer}": K for layer, K in random.items()}
+        return {key: regression.ridge(K, dataset.train.responses, folds=folds).score for key, K in each.items()}
+
+    settings = {"blocks": file_names([*trained.values(), *random.values()]), "folds": "objects"}
+    scores = cache.remembered(dataset, "readouts", "objects-blocks", settings, compute)
+    weights = ("trained weights", "random weights")
+    return {name: {layer: float(np.mean(scores[f"{name} {layer}"])) for layer in random} for name in weights}
+
+
+def weighted_and_plain_sum(dataset, profile):
+    """Out-of-fold predictions of multiple-kernel ridge over lite0's early, middle and late blocks, and of their sum."""
+    blocks, _ = kernels(LITE0, dataset, profile)
+    n_train, folds = len(dataset.train.images), choosing_folds(dataset)
+    thirds = [
+        gram.combine([blocks[layer] for layer in third], n_train=n_train) for third in np.array_split(list(blocks), 3)
+    ]
+    weighted = regression.cross_predict(
+        regression.multiple_kernel_ridge, np.stack(thirds), dataset.train.responses, folds
+    )
+    plain = gram.combine(thirds, n_train=n_train)
+    return weighted, regression.cross_predict(regression.ridge, plain, dataset.train.responses, folds)
+
+
+def by_role(predictions, dataset):
+    """Predictions for the images after the training images as dict 'val', 'test' -> float32 array."""
+    n_val = len(dataset.val.images)
+    return {"val": predictions[:n_val].astype(np.float32), "test": predictions[n_val:].astype(np.float32)}
+
+
+def short_name(tag, source):
+    """lite0 from tf_efficientnet_lite0.in1k; random weights are named."""
+    name = tag.partition(".")[0].removeprefix("tf_efficientnet_")
+    return f"{name} (random weights)" if source == models.RANDOM else name
+
+
+def file_names(mapped):
+    """The files of Gram matrices; their folder's name holds a hash of network, weights, data and code."""
+    return ["/".join(Path(K.filename).parts[-2:]) for K in mapped]

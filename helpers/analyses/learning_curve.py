@@ -1,0 +1,90 @@
+"""How many training images each approach needs: the same rows fitted to 10 % of the images, to more, to all."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from helpers import datasets, metrics, models
+from helpers.analyses import layer_profile
+from helpers.experiments import runs
+from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.readout import gram, regression
+
+SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training images
+SHALLOW, FINE_TUNED = "shallow-dropout-l2-repaired", "lite0-repaired"
+
+
+def learning_curve(dataset, profile):
+    """Explained variance on val by the number of training images, of four approaches.
+
+    The shallow CNN, lite0 fine-tuned, ridge on the sum of lite0's blocks, and the mean of the last two. Each is fitted
+    to the same images, every object keeping its share; what is chosen, is chosen by folds of these. Runs come from the
+    cache of `runs.run`, Gram matrices from that of all images: only small networks are trained anew.
+
+    Parameters
+    ----------
+    dataset : Dataset, as `profile.prepare` returned it
+    profile : Profile
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns approach, n_train, explained_variance, and low and high, the 95 % interval over images and seeds. The
+        lines with all images are the main rows.
+    """
+    lines = []
+    for n_train in numbers_of_images(len(dataset.train.images)):
+        print(f"{n_train} of {len(dataset.train.images)} training images", flush=True)
+        few, _ = subset(dataset, n_train)
+        chosen = [EXPERIMENTS[SHALLOW], EXPERIMENTS[FINE_TUNED]]
+        done = runs.run_all(chosen, few, profile)
+        shallow, tuned = (np.array([run.val for run in done[experiment.name]]) for experiment in chosen)
+        linear, source = readout_from_few(dataset, profile, n_train)
+        weights = " (random weights)" if source == models.RANDOM else ""
+        predictions = {
+            "shallow CNN": shallow,
+            f"lite0 fine-tuned{weights}": tuned,
+            f"lite0 readout{weights}": linear,
+            "mean of fine-tuned and readout": (tuned + linear) / 2,
+        }
+        for approach, predicted in predictions.items():
+            found = metrics.interval(dataset.val.responses, predicted, dataset.val.objects)
+            line = {"approach": approach, "n_train": n_train, "explained_variance": found.estimate}
+            lines.append(line | {"low": found.low, "high": found.high})
+    return pd.DataFrame(lines)
+
+
+def numbers_of_images(n_all):
+    """The numbers of training images that `SHARES` stand for, two at least."""
+    return sorted({max(2, round(share * n_all)) for share in SHARES})
+
+
+def subset(dataset, n_train):
+    """The data set with its first roles cut to n_train training images by `datasets.reduce`, and their indices.
+
+    A smaller data set has a name of its own, and so a folder of its own among the runs.
+    """
+    n_all = len(dataset.train.images)
+    if n_train >= n_all:
+        return dataset, np.arange(n_all)
+    few = datasets.reduce(dataset, n_train=n_train, pixels=None)
+    # Which images it took: the same cut of a data set whose responses are the images' numbers.
+    numbered = replace(dataset, train=replace(dataset.train, responses=np.arange(n_all)[:, None]))
+    index = datasets.reduce(numbered, n_train=n_train, pixels=None).train.responses[:, 0]
+    return replace(few, name=f"{dataset.name}-{n_train}-images"), index
+
+
+def readout_from_few(dataset, profile, n_train):
+    """Val predictions (n_images, n_neurons) of ridge on the sum of lite0's blocks, fitted to `subset`'s images.
+
+    Rows and columns of the Gram matrices of all images, centred and scaled on these: no forward pass. Also returns
+    where the weights came from.
+    """
+    few, index = subset(dataset, n_train)
+    n_all, n_val = len(dataset.train.images), len(dataset.val.images)
+    order = np.concatenate([index, n_all + np.arange(n_val)])
+    grams, source = layer_profile.kernels(LITE0, dataset, profile)
+    K = gram.combine((gram.centre(K[np.ix_(order, order)], n_train) for K in grams.values()), n_train=n_train)
+    predicted = regression.ridge(K, few.train.responses, folds=layer_profile.choosing_folds(few)).predictions
+    return predicted.astype(np.float32), source

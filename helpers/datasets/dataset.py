@@ -1,0 +1,243 @@
+"""Find, check and load a data file; splits and folds of its images; batches on the device."""
+
+import hashlib
+import os
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from helpers.datasets import hdf5
+from helpers.datasets.hdf5 import CATEGORY_OF, DataError
+from helpers.datasets.images import (
+    read_images,
+    resized,
+)
+
+DATA = Path(__file__).parents[2] / "data"
+N_FOLDS = 5  # of the training images, wherever something is chosen
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of one role, and what is known of each.
+
+    Attributes
+    ----------
+    images : array of shape (n_images, n_channels, height, width)
+        uint8 pixels of 0 to 255 where these give back the file's normalised images to 1e-4, else float32 pixels of 0
+        to 1; n_channels is 1 where the three channels hold the same gray image, else 3.
+    objects, categories : str arrays of shape (n_images,)
+        An object outside the 64 of the course is its own category.
+    responses : float32 array of shape (n_images, n_neurons), or None (test)
+        In the units of the file.
+    repeats : float32 array of shape (n_images, n_repeats, n_neurons), or None
+        Single trials, NaN where one is missing.
+    """
+
+    images: np.ndarray
+    objects: np.ndarray
+    categories: np.ndarray
+    responses: np.ndarray | None = None
+    repeats: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data file in memory: `images` is the one buffer (train, val, test) that the splits' images are views of.
+
+    `fingerprint` (hex) changes with any image, name or response, not with the file's place, date or compression.
+    """
+
+    path: Path
+    name: str
+    is_standin: bool
+    fingerprint: str
+    images: np.ndarray
+    train: Split
+    val: Split
+    test: Split
+
+    @property
+    def n_neurons(self):
+        return self.train.responses.shape[1]
+
+    @property
+    def object_names(self):
+        """Sorted names of the training images' objects: the classes of an object head."""
+        return sorted(set(self.train.objects.tolist()))
+
+
+def find(path=None):
+    """Path of the data file: `path`, else $IT_DATA, else data/IT_data.h5, else the stand-in, made on first use.
+
+    Raises
+    ------
+    DataError
+        If a path was given, here or in $IT_DATA, and nothing is there.
+    """
+    given = path or os.environ.get("IT_DATA")
+    if given:
+        if not Path(given).exists():
+            raise DataError(f"{given}: no such file{'' if path else ' (from $IT_DATA)'}.")
+        return Path(given)
+    if (DATA / "IT_data.h5").exists():
+        return DATA / "IT_data.h5"
+    target = standin_path()
+    print(f"NO RECORDINGS in {DATA / 'IT_data.h5'}: using the stand-in with SIMULATED responses, {target}", flush=True)
+    return target
+
+
+def standin_path():
+    """Path of the stand-in, which is rendered if it is not there yet."""
+    target = DATA / "standin.h5"
+    if not target.exists():
+        from helpers.datasets.simulated import standin
+
+        print("Rendering the stand-in once; this takes up to a minute.", flush=True)
+        standin.write(target)
+    return target
+
+
+def load(path=None):
+    """Read and check the data file that `find` names.
+
+    Warns of images that two splits share and of objects that only val has.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+
+    Returns
+    -------
+    dataset : Dataset
+
+    Raises
+    ------
+    DataError
+        One sentence naming file, key, found and expected.
+    """
+    path = find(path)
+    with hdf5.opened(path) as file:
+        arrays = hdf5.examine(file)
+        is_standin = hdf5.is_standin(file)
+        objects = [hdf5.read_objects(arrays[f"object_{split}"]) for split in hdf5.SPLITS]
+        responses = [hdf5.read_responses(arrays[f"spikes_{split}"]) for split in ("train", "val")]
+        repeats = None
+        if "spikes_val_repeats" in arrays:
+            repeats = hdf5.read_responses(arrays["spikes_val_repeats"], allow_missing=True)
+        images = read_images(arrays)
+    digests = np.array([hashlib.blake2b(image, digest_size=16).hexdigest() for image in images])
+    starts = np.cumsum([len(names) for names in objects])[:-1]
+    for sentence in hdf5.doubts(objects, responses[1], np.split(digests, starts)):
+        warnings.warn(f"{path}: {sentence}", stacklevel=2)
+    contents = [*responses, *([] if repeats is None else [repeats]), digests]
+    train, val, test = _splits(images, objects, [*responses, None], [None, repeats, None])
+    described = (images.shape, images.dtype.str, [names.tolist() for names in objects])
+    return Dataset(path, path.stem, is_standin, _digest(described, contents), images, train, val, test)
+
+
+def _splits(images, objects, responses, repeats):
+    starts = np.cumsum([len(names) for names in objects])[:-1]
+    categories = [np.array([CATEGORY_OF.get(name, name) for name in names.tolist()], dtype=str) for names in objects]
+    parts = zip(np.split(images, starts), objects, categories, responses, repeats, strict=True)
+    return [Split(*part) for part in parts]
+
+
+def _digest(description, arrays):
+    digest = hashlib.blake2b(repr(description).encode(), digest_size=16)
+    for array in arrays:
+        digest.update(array)
+    return digest.hexdigest()
+
+
+def reduce(dataset, *, n_train, pixels):
+    """The same data, cut: fewer training images, smaller images of all splits; val and test keep their number.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    n_train : int or None
+        At most so many training images, each object keeping its share; None for all.
+    pixels : int or None
+        At most so many pixels on the longer side, the other in proportion; None for no bound. Area-averaging
+        bilinear interpolation (torch's antialias).
+
+    Returns
+    -------
+    dataset : Dataset
+        `dataset` itself where nothing is to be cut, else one with a fingerprint of its own.
+    """
+    n_all, (height, width) = len(dataset.train.images), dataset.images.shape[2:]
+    few = n_train is not None and n_train < n_all
+    small = pixels is not None and pixels < max(height, width)
+    if not (few or small):
+        return dataset
+    keep = np.arange(n_all)
+    if few:
+        by_object = _dealing_order(dataset.train.objects, np.random.default_rng(0))
+        keep = np.sort(by_object[np.arange(n_train) * n_all // n_train])
+    chosen = np.concatenate([keep, np.arange(n_all, len(dataset.images))])
+    size = (height, width)
+    if small:
+        size = tuple(max(1, round(side * pixels / max(height, width))) for side in size)
+    images = resized(dataset.images, chosen, size)
+    splits = [dataset.train, dataset.val, dataset.test]
+    objects = [dataset.train.objects[keep], dataset.val.objects, dataset.test.objects]
+    responses = [dataset.train.responses[keep], dataset.val.responses, None]
+    train, val, test = _splits(images, objects, responses, [None, *(split.repeats for split in splits[1:])])
+    fingerprint = _digest((dataset.fingerprint, len(keep), size), [])
+    return replace(dataset, images=images, train=train, val=val, test=test, fingerprint=fingerprint)
+
+
+def _dealing_order(objects, generator):
+    """Indices of the images, object by object, shuffled within each."""
+    order = generator.permutation(len(objects))
+    return order[np.argsort(np.asarray(objects)[order], kind="stable")]
+
+
+def folds(objects, n_folds, *, seed):
+    """Folds of the training images that spread each object's images evenly, however many it has.
+
+    Images are dealt out like cards, object by object: no object's share differs by more than one between folds, and
+    no fold's size by more than one. Unlike scikit-learn's StratifiedKFold this takes objects with a single image.
+
+    Parameters
+    ----------
+    objects : array of shape (n_images,)
+    n_folds : int, from 2 to n_images
+    seed : int
+
+    Returns
+    -------
+    folds : list of n_folds pairs (fit_index, held_index)
+        Sorted; each image is held out once.
+    """
+    if not 2 <= n_folds <= len(objects):
+        raise ValueError(f"{n_folds} folds of {len(objects)} images; expected 2 to {len(objects)} folds.")
+    generator = np.random.default_rng(seed)
+    fold_of = np.empty(len(objects), int)
+    order = _dealing_order(objects, generator)
+    fold_of[order] = (np.arange(len(objects)) + generator.integers(n_folds)) % n_folds
+    return [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(n_folds)]
+
+
+def object_folds(objects, n_folds, *, seed):
+    """Like `folds`, but each object is held out as a whole; folds hold about the same number of images.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer objects than folds, so none could be held out in some fold.
+    """
+    names, index, counts = np.unique(np.asarray(objects), return_inverse=True, return_counts=True)
+    if not 2 <= n_folds <= len(names):
+        raise ValueError(f"{n_folds} folds of {len(names)} objects; expected 2 to {len(names)} folds.")
+    shuffled = np.random.default_rng(seed).permutation(len(names))
+    sizes, fold_of_name = np.zeros(n_folds, int), np.empty(len(names), int)
+    for name in shuffled[np.argsort(-counts[shuffled], kind="stable")]:  # the largest first, to the emptiest fold
+        fold_of_name[name] = sizes.argmin()
+        sizes[fold_of_name[name]] += counts[name]
+    fold_of = fold_of_name[index]
+    return [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(n_folds)]

@@ -1,0 +1,1 @@
+"""Simulated data: rendered objects, simulated neurons, written as a data file, the stand-in."""

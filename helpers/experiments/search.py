@@ -1,0 +1,154 @@
+"""Search for the shallow CNN's settings by Optuna, on folds of the training images; one process or many workers.
+
+The study lies in a journal file on a local disk, or in any database that Optuna takes by URL. A worker that is killed
+loses the trial it was at; others and later ones go on with the study.
+"""
+
+import hashlib
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import sqlalchemy
+from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+from helpers import cache, models
+from helpers.experiments import runs
+from helpers.experiments.rows import EXPERIMENTS
+from helpers.training import loop
+
+STARTING_POINT = "shallow-dropout-l2-repaired"
+
+
+def open_study(start, dataset, storage=None):
+    """The study of this data set from this starting point: made at first, taken up again later.
+
+    start, dataset : as the profile has cut them
+    storage : database URL; None for a journal file in the folder of runs.
+    """
+    shared = storage
+    if shared is None:
+        cache.make_writable(cache.runs_folder(), "IT_RUNS")
+        storage = open_journal(cache.runs_folder() / "search.journal")
+    elif storage.startswith("sqlite"):
+        storage = open_sqlite(storage)
+    settings = repr((start, dataset.fingerprint, cache.code_hash(), Path(__file__).read_text()))
+    name = f"shallow-{dataset.name}-{hashlib.blake2b(settings.encode(), digest_size=6).hexdigest()}"
+    try:
+        study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
+        study.enqueue_trial(starting_point(start))  # by whoever makes the study, so that no two workers do
+    except optuna.exceptions.DuplicatedStudyError:
+        study = optuna.load_study(study_name=name, storage=storage)
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3)
+    # one process alone draws the same trials every time; workers that share a database must not
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials) if shared is None else None)
+    return study
+
+
+def open_journal(path):
+    """Storage in a journal file; a damaged one is set aside with a warning.
+
+    Optuna takes a file whose last line was cut short, goes on after it, and then can read it no more.
+    """
+    lock = JournalFileOpenLock(str(path))  # not by a symbolic link, Optuna's default, which Colab's Drive does not take
+    lock.acquire()  # no other worker writes while this one reads
+    try:
+        if path.exists():
+            lines = path.read_text().split("\n")
+            if lines.pop():
+                raise ValueError("its last line is cut short")
+            for line in lines:
+                json.loads(line)
+            JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    except Exception as error:  # whatever a damaged file raises
+        cache.set_aside(path, error)
+    finally:
+        lock.release()
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def open_sqlite(url):
+    """Storage in an SQLite file, whose transactions take the write lock as they begin.
+
+    Optuna hands a waiting trial to one worker by locking its row. SQLite has no such locks: of two workers that look at
+    the same moment, both would get it.
+    """
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+    sqlalchemy.event.listen(storage.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return storage
+
+
+def starting_point(start):
+    """The settings of an experiment, as a trial has them."""
+    of_recipe = {name: getattr(start.recipe, name) for name in ("learning_rate", "weight_decay", "shift")}
+    return of_recipe | {"channels": start.channels[0], "dropout": start.dropout}
+
+
+def suggest(trial):
+    """The experiment of one trial. The starting point is the first trial, so the best is never below it."""
+    start = EXPERIMENTS[STARTING_POINT]
+    recipe = replace(
+        start.recipe,
+        learning_rate=trial.suggest_float("learning_rate", 2e-4, 5e-3, log=True),
+        weight_decay=trial.suggest_float("weight_decay", 1e-3, 1.0, log=True),
+        shift=trial.suggest_float("shift", 0.0, 0.12),
+    )
+    width = trial.suggest_categorical("channels", [16, 32])
+    dropout = trial.suggest_float("dropout", 0.0, 0.6)
+    row = "Shallow CNN, settings searched"
+    return replace(
+        start, name="shallow-searched-repaired", row=row, recipe=recipe, channels=(width, 2 * width), dropout=dropout
+    )
+
+
+def search(dataset, profile, *, n_trials, storage=None):
+    """Run trials until the study has `n_trials` finished ones, and return the study.
+
+    A trial trains on the fit images of fold 0 of the training images and scores the held ones after each epoch; one
+    that falls below the median of the others at the same epoch is pruned. Val is not touched.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    start, dataset = profile.limit(EXPERIMENTS[STARTING_POINT], dataset)
+    study = open_study(start, dataset, storage)
+    fit_index, held_index = runs.fold_of(dataset, 0)
+
+    def objective(trial):
+        experiment = suggest(trial)
+        model, _ = models.build(experiment, dataset, 0)
+
+        def report(done, epochs, epoch):
+            if not np.isfinite(epoch["held_explained_variance"]):
+                raise optuna.TrialPruned
+            trial.report(epoch["held_explained_variance"], done)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        history = loop.fit(
+            model,
+            dataset,
+            replace(experiment.recipe, epochs=start.recipe.epochs, schedule=start.recipe.schedule),
+            seed=0,
+            normalisation=experiment.inputs.normalisation(dataset, None),
+            fit_index=fit_index,
+            held_index=held_index,
+            progress=report,
+        )
+        return history[-1]["held_explained_variance"]
+
+    finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    left = ""
+    while (done := len(study.get_trials(deepcopy=False, states=finished))) < n_trials:
+        print(f"\rtrial {done + 1} of {n_trials}{left}   ", end="", flush=True)
+        began = time.monotonic()
+        study.optimize(objective, n_trials=1)
+        left = f", {(time.monotonic() - began) * (n_trials - done - 1):.0f} s left"
+    if all(trial.params != starting_point(start) for trial in study.get_trials(deepcopy=False, states=finished)):
+        study.enqueue_trial(starting_point(start))  # the worker that was at the starting point was killed
+        study.optimize(objective, n_trials=1)
+    best = study.best_trial
+    print(f"\r{n_trials} trials; best on held-out training images: {best.value:.3f}", flush=True)
+    return study

@@ -1,0 +1,195 @@
+"""Features of pixels and of a network's layers, as their Gram matrices K = X Xᵀ, in bounded memory; see gram.py."""
+
+import re
+import shutil
+import tempfile
+import time
+from collections import Counter
+
+import numpy as np
+import torch
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
+
+from helpers.datasets.images import Normalisation, to_batch
+
+# The blocks of timm's families: ResNet and its stem, EfficientNet, ViT, DenseNet, PNASNet, ConvNeXt and Swin, RegNet.
+BLOCKS = re.compile(
+    r"act1|layer\d\.\d+|blocks\.\d+\.\d+|blocks\.\d+|features\.denseblock\d+|cell_(stem_)?\d+"
+    r"|(stages|layers)\.\d+\.blocks\.\d+|s\d\.b\d+"
+)
+# Side of the grid that feature maps are averaged to, with which sums of blocks predicted held-out images best: of V4
+# recordings, by .003 over full features.
+GRID = 7
+SLAB_BYTES = 2**27  # features of all images that are in memory at once
+
+
+class _AllSeen(Exception):
+    """Every wanted layer has run: the rest of the forward pass is not needed."""
+
+
+def default_layers(network):
+    """Names of every block of a timm network, in order; of a family not known here, the stages that timm lists.
+
+    Raises ValueError for a network that has neither.
+    """
+    names = [name for name, _ in network.named_modules() if BLOCKS.fullmatch(name)]
+    names = [name for name in names if not any(other.startswith(name + ".") for other in names)]
+    names = names or [stage["module"] for stage in getattr(network, "feature_info", [])]
+    if not names:
+        raise ValueError(f"no default layers for {type(network).__name__}: name its modules")
+    return names
+
+
+def _forward(network, batch, layers, grid):
+    """Features of one batch, layer -> tensor of shape (n_batch, n_features); stops after the deepest of the layers."""
+    seen = {}
+    modules = dict(network.named_modules())
+    channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
+    n_prefix = getattr(network, "num_prefix_tokens", 0)
+
+    def keep(name):
+        def hook(module, inputs, output):
+            features = output
+            if grid is not None:
+                if features.ndim == 3:  # tokens (b, n, c): the class token and its like have no place on the grid
+                    sides = network.patch_embed.dynamic_feat_size(batch.shape[-2:])
+                    features = features[:, n_prefix:].transpose(1, 2).unflatten(2, sides)
+                elif features.ndim == 4 and channels_last:
+                    features = features.permute(0, 3, 1, 2)
+                if features.ndim == 4:
+                    features = adaptive_avg_pool2d(features, [min(grid, side) for side in features.shape[2:]])
+            # A copy: the next module may work in place.
+            seen.setdefault(name, features.flatten(1).to("cpu", torch.float32, copy=True).numpy())
+            if len(seen) == len(layers):
+                raise _AllSeen
+
+        return hook
+
+    hooks = [modules[name].register_forward_hook(keep(name)) for name in layers]
+    try:
+        network(batch)
+    except _AllSeen:
+        pass
+    finally:
+        for hook in hooks:
+            hook.remove()
+    missing = set(layers) - set(seen)
+    if missing:
+        raise ValueError(f"these layers do not run in a forward pass: {sorted(missing)}")
+    return seen
+
+
+def _gram_of_file(file, n_images, n_train, device, slab_bytes):
+    """Centred Gram matrix of features that lie in `file` as float32, image after image."""
+    width = file.seek(0, 2) // (4 * n_images)
+    slab_width = max(1, slab_bytes // (4 * n_images))
+    gram = np.zeros((n_images, n_images))
+    for start in range(0, width, slab_width):
+        slab = np.empty((n_images, min(slab_width, width - start)), np.float32)
+        for i, row in enumerate(slab):
+            file.seek(4 * (i * width + start))
+            file.readinto(row)
+        # Centred before the product, in which the mean would otherwise drown the trailing components.
+        slab -= slab[:n_train].mean(0, dtype=np.float64).astype(np.float32)
+        if device.type == "cpu":
+            gram += slab @ slab.T  # numpy sees that both are one array and computes one triangle
+        else:
+            on_device = torch.from_numpy(slab).to(device)
+            gram += (on_device @ on_device.T).cpu().numpy()
+    return gram
+
+
+def _check_room(n_bytes):
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if n_bytes > free:
+        raise OSError(
+            f"the features take {n_bytes / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free: "
+            "name fewer layers, set a grid, or set TMPDIR to a larger disk"
+        )
+
+
+def gram_of_layers(
+    network,
+    images,
+    layers,
+    *,
+    normalisation,
+    n_train,
+    pixels=None,
+    grid=None,
+    batch_size=16,
+    slab_bytes=SLAB_BYTES,
+    progress=None,
+    costs=None,
+):
+    """Gram matrices of a network's layers, from one forward pass over the images.
+
+    Memory is bounded by the batch's activations, one slab of `slab_bytes` and 8 n_images² bytes a layer, whatever the
+    layers' width: features go to an unnamed temporary file (4 n_images n_features bytes a layer, in the folder that
+    `TMPDIR` names) and come back in slabs of features. Slabs are multiplied in float32 and summed in float64.
+
+    Parameters
+    ----------
+    network : torch module; runs where it lies, in evaluation mode
+    images : array of shape (n_images, 1 or 3, height, width), training images first; uint8, or float32 in [0, 1]
+    layers : list of module names; the first output is taken of a module that runs several times
+    normalisation : Normalisation that the network wants
+    n_train : number of training images, on which the features are centred
+    pixels : (height, width) that the network sees the images at, interpolated; None for their own
+    grid : side of the grid that feature maps and patch tokens are averaged to; None for full features
+    progress : called with (images done, n_images) after each batch
+    costs : collections.Counter to which seconds ("forward", "spill", "product") and "bytes" on disk are added
+
+    Returns
+    -------
+    layer -> float64 array of shape (n_images, n_images)
+
+    Raises ValueError for a layer that is not there or does not run; OSError, after the first batch, if the disk has no
+    room for the features.
+    """
+    absent = set(layers) - {name for name, _ in network.named_modules()}
+    if absent:
+        raise ValueError(f"{type(network).__name__} has no layers {sorted(absent)}")
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    costs = Counter() if costs is None else costs
+    training = network.training
+    network.eval()
+    files = {layer: tempfile.TemporaryFile() for layer in layers}
+    try:
+        for start in range(0, len(images), batch_size):
+            clock = [time.perf_counter()]
+            with torch.inference_mode():
+                batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(device)
+                batch = to_batch(batch, normalisation)
+                if pixels is not None:
+                    batch = interpolate(batch, pixels, mode="bilinear", antialias=True, align_corners=False)
+                features = _forward(network, batch, layers, grid)
+            clock.append(time.perf_counter())
+            if start == 0:
+                _check_room(len(images) * sum(array[0].nbytes for array in features.values()))
+            for layer in layers:
+                files[layer].write(features[layer])
+            clock.append(time.perf_counter())
+            costs["forward"] += clock[1] - clock[0]
+            costs["spill"] += clock[2] - clock[1]
+            if progress is not None:
+                progress(start + len(batch), len(images))
+        grams = {}
+        for layer in layers:
+            begin = time.perf_counter()
+            costs["bytes"] += files[layer].seek(0, 2)
+            grams[layer] = _gram_of_file(files[layer], len(images), n_train, device, slab_bytes)
+            files[layer].close()
+            costs["product"] += time.perf_counter() - begin
+        return grams
+    finally:
+        network.train(training)
+        for file in files.values():
+            file.close()
+
+
+def gram_of_pixels(images, *, n_train, size=None):
+    """Gram matrix of the pixels, averaged to size by size if given. Parameters and result as in `gram_of_layers`."""
+    plain = Normalisation(mean=(0.0, 0.0, 0.0), sd=(1.0, 1.0, 1.0))
+    return gram_of_layers(torch.nn.Identity(), images, [""], normalisation=plain, n_train=n_train, grid=size)[""]

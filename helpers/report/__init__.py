@@ -1,0 +1,1 @@
+"""Run the notebooks, render them as pages and as one sheet."""
