@@ -31,7 +31,7 @@ from helpers.experiments.rows import EXPERIMENTS, LITE0
 from helpers.readout import features, regression
 
 # the normalised losses, which would take as long again, are notebook 3's
-PAIRS = [("raw losses", "lite0-two-published", "lite0-published")]
+PAIRS = [("raw losses", "lite0-bi-objective-published", "lite0-published")]
 DECLARED = ("object part, correlation", "raw losses")
 TOLERANCE = 0.03  # of an estimate, in shares of variance
 
@@ -78,7 +78,7 @@ def estimates(dataset, simulated):
 
 def best_layers(dataset, simulated):
     """The stage of frozen lite0 from which each planted part is read best: dict part -> depth, 0 first to 1 last."""
-    network, _ = models.load_trunk(LITE0, dataset.images.shape[2:])
+    network, _ = models.load_backbone(LITE0, dataset.images.shape[2:])
     stages = layer_profile.stage_ends(features.default_layers(network))
     n_train = len(dataset.train.images)
     grams = features.gram_of_layers(

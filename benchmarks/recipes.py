@@ -1,7 +1,7 @@
 """What each part of the repaired recipes is worth: an ablation by folds of the training images. Val takes no part.
 
     python benchmarks/recipes.py [--data FILE] [--networks lite0 vit_tiny shallow] [--folds 1] [--seeds 3] [--pixels N]
-    python benchmarks/recipes.py --networks lite0 --variants published without-shift     some variants alone
+    python benchmarks/recipes.py --networks lite0 --variants published without-translation     some variants alone
 
 A variant is the repaired recipe with one part taken away or changed, or the published recipe; all train for the same
 epochs (but the one that doubles them). Rates were chosen on fold 0, so the evidence comes from another. Runs lie in the
@@ -34,34 +34,38 @@ NETWORKS = {"lite0": ("lite0", True), "vit_tiny": ("vit-tiny", False), "shallow"
 
 # What is taken away or changed -> fields of Recipe or Experiment.
 ANY = {
-    "without shift": {"shift": 0.0},
-    "loss not scaled": {"scaled": False},
+    "without translation": {"translation": 0.0},
+    "loss not standardised": {"standardised": False},
     "constant rate": {"schedule": CONSTANT},
 }
 TRUNK = ANY | {
-    "without ridge start": {"ridge_start": False},
+    "without linear-probe start": {"linear_probe_start": False},
     "pooled output for the grid of stages": {"stages": None},
-    "without averaging": {"average": 0.0},
-    "one rate of 1e-3": {"learning_rate": 1e-3, "trunk_rate": 1.0},
+    "without averaging": {"ema": 0.0},
+    "one rate of 1e-3": {"learning_rate": 1e-3, "backbone_rate": 1.0},
 }
 PARTS = {
     "lite0": TRUNK
     | {
-        "without ridge start, head at 1e-3": {"ridge_start": False, "learning_rate": 1e-3, "trunk_rate": 0.2},
+        "without linear-probe start, head at 1e-3": {
+            "linear_probe_start": False,
+            "learning_rate": 1e-3,
+            "backbone_rate": 0.2,
+        },
         "batch norm trained": {"frozen_batch_norm": False},
-        "trunk frozen": {"trunk_rate": 0.0},
-        "trunk rate times 5": {"trunk_rate": 5 * CNN.trunk_rate},
+        "backbone frozen": {"backbone_rate": 0.0},
+        "backbone rate times 5": {"backbone_rate": 5 * CNN.backbone_rate},
         "layer-wise rates": {"layer_decay": 0.75},
-        "trunk cut near the best block": {"stages": (3,)},  # of the five stages the one that ends nearest to it
+        "backbone cut near the best block": {"stages": (3,)},  # of the five stages the one that ends nearest to it
         "inputs normalised twice": {"inputs": Inputs.TWICE},
     },
-    # random weights: trunk rate, layer-wise rates and frozen batch norm do not apply
+    # random weights: backbone rate, layer-wise rates and frozen batch norm do not apply
     "vit_tiny": TRUNK,
     "shallow": ANY
     | {
         "rate of 1e-3": {"learning_rate": 1e-3},
         "batches of 32": {"batch_size": 32},
-        "with averaging": {"average": 0.98},
+        "with averaging": {"ema": 0.98},
         "without weight decay": {"weight_decay": 0.0},
         "without dropout": {"dropout_applied": False},
     },
@@ -108,12 +112,12 @@ def train(experiment, dataset, profile, options):
     """Run one variant with each seed and fold; `experiment` and `dataset` are cut already."""
     as_it_is = replace(profile, limits=None)
     done = [
-        [runs.run(experiment, dataset, as_it_is, seed=seed, held_fold=fold) for fold in options.folds]
+        [runs.run(experiment, dataset, as_it_is, seed=seed, held_out_fold=fold) for fold in options.folds]
         for seed in range(options.seeds)
     ]
     infos = [run.info for of_seed in done for run in of_seed]
     return Scored(
-        np.array([np.concatenate([run.held for run in of_seed]) for of_seed in done]),
+        np.array([np.concatenate([run.held_out for run in of_seed]) for of_seed in done]),
         infos[0]["weights"],
         float(np.mean([info["seconds"] for info in infos])),
         infos[0]["epochs"],
@@ -122,7 +126,7 @@ def train(experiment, dataset, profile, options):
     )
 
 
-def frozen(repaired, dataset, profile, held_index):
+def frozen(repaired, dataset, profile, held_out_index):
     """Readouts of the frozen network's blocks on the same images, and their mean with the repaired recipe's.
 
     Each image is predicted by a fit that saw neither it nor its fold; the best block is named on all folds, which can
@@ -131,13 +135,13 @@ def frozen(repaired, dataset, profile, held_index):
     found = {}
     for name, row in frozen_networks.rows(dataset, profile).items():
         network, _, what = name.partition(": ")
-        held = row.held[held_index][None]
+        held_out = row.held_out[held_out_index][None]
         if what == "best single block":
-            found["best single frozen block"] = Scored(held, repaired.weights)
+            found["best single frozen block"] = Scored(held_out, repaired.weights)
         elif what == "sum of blocks":
             words = f"sum of frozen blocks of {network}"
-            found[words] = Scored(held, repaired.weights)
-            found[f"mean of repaired and {words}"] = Scored((repaired.predictions + held) / 2, repaired.weights)
+            found[words] = Scored(held_out, repaired.weights)
+            found[f"mean of repaired and {words}"] = Scored((repaired.predictions + held_out) / 2, repaired.weights)
     return found
 
 
@@ -166,12 +170,13 @@ def ablate(network, dataset, profile, options):
     experiments_of, dataset = variants(network, profile, dataset)
     chosen = options.variants or [slug(words) for words in experiments_of]
     chosen = {words: e for words, e in experiments_of.items() if words == REPAIRED or slug(words) in chosen}
-    held_index = np.concatenate([runs.fold_of(dataset, fold)[1] for fold in options.folds])
-    responses, objects = dataset.train.responses[held_index], dataset.train.objects[held_index]
+    held_out_index = np.concatenate([runs.fold_of(dataset, fold)[1] for fold in options.folds])
+    responses, objects = dataset.train.responses[held_out_index], dataset.train.objects[held_out_index]
     n_runs = options.seeds * len(options.folds)
     minutes = sum(profiles.minutes(e, dataset) for e in chosen.values()) * n_runs * (1 - 1 / datasets.N_FOLDS)
     print(
-        f"{network} on {dataset.name}: {len(chosen)} variants, {n_runs} runs each, {len(held_index)} held-out images; "
+        f"{network} on {dataset.name}: {len(chosen)} variants, {n_runs} runs each, "
+        f"{len(held_out_index)} held-out images; "
         f"about {minutes:.0f} min on two CPU cores, fewer if found",
         flush=True,
     )
@@ -183,11 +188,11 @@ def ablate(network, dataset, profile, options):
         left = spent / done * (len(chosen) - done) / 60
         print(f"{told(words, lines[words])}  ({done} of {len(chosen)}, at most {left:.0f} min left)", flush=True)
     if network == "lite0":
-        for words, readout in frozen(scored[REPAIRED], dataset, profile, held_index).items():
+        for words, readout in frozen(scored[REPAIRED], dataset, profile, held_out_index).items():
             lines[words] = line(readout, scored[REPAIRED], responses, objects)
             print(told(words, lines[words]), flush=True)
     same = {"data": dataset.name, "simulated": dataset.is_standin, "network": network}
-    last = {"folds": " ".join(map(str, options.folds)), "n_held": len(held_index), "profile": profile.name}
+    last = {"folds": " ".join(map(str, options.folds)), "n_held_out": len(held_out_index), "profile": profile.name}
     last |= {"pixels": max(dataset.images.shape[2:]), "made": f"{command(network, options)}; {cache.stamp()}"}
     return [same | {"variant": words} | found | last for words, found in lines.items()]
 
@@ -206,7 +211,7 @@ def keep(lines, path):
     table = pd.DataFrame(lines)
     if path.exists():
         table = pd.concat([pd.read_csv(path), table]).drop_duplicates(key, keep="last")
-    counts = ["seeds", "diverged", "epochs", "n_train", "n_held", "pixels"]
+    counts = ["seeds", "diverged", "epochs", "n_train", "n_held_out", "pixels"]
     table = table.astype(dict.fromkeys(counts, "Int64")).round(4).sort_values(key[:2], kind="stable")
     cache.write_whole(path, lambda beside: table.to_csv(beside, index=False))
 

@@ -56,8 +56,8 @@ def build(name, pixels):
     torch.manual_seed(0)
     if NETWORKS[name] is None:
         return models.ShallowCNN((pixels, pixels), N_NEURONS, dropout_applied=False)
-    trunk, _ = models.load_trunk(NETWORKS[name], (pixels, pixels), pretrained=False)
-    return models.Encoder(trunk, (pixels, pixels), N_NEURONS)
+    backbone, _ = models.load_backbone(NETWORKS[name], (pixels, pixels), pretrained=False)
+    return models.Encoder(backbone, (pixels, pixels), N_NEURONS)
 
 
 def synchronise():

@@ -64,14 +64,14 @@ def run(options):
     dataset = profile.prepare(datasets.load(options.data))
     experiment = EXPERIMENTS[options.name]
     print(runs.cut_words(experiment, dataset, profile), flush=True)
-    finished = runs.run(experiment, dataset, profile, seed=options.seed, held_fold=options.held_fold)
+    finished = runs.run(experiment, dataset, profile, seed=options.seed, held_out_fold=options.held_out_fold)
     where, predicted = "val", finished.val
     responses, objects = dataset.val.responses, dataset.val.objects
-    if options.held_fold is not None:
+    if options.held_out_fold is not None:
         _, limited = profile.limit(experiment, dataset)
-        _, held = runs.fold_of(limited, options.held_fold)
-        where, predicted = f"fold {options.held_fold} of the training images", finished.held
-        responses, objects = limited.train.responses[held], limited.train.objects[held]
+        _, held_out = runs.fold_of(limited, options.held_out_fold)
+        where, predicted = f"fold {options.held_out_fold} of the training images", finished.held_out
+        responses, objects = limited.train.responses[held_out], limited.train.objects[held_out]
     found = metrics.interval(responses, predicted, objects)
     how = f"{tables.state(experiment, [finished])}, weights: {finished.info['weights']}"
     print(f"explained variance on {where}: {found.estimate:z.2f} [{found.low:z.2f}, {found.high:z.2f}] ({how})")
@@ -153,7 +153,7 @@ def parser():
     row.add_argument("name", help="of an entry in helpers/experiments.py")
     row.add_argument("--seed", type=int, default=0)
     row.add_argument(
-        "--held-fold", type=int, choices=range(5), help="leave out and predict this fold of the training images"
+        "--held-out-fold", type=int, choices=range(5), help="leave out and predict this fold of the training images"
     )
     row.set_defaults(call=run)
     trials = groups.add_parser("search", help="search the shallow CNN's settings; as many workers as you start")

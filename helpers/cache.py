@@ -77,7 +77,7 @@ def run_folder(dataset, name, variant, settings):
     return folder
 
 
-def remembered(dataset, name, variant, settings, compute):
+def cached(dataset, name, variant, settings, compute):
     """A readout's arrays: those that `compute` returned when it was called with these settings, else those of now."""
     settings = settings | {"data": dataset.fingerprint, "device": accelerator().device.type}
     settings["code"] = code_hash((*CODE, "analyses/layer_profile", "analyses/frozen_networks"))

@@ -16,15 +16,15 @@ def accelerator():
 def precision(model, device):
     """Number type and memory format a family trains fastest in, decided here only (measured by benchmarks/training.py).
 
-    Convolutional trunks are faster channels-last; bfloat16 pays on a GPU and, on a CPU that multiplies in it, for all
-    but depthwise-separable trunks.
+    Convolutional backbones are faster channels-last; bfloat16 pays on a GPU and, on a CPU that multiplies in it, for
+    all but depthwise-separable backbones.
     """
-    trunk = getattr(model, "trunk", None)
-    convolutional = trunk is not None and not hasattr(trunk, "patch_embed")
+    backbone = getattr(model, "backbone", None)
+    convolutional = backbone is not None and not hasattr(backbone, "patch_embed")
     memory_format = torch.channels_last if convolutional else torch.contiguous_format
-    depthwise = convolutional and any(m.groups > 1 for m in trunk.modules() if isinstance(m, nn.Conv2d))
+    depthwise = convolutional and any(m.groups > 1 for m in backbone.modules() if isinstance(m, nn.Conv2d))
     half = half_precision(device)
-    if device.type == "cpu" and (trunk is None or depthwise):
+    if device.type == "cpu" and (backbone is None or depthwise):
         half = None
     return half or torch.float32, memory_format
 

@@ -374,12 +374,12 @@ def learning_curve(frame, *, ceiling, ax=None):
 
 
 def rate_sweep(sweep, *, published_rate, ax=None):
-    """Score on held-out training images by learning rate. sweep : columns trunk, rate, explained_variance."""
+    """Score on held-out training images by learning rate. sweep : columns backbone, rate, explained_variance."""
     ax = new_axis(ax)
-    styles = shades(COLOURS["published recipe"], sweep["trunk"].nunique())
-    for (trunk, lines), (shade, style) in zip(sweep.groupby("trunk", sort=False), styles, strict=True):
+    styles = shades(COLOURS["published recipe"], sweep["backbone"].nunique())
+    for (backbone, lines), (shade, style) in zip(sweep.groupby("backbone", sort=False), styles, strict=True):
         lines = lines.sort_values("rate")
-        ax.plot(lines["rate"], lines["explained_variance"], "o", linestyle=style, color=shade, label=trunk)
+        ax.plot(lines["rate"], lines["explained_variance"], "o", linestyle=style, color=shade, label=backbone)
     ax.axvline(published_rate, color="#777777", linewidth=1, label="published rate")
     ax.axhline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
     ax.set(xscale="log", xlabel="learning rate", ylabel=HELD_OUT)
@@ -388,10 +388,10 @@ def rate_sweep(sweep, *, published_rate, ax=None):
 
 
 def front(table, *, chance, ceiling, ax=None):
-    """Explained variance with its interval against object accuracy, a point per label weight, one trunk.
+    """Explained variance with its interval against object accuracy, a point per label weight, one backbone.
 
     Rows without an object head (weight 0) are horizontal lines; random weights are hollow. table : results table with
-    a column label_weight. chance : share named right by guessing.
+    a column label_weight. chance : share named correctly by guessing.
     """
     ax = new_axis(ax, size=(6, 5))
     for line in table.dropna(subset="explained_variance").to_dict("records"):
@@ -416,7 +416,7 @@ def front(table, *, chance, ceiling, ax=None):
     ax.plot([], [], color="#444444", linewidth=1, label="label weight 0 (no object head)")
     ax.axhline(float(np.nanmean(ceiling)), color=COLOURS["ceiling"], linestyle="--", linewidth=1, label="noise ceiling")
     ax.axhline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
-    ax.set(xlabel="objects named right (share of val images)", ylabel=EXPLAINED_VARIANCE, xlim=(-0.03, 1.03))
+    ax.set(xlabel="object accuracy (share of val images)", ylabel=EXPLAINED_VARIANCE, xlim=(-0.03, 1.03))
     return ax
 
 

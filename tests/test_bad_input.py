@@ -414,7 +414,11 @@ def test_damaged_cache_is_set_aside_and_made_again(tmp_path, name, tiny, finishe
 # name: (variable that names the folder, place within a folder that holds the text file "file", command)
 UNWRITABLE = {
     "cache is a file": ("IT_RUNS", "file", ["run", "shallow-published", "--profile", "tiny", "--data"]),
-    "cache below a file": ("IT_RUNS", "file/runs", ["run", "lite0-two-repaired", "--profile", "tiny", "--data"]),
+    "cache below a file": (
+        "IT_RUNS",
+        "file/runs",
+        ["run", "lite0-bi-objective-repaired", "--profile", "tiny", "--data"],
+    ),
     "cache of a search": ("IT_RUNS", "file", ["search", "--profile", "tiny", "--data"]),
     "cache of a report": ("IT_RUNS", "file/runs", ["report", "--profile", "tiny", "--data"]),
     "stand-in below a file": (None, "file/standin.h5", ["data", "standin", "--full"]),

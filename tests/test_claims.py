@@ -87,7 +87,7 @@ def test_register_without_pretrained_weights(tiny, runs_folder, tmp_path, monkey
 
 
 def test_what_cannot_be_tested_says_why_and_what_would_test_it(tiny):
-    everything = dict.fromkeys((e.trunk for e in EXPERIMENTS.values()), "file")
+    everything = dict.fromkeys((e.backbone for e in EXPERIMENTS.values()), "file")
 
     def found(name, dataset, profile):
         claim = next(c for c in CLAIMS if c.name == name)
@@ -98,8 +98,8 @@ def test_what_cannot_be_tested_says_why_and_what_would_test_it(tiny):
     assert "python -m helpers run efficientnet-b5-published --seed 0 --profile full" in left_out["note"]
     assert found("efficientnet-b5-published", tiny, PROFILES["full"]) is None
     one = replace(tiny, train=replace(tiny.train, objects=np.full_like(tiny.train.objects, "face0")))
-    assert found("lite0-two-repaired", one, TINY)["verdict"] == "undecidable: all images have one object label"
-    assert found("lite0-two-repaired", tiny, TINY) is None and found("lite0-published", one, TINY) is None
+    assert found("lite0-bi-objective-repaired", one, TINY)["verdict"] == "undecidable: all images have one object label"
+    assert found("lite0-bi-objective-repaired", tiny, TINY) is None and found("lite0-published", one, TINY) is None
     assert found(claims.EARLY, tiny, TINY)["verdict"] == "undecidable: 2 blocks in profile 'tiny'"
 
 

@@ -32,7 +32,7 @@ def test_an_unknown_row_is_refused_with_the_known_ones():
         main(["run", "resnet51"])
 
 
-@pytest.mark.parametrize("fold", [[], ["--held-fold", "1"]])
+@pytest.mark.parametrize("fold", [[], ["--held-out-fold", "1"]])
 def test_a_run_prints_its_cut_and_its_score(fold, tiny_file, runs_folder, capsys):
     assert main(["run", "shallow-published", "--profile", "tiny", "--data", str(tiny_file), *fold]) == 0
     cut, *_, scored, _, last = capsys.readouterr().out.strip().splitlines()
@@ -41,7 +41,7 @@ def test_a_run_prints_its_cut_and_its_score(fold, tiny_file, runs_folder, capsys
     if fold:
         responses = dataset.train.responses[datasets.folds(dataset.train.objects, 5, seed=0)[1][1]]
     with np.load(Path(last.partition(": ")[0]) / "predictions.npz") as arrays:
-        predicted = arrays["held" if fold else "val"]
+        predicted = arrays["held_out" if fold else "val"]
     assert f": {explained_variance_score(responses, predicted):z.2f}" in scored
     assert cut == "profile 'tiny': 2 of 10 epochs, 64 images of 32x32"
 

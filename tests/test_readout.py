@@ -46,10 +46,10 @@ def test_ridge_chooses_each_neurons_penalty_as_scikit_learns_folds_do(features, 
     fitted = regression.ridge(kernel, responses, folds=folds, alphas=alphas)
     loss = np.zeros((len(alphas), N_NEURONS))
     scale = np.diag(kernel)[:N_TRAIN].mean()
-    for fit, held in folds:
+    for fit, held_out in folds:
         for i, alpha in enumerate(alphas):
             model = Ridge(alpha=alpha * scale).fit(features[fit], responses[fit])
-            loss[i] += ((model.predict(features[held]) - responses[held]) ** 2).mean(0) / len(folds)
+            loss[i] += ((model.predict(features[held_out]) - responses[held_out]) ** 2).mean(0) / len(folds)
     assert_allclose(fitted.alpha, alphas[loss.argmin(0)], rtol=1e-5)
     assert_allclose(fitted.score, 1 - loss.min(0) / responses.var(0), atol=1e-4)
 
@@ -72,8 +72,8 @@ def test_gaussian_ridge_finds_the_bandwidth_and_predicts_as_scikit_learn_does(ge
         kernel = gram.gaussian(K, n_train=N_TRAIN, bandwidth=offered)
         scale = np.diag(gram.centre(kernel, N_TRAIN))[:N_TRAIN].mean()
         losses = np.zeros((len(regression.ALPHAS), N_NEURONS))
-        for (fit, held), (i, alpha) in itertools.product(folds, enumerate(regression.ALPHAS)):
-            errors = predict(kernel, fit, held, alpha * scale) - responses[held]
+        for (fit, held_out), (i, alpha) in itertools.product(folds, enumerate(regression.ALPHAS)):
+            errors = predict(kernel, fit, held_out, alpha * scale) - responses[held_out]
             losses[i] += (errors**2).mean(0) / len(folds)
         alphas = regression.ALPHAS[losses.argmin(0)]
         found[offered] = (1 - losses.min(0) / responses.var(0)).mean(), predict(kernel, train, other, alphas * scale)
@@ -108,7 +108,7 @@ def test_principal_component_regression_equals_scikit_learns(features, responses
 def test_cross_predict_never_sees_the_held_fold(responses, kernel, folds, fit):
     predictions = regression.cross_predict(fit, kernel, responses, folds)
     assert np.isfinite(predictions).all()
-    held = folds[0][1]
+    held_out = folds[0][1]
     altered = responses.copy()
-    altered[held] += 100
-    assert_allclose(regression.cross_predict(fit, kernel, altered, folds)[held], predictions[held])
+    altered[held_out] += 100
+    assert_allclose(regression.cross_predict(fit, kernel, altered, folds)[held_out], predictions[held_out])

@@ -32,10 +32,10 @@ def test_same_seed_same_numbers(tiny, tmp_path, monkeypatch):
     found = []
     for folder in ("first", "second"):
         monkeypatch.setenv("IT_RUNS", str(tmp_path / folder))
-        found.append(runs.run(EXPERIMENTS["lite0-two-repaired"], tiny, TINY, seed=3))
+        found.append(runs.run(EXPERIMENTS["lite0-bi-objective-repaired"], tiny, TINY, seed=3))
     assert np.array_equal(found[0].val, found[1].val) and np.array_equal(found[0].test, found[1].test)
     assert found[0].history[-1]["label_loss"] == found[1].history[-1]["label_loss"]
-    other = runs.run(EXPERIMENTS["lite0-two-repaired"], tiny, TINY, seed=4)
+    other = runs.run(EXPERIMENTS["lite0-bi-objective-repaired"], tiny, TINY, seed=4)
     assert not np.array_equal(found[0].val, other.val)
 
 
@@ -98,7 +98,7 @@ def interrupted(save):
     [
         ("save_arrays", lambda tiny: runs.run(EXPERIMENTS["shallow-published"], tiny, TINY).val),
         ("save_array", lambda tiny: layer_profile.kernels(LITE0, tiny, TINY)[0]["blocks.3.2"]),
-        ("save_arrays", lambda tiny: frozen_networks.rows(tiny, TINY)["pixels"].held),
+        ("save_arrays", lambda tiny: frozen_networks.rows(tiny, TINY)["pixels"].held_out),
     ],
     ids=["run", "Gram matrices", "readouts"],
 )
@@ -149,7 +149,7 @@ def test_a_process_killed_while_it_writes_gram_matrices_leaves_the_cache_usable(
 def test_a_zoomed_sum_is_that_of_enlarged_images_through_the_last_four_stages(tiny, runs_folder):
     tag, ends = LITE0, ["blocks.3.2", "blocks.4.2", "blocks.5.3", "blocks.6.0"]
     found = layer_profile.block_sum(tag, tiny, profiles.PROFILES["quick"], zoomed=True)
-    network, _ = models.load_trunk(tag, (48, 48))
+    network, _ = models.load_backbone(tag, (48, 48))
     larger = resized(tiny.images, np.arange(len(tiny.images)), (48, 48))
     own, n_train = models.own_normalisation(tag), len(tiny.train.images)
     grams = features.gram_of_layers(network, larger, ends, normalisation=own, n_train=n_train, grid=7)
@@ -165,7 +165,7 @@ def side_by_side(groups, n_train):
 
 def test_a_summed_gram_matrix_is_that_of_all_features_side_by_side(tiny, runs_folder):
     tag, names = LITE0, ["blocks.1.1", "blocks.3.2"]
-    network, _ = models.load_trunk(tag, (32, 32))
+    network, _ = models.load_backbone(tag, (32, 32))
     features = []
     with torch.no_grad():
         for name in names:
@@ -194,8 +194,8 @@ def test_choices_do_not_depend_on_val(tiny, tmp_path, monkeypatch):
     rankings, settings = [], []
     for name, dataset in (("true", tiny), ("permuted", blind)):
         monkeypatch.setenv("IT_RUNS", str(tmp_path / name))
-        found, held = best_model.candidates(dataset, TINY)
-        rankings.append(best_model.choose(found, dataset.train.responses[held]))
+        found, held_out = best_model.candidates(dataset, TINY)
+        rankings.append(best_model.choose(found, dataset.train.responses[held_out]))
         chosen = next(name for name, c in found.items() if c.run and c.readout and c.readout.endswith("Gaussian"))
         best_model.save(folder := tmp_path / f"{name}-model", chosen, found[chosen], dataset, TINY)
         with np.load(folder / "readout.npz") as arrays:
@@ -226,7 +226,7 @@ def test_a_diverged_run_is_scored_as_a_constant_and_says_so(tiny, runs_folder):
     table = tables.results_table([wild], done, tiny)
     assert table["state"][0] == "run; diverged, scored as a constant"
     assert abs(table["explained_variance"][0]) < 1e-12
-    assert np.isnan(runs.run(wild, tiny, TINY, held_fold=0).history[-1]["held_explained_variance"])
+    assert np.isnan(runs.run(wild, tiny, TINY, held_out_fold=0).history[-1]["held_out_explained_variance"])
 
 
 def test_files_are_written_whole_or_not_at_all(tmp_path):
@@ -245,7 +245,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
 def test_quick_cuts_a_row_of_ones_own_and_refuses_a_large_one(tiny):
     quick, own = (
         profiles.PROFILES["quick"],
-        replace(EXPERIMENTS["lite0-repaired"], trunk="tf_efficientnet_lite1.in1k"),
+        replace(EXPERIMENTS["lite0-repaired"], backbone="tf_efficientnet_lite1.in1k"),
     )
     limited, cut = quick.limit(own, tiny)
     assert quick.runs(own) and quick.seeds(own) == 1

@@ -77,17 +77,17 @@ def test_every_stage_1_to_3_row_is_declared_as_published():
             assert experiment.recipe.schedule == Step(int(every), float(factor))
 
 
-def test_scaled_losses_are_1_for_a_constant_prediction(tiny):
+def test_standardised_losses_are_1_for_a_constant_prediction(tiny):
     """With zero heads and no learning, neural loss and label loss per unit weight both are 1."""
     torch.manual_seed(0)
-    trunk, _ = models.load_trunk(LITE0, (32, 32), pretrained=False)
-    model = models.Encoder(trunk, (32, 32), tiny.n_neurons, len(tiny.object_names))
+    backbone, _ = models.load_backbone(LITE0, (32, 32), pretrained=False)
+    model = models.Encoder(backbone, (32, 32), tiny.n_neurons, len(tiny.object_names))
     for head in (model.neuron_head, model.object_head):
         torch.nn.init.zeros_(head.weight)
         torch.nn.init.zeros_(head.bias)
     shares = np.unique(tiny.train.objects, return_counts=True)[1] / len(tiny.train.objects)
     model.object_head.bias.data = torch.from_numpy(np.log(shares)).float()
-    still = replace(CNN, epochs=1, learning_rate=1e-12, label_rate=None, ridge_start=False)
+    still = replace(CNN, epochs=1, learning_rate=1e-12, label_rate=None, linear_probe_start=False)
     history = loop.fit(model, tiny, still, seed=0, normalisation=IMAGENET, label_weight=0.3)
     assert history[0]["neural_loss"] == pytest.approx(1, abs=1e-4)
     assert history[0]["label_loss"] == pytest.approx(1, abs=1e-4)
@@ -95,26 +95,26 @@ def test_scaled_losses_are_1_for_a_constant_prediction(tiny):
     np.testing.assert_allclose(predicted, np.tile(tiny.train.responses.mean(0), (len(predicted), 1)), atol=1e-5)
 
 
-def test_rates_of_heads_and_trunk_are_what_the_recipe_says():
-    """Rates after the warm-up: heads the recipe's, trunk its share, one layer_decay per block down to the stem."""
-    recipe = replace(VIT, schedule=CONSTANT, learning_rate=1e-3, label_rate=5e-3, trunk_rate=0.5, layer_decay=0.8)
-    trunk, _ = models.load_trunk(VIT_TINY, (32, 32), pretrained=False)
-    model = models.Encoder(trunk, (32, 32), 5, 3)
+def test_rates_of_heads_and_backbone_are_what_the_recipe_says():
+    """Rates after the warm-up: heads the recipe's, backbone its share, one layer_decay per block down to the stem."""
+    recipe = replace(VIT, schedule=CONSTANT, learning_rate=1e-3, label_rate=5e-3, backbone_rate=0.5, layer_decay=0.8)
+    backbone, _ = models.load_backbone(VIT_TINY, (32, 32), pretrained=False)
+    model = models.Encoder(backbone, (32, 32), 5, 3)
     optimiser = make_optimiser(model, recipe, pretrained=True)
     recipe.schedule.scheduler(optimiser, 10, 5).step_update(0)
     rate = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
     assert rate[id(model.neuron_head.weight)] == pytest.approx(1e-3)
     assert rate[id(model.object_head.weight)] == pytest.approx(5e-3)
-    blocks = [rate[id(block.attn.qkv.weight)] for block in trunk.blocks]
+    blocks = [rate[id(block.attn.qkv.weight)] for block in backbone.blocks]
     np.testing.assert_allclose(np.divide(blocks[:-1], blocks[1:]), 0.8)
     assert 5e-4 * 0.8 <= blocks[-1] <= 5e-4
 
 
 def test_ridge_start_predicts_as_scikit_learns_ridge_on_the_features(tiny):
     torch.manual_seed(0)
-    trunk, _ = models.load_trunk(LITE0, (32, 32), pretrained=False)
-    model = models.Encoder(trunk, (32, 32), tiny.n_neurons, stages=(2,), grid=4)
-    still = replace(CNN, epochs=1, learning_rate=1e-12, ridge_start=True, frozen_batch_norm=True)
+    backbone, _ = models.load_backbone(LITE0, (32, 32), pretrained=False)
+    model = models.Encoder(backbone, (32, 32), tiny.n_neurons, stages=(2,), grid=4)
+    still = replace(CNN, epochs=1, learning_rate=1e-12, linear_probe_start=True, frozen_batch_norm=True)
     loop.fit(model, tiny, still, seed=0, normalisation=IMAGENET, pretrained=True)
     predicted, _ = loop.predict(model, tiny.val.images, IMAGENET)
 
@@ -139,8 +139,8 @@ def test_half_precision_trains_as_float32_does(tiny, monkeypatch, dtype):
     for used in (torch.float32, dtype):
         monkeypatch.setattr(loop, "precision", lambda model, device, used=used: (used, torch.contiguous_format))
         torch.manual_seed(0)
-        trunk, _ = models.load_trunk(LITE0, (32, 32))
-        model = models.Encoder(trunk, (32, 32), tiny.n_neurons, len(tiny.object_names), stages=(1, 2))
+        backbone, _ = models.load_backbone(LITE0, (32, 32))
+        model = models.Encoder(backbone, (32, 32), tiny.n_neurons, len(tiny.object_names), stages=(1, 2))
         recipe = replace(CNN, epochs=3, schedule=CONSTANT)
         arguments = {"seed": 0, "normalisation": IMAGENET, "pretrained": True, "label_weight": 1.0}
         history = loop.fit(model, tiny, recipe, **arguments)
@@ -156,8 +156,8 @@ def test_half_precision_trains_as_float32_does(tiny, monkeypatch, dtype):
 @pytest.mark.parametrize(("n_images", "recipe"), [(33, ADAM), (65, CNN)])
 def test_one_image_left_over_is_no_batch(tiny, n_images, recipe):
     """Batch norm can learn nothing from one image whose last maps are one pixel: it joins the batch before."""
-    trunk, _ = models.load_trunk(LITE0, (32, 32), pretrained=False)
-    model = models.Encoder(trunk, (32, 32), tiny.n_neurons)
+    backbone, _ = models.load_backbone(LITE0, (32, 32), pretrained=False)
+    model = models.Encoder(backbone, (32, 32), tiny.n_neurons)
     arguments = {"seed": 0, "normalisation": IMAGENET, "fit_index": np.arange(n_images)}
     history = loop.fit(model, tiny, replace(recipe, epochs=1), **arguments)
     assert np.isfinite(history[0]["neural_loss"])
@@ -232,11 +232,11 @@ def test_each_variant_of_the_ablation_is_the_repaired_recipe_but_for_its_part(
 
     table = runs_folder.parent / "recipes.csv"
     options = ["--data", str(tiny_file), "--profile", "tiny", "--networks", "shallow", "--table", str(table)]
-    for variant in ("published", "without-shift", "published"):
+    for variant in ("published", "without-translation", "published"):
         recipes.main([*options, "--seeds", "2", "--variants", variant])
     lines = pd.read_csv(table).set_index("variant")
-    assert sorted(lines.index) == ["published", "repaired", "without shift"]
-    assert (lines["low"] <= lines["difference"])[["published", "without shift"]].all()
+    assert sorted(lines.index) == ["published", "repaired", "without translation"]
+    assert (lines["low"] <= lines["difference"])[["published", "without translation"]].all()
 
 
 PARALLEL = """
@@ -246,13 +246,13 @@ profile = profiles.PROFILES["tiny"]
 dataset = profile.prepare(datasets.load(sys.argv[1]))
 for name in sys.argv[2:]:
     experiment = EXPERIMENTS[name]
-    runs.run(replace(experiment, recipe=replace(experiment.recipe, shift=0.0)), dataset, profile)
+    runs.run(replace(experiment, recipe=replace(experiment.recipe, translation=0.0)), dataset, profile)
 """
 
 
 def test_two_processes_train_as_one_does(tiny_file, tmp_path):
     """At the same global batch, without the randomness that each process draws for itself (dropout, shifts)."""
-    names = ["shallow-schedule-statistics-published", "lite0-two-repaired", "vit-tiny-repaired"]
+    names = ["shallow-schedule-statistics-published", "lite0-bi-objective-repaired", "vit-tiny-repaired"]
     script = tmp_path / "parallel.py"
     script.write_text(PARALLEL)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]

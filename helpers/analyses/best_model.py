@@ -1,6 +1,7 @@
 """The best model: chosen on a fold of the training images, fitted to all of them, saved, and loaded again.
 
-Candidates are the readouts, the fine-tuned trunk and means of a readout and the trunk. Val takes no part in the choice.
+Candidates are the readouts, the fine-tuned backbone and means of a readout and the backbone. Val takes no part in the
+choice.
 """
 
 import json
@@ -25,11 +26,11 @@ FOLD = 1
 
 
 class Candidate(NamedTuple):
-    """Parts whose mean is the prediction, and what they predict for the held-out fold: (n_held, n_neurons)."""
+    """Parts whose mean is the prediction, and what they predict for the held-out fold: (n_held_out, n_neurons)."""
 
     readout: str | None  # name of a readout row
     run: str | None  # name of an experiment
-    held: np.ndarray
+    held_out: np.ndarray
 
 
 def fine_tuned(dataset, profile):
@@ -45,24 +46,24 @@ def candidates(dataset, profile):
 
     The best single block is no candidate, as all folds took part in naming it.
     """
-    _, held_index = runs.fold_of(dataset, FOLD)
+    _, held_out_index = runs.fold_of(dataset, FOLD)
     rows = {name: row for name, row in frozen_networks.rows(dataset, profile).items() if "single" not in name}
-    found = {name: Candidate(name, None, row.held[held_index]) for name, row in rows.items()}
+    found = {name: Candidate(name, None, row.held_out[held_out_index]) for name, row in rows.items()}
     for experiment in fine_tuned(dataset, profile):
-        tuned = runs.run(experiment, dataset, profile, held_fold=FOLD).held
+        tuned = runs.run(experiment, dataset, profile, held_out_fold=FOLD).held_out
         found[experiment.name] = Candidate(None, experiment.name, tuned)
         for name, row in rows.items():
-            mean = (row.held[held_index] + tuned) / 2
+            mean = (row.held_out[held_out_index] + tuned) / 2
             found[f"mean of {experiment.name} and {name}"] = Candidate(name, experiment.name, mean)
-    return found, held_index
+    return found, held_out_index
 
 
 def choose(found, responses):
     """Mean explained variance of every candidate on the held-out images, best first: dict name -> score.
 
-    responses : array of shape (n_held, n_neurons)
+    responses : array of shape (n_held_out, n_neurons)
     """
-    scores = {name: np.nanmean(metrics.explained_variance(responses, c.held)) for name, c in found.items()}
+    scores = {name: np.nanmean(metrics.explained_variance(responses, c.held_out)) for name, c in found.items()}
     return dict(sorted(scores.items(), key=lambda item: -item[1]))
 
 
@@ -71,7 +72,7 @@ def save(folder, name, candidate, dataset, profile):
 
     `model.json` names its parts; `readout.npz` holds the dual weights (n_train, n_neurons) of the readout, which with
     the layers' Gram matrices (through a Gaussian kernel, where `model.json` has a bandwidth) give predictions;
-    `fine_tuned.safetensors` the trunk's weights.
+    `fine_tuned.safetensors` the backbone's weights.
     """
     folder = Path(folder)
     spec = frozen_networks.specs(dataset, profile)[candidate.readout] if candidate.readout else None

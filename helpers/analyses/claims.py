@@ -43,7 +43,7 @@ def _tests(claim, sign, *tests):
 
 _BEST_SHALLOW = "the shallow CNN with dropout and L2 (best of the study)"
 _LITE0 = "Lite0 in ResNet50's place"
-_RANDOM = "lite0-two-random"
+_RANDOM = "lite0-bi-objective-random"
 CLAIMS = [
     *_tests(
         "A learning-rate schedule helps",
@@ -117,23 +117,43 @@ CLAIMS = [
     *_tests(
         "Training on object labels hurts",
         -1,
-        ("ResNet50, label weight 1, against 0; raw losses", "two-published", "resnet50-published"),
-        (f"{_LITE0}, label weight 1, against 0; raw losses", "lite0-two-published", "lite0-published"),
-        (f"{_LITE0}, label weight 1, against 0; repaired recipe", "lite0-two-repaired", "lite0-repaired"),
+        ("ResNet50, label weight 1, against 0; raw losses", "bi-objective-published", "resnet50-published"),
+        (f"{_LITE0}, label weight 1, against 0; raw losses", "lite0-bi-objective-published", "lite0-published"),
+        (f"{_LITE0}, label weight 1, against 0; repaired recipe", "lite0-bi-objective-repaired", "lite0-repaired"),
     ),
     *_tests(
         "The more the labels weigh, the more they hurt",
         -1,
-        ("ResNet50, label weight 1, against 0.3; raw losses", "two-published", "two-0.3-published"),
-        (f"{_LITE0}, label weight 1, against 0.3; raw losses", "lite0-two-published", "lite0-two-0.3-published"),
-        (f"{_LITE0}, label weight 1, against 0.3; repaired recipe", "lite0-two-repaired", "lite0-two-0.3-repaired"),
+        ("ResNet50, label weight 1, against 0.3; raw losses", "bi-objective-published", "bi-objective-0.3-published"),
+        (
+            f"{_LITE0}, label weight 1, against 0.3; raw losses",
+            "lite0-bi-objective-published",
+            "lite0-bi-objective-0.3-published",
+        ),
+        (
+            f"{_LITE0}, label weight 1, against 0.3; repaired recipe",
+            "lite0-bi-objective-repaired",
+            "lite0-bi-objective-0.3-repaired",
+        ),
     ),
     *_tests(
         "Two objectives without pretraining are worst",
         -1,
-        ("ResNet50, random weights, against pretrained; raw losses", "two-random-published", "two-published"),
-        (f"{_LITE0}, random weights, against pretrained; raw losses", f"{_RANDOM}-published", "lite0-two-published"),
-        (f"{_LITE0}, random weights, against pretrained; repaired recipe", f"{_RANDOM}-repaired", "lite0-two-repaired"),
+        (
+            "ResNet50, random weights, against pretrained; raw losses",
+            "bi-objective-random-published",
+            "bi-objective-published",
+        ),
+        (
+            f"{_LITE0}, random weights, against pretrained; raw losses",
+            f"{_RANDOM}-published",
+            "lite0-bi-objective-published",
+        ),
+        (
+            f"{_LITE0}, random weights, against pretrained; repaired recipe",
+            f"{_RANDOM}-repaired",
+            "lite0-bi-objective-repaired",
+        ),
     ),
     *_tests(
         "Early and late layers predict worse than middle ones",
@@ -161,7 +181,7 @@ def register(dataset, profile, *, seeds=None):
         images within objects and seeds, corrected for the number of effects), seeds of both rows, verdict, note.
     """
     blocks = layer_profile.block_readouts(LITE0, dataset, profile)
-    pretrained = {experiment.trunk for experiment in EXPERIMENTS.values() if experiment.pretrained}
+    pretrained = {experiment.backbone for experiment in EXPERIMENTS.values() if experiment.pretrained}
     sources = {tag: models.find_weights(tag)[1] for tag in pretrained} | {LITE0: blocks.source}
     obstacles = [obstacle(claim, dataset, profile, sources, n_blocks=len(blocks.score)) for claim in CLAIMS]
     tested = [claim for claim, found in zip(CLAIMS, obstacles, strict=True) if found is None]
@@ -219,7 +239,7 @@ def obstacle(claim, dataset, profile, sources, *, n_blocks):
     sources : dict timm tag -> where its weights came from. n_blocks : how many blocks of frozen Lite0 were read.
     """
     rows = [EXPERIMENTS[name] for name in (claim.name, claim.against) if name not in DEPTHS]
-    tags = {row.trunk for row in rows if row.pretrained} if rows else {LITE0}
+    tags = {row.backbone for row in rows if row.pretrained} if rows else {LITE0}
     missing = sorted(tag for tag in tags if sources[tag] == models.RANDOM)
     left_out = [row for row in rows if not profile.runs(row)]
     remedies = [f"put weights in $IT_WEIGHTS: {', '.join(missing)}"] if missing else []

@@ -36,10 +36,10 @@ class RowSpec(NamedTuple):
 class Row(NamedTuple):
     """Predictions of one readout: arrays of shape (n_images, n_neurons) in the units of the file.
 
-    `held` are the training images, each predicted by a fit that saw neither it nor its fold.
+    `held_out` are the training images, each predicted by a fit that saw neither it nor its fold.
     """
 
-    held: np.ndarray
+    held_out: np.ndarray
     val: np.ndarray
     test: np.ndarray
 
@@ -79,7 +79,7 @@ def rows(dataset, profile):
     """
     return {
         name: Row(
-            **cache.remembered(
+            **cache.cached(
                 dataset,
                 "readouts",
                 _slug(name),
@@ -95,8 +95,8 @@ def _row(name, spec, dataset):
     K, responses, folds = kernel(spec, dataset), dataset.train.responses, layer_profile.choosing_folds(dataset)
     fit = _with_progress(spec.fit, f"{name}: fits", 1 + len(folds))
     predictions = fit(K, responses, folds=folds).predictions
-    held = regression.cross_predict(fit, K, responses, folds)
-    return {"held": held} | layer_profile.by_role(predictions, dataset)
+    held_out = regression.cross_predict(fit, K, responses, folds)
+    return {"held_out": held_out} | layer_profile.by_role(predictions, dataset)
 
 
 def kernel(spec, dataset):
@@ -129,29 +129,29 @@ def held_out_objects(dataset, profile):
     are fewer objects than folds.
     """
     folds = datasets.object_folds(dataset.train.objects, datasets.N_FOLDS, seed=0)
-    held = {"object mean": _object_mean_held(dataset, folds)}
+    held_out = {"object mean": _object_mean_held_out(dataset, folds)}
     for name, spec in specs(dataset, profile).items():
 
         def compute(name=name, spec=spec):
             K = kernel(spec, dataset)
             fit = _with_progress(spec.fit, f"{name}: fits by folds over objects", len(folds))
-            return {"held": regression.cross_predict(fit, K, dataset.train.responses, folds)}
+            return {"held_out": regression.cross_predict(fit, K, dataset.train.responses, folds)}
 
         settings = _settings(name, spec) | {"folds": "objects"}
-        held[name] = cache.remembered(dataset, "readouts", f"objects-{_slug(name)}", settings, compute)["held"]
-    return held
+        held_out[name] = cache.cached(dataset, "readouts", f"objects-{_slug(name)}", settings, compute)["held_out"]
+    return held_out
 
 
-def held_differences(pairs, held, dataset):
+def held_out_differences(pairs, held_out, dataset):
     """Paired differences of out-of-fold scores over the training images, as `tables.differences` has them for val.
 
-    pairs : list of (name, name compared with). held : dict name -> predictions (n_train, n_neurons). Returns a frame
-    with columns comparison, difference, low, high (corrected for the number of pairs) and verdict.
+    pairs : list of (name, name compared with). held_out : dict name -> predictions (n_train, n_neurons). Returns a
+    frame with columns comparison, difference, low, high (corrected for the number of pairs) and verdict.
     """
     lines = []
     for name, against in pairs:
         found = metrics.paired_interval(
-            dataset.train.responses, held[name], held[against], dataset.train.objects, comparisons=len(pairs)
+            dataset.train.responses, held_out[name], held_out[against], dataset.train.objects, comparisons=len(pairs)
         )
         line = {"comparison": f"{name} against {against}", "difference": found.estimate}
         line |= {"low": found.low, "high": found.high, "verdict": tables.verdict(found.low, found.high)}
@@ -166,23 +166,23 @@ def object_mean(dataset):
         metrics.object_mean_prediction(train.responses, train.objects, split.objects)
         for split in (dataset.val, dataset.test)
     )
-    return Row(_object_mean_held(dataset, layer_profile.choosing_folds(dataset)), val, test)
+    return Row(_object_mean_held_out(dataset, layer_profile.choosing_folds(dataset)), val, test)
 
 
-def _object_mean_held(dataset, folds):
+def _object_mean_held_out(dataset, folds):
     """Each training image predicted by the mean of its object's images in the other folds: (n_train, n_neurons)."""
     responses, objects = dataset.train.responses, dataset.train.objects
     predictions = np.empty(responses.shape)
-    for fit, held in folds:
-        predictions[held] = metrics.object_mean_prediction(responses[fit], objects[fit], objects[held])
+    for fit, held_out in folds:
+        predictions[held_out] = metrics.object_mean_prediction(responses[fit], objects[fit], objects[held_out])
     return predictions
 
 
-def tuned_trunk_row(experiment, dataset, profile):
-    """Val predictions of ridge on the sum of a fine-tuned trunk's blocks (seed 0), and their mean with the network.
+def tuned_backbone_row(experiment, dataset, profile):
+    """Val predictions of ridge on the sum of a fine-tuned backbone's blocks (seed 0), and their mean with the network.
 
-    The trunk has seen all training images, so there are no out-of-fold predictions of this row, and it is no candidate
-    for the best model.
+    The backbone has seen all training images, so there are no out-of-fold predictions of this row, and it is no
+    candidate for the best model.
     """
     finished = runs.run(experiment, dataset, profile)
     limited, cut = profile.limit(experiment, dataset)
@@ -190,18 +190,18 @@ def tuned_trunk_row(experiment, dataset, profile):
     def compute():
         state = safetensors.torch.load_file(finished.folder / "weights.safetensors")
         model, normalisation = runs.rebuild(limited, cut, state)
-        return {"val": _ridge_on_trunk(model.trunk, cut, normalisation)}
+        return {"val": _ridge_on_backbone(model.backbone, cut, normalisation)}
 
-    settings = {"tuned trunk": finished.folder.name}
-    predicted = cache.remembered(cut, "readouts", f"tuned-{experiment.name}", settings, compute)["val"]
+    settings = {"tuned backbone": finished.folder.name}
+    predicted = cache.cached(cut, "readouts", f"tuned-{experiment.name}", settings, compute)["val"]
     return predicted, (predicted + finished.val) / 2
 
 
-def _ridge_on_trunk(trunk, dataset, normalisation):
+def _ridge_on_backbone(backbone, dataset, normalisation):
     n_train = len(dataset.train.images)
-    names = features.default_layers(trunk)
+    names = features.default_layers(backbone)
     grams = features.gram_of_layers(
-        trunk, dataset.images, names, normalisation=normalisation, n_train=n_train, grid=features.GRID
+        backbone, dataset.images, names, normalisation=normalisation, n_train=n_train, grid=features.GRID
     )
     K = gram.combine(list(grams.values()), n_train=n_train)
     return regression.ridge(K, dataset.train.responses, folds=layer_profile.choosing_folds(dataset)).predictions[

@@ -53,7 +53,7 @@ def grams(tag, dataset, *, pretrained=True, layers=None, zoom=1.0, summed=False)
     array of all layers, "sum", by gram.combine; in memory it takes what all of them take.
     """
     pixels = tuple(round(side * zoom) for side in dataset.images.shape[2:])
-    network, source = models.load_trunk(tag, pixels, pretrained=pretrained)
+    network, source = models.load_backbone(tag, pixels, pretrained=pretrained)
     layers = features.default_layers(network) if layers is None else list(layers)
     settings = {
         "kernels": tag,
@@ -116,7 +116,7 @@ def block_sum(tag, dataset, profile, *, zoomed=False):
 
 def _stage_ends_of(tag, dataset):
     with torch.device("meta"):  # names alone
-        network, _ = models.load_trunk(tag, dataset.images.shape[2:], pretrained=False)
+        network, _ = models.load_backbone(tag, dataset.images.shape[2:], pretrained=False)
     return stage_ends(features.default_layers(network))
 
 
@@ -141,7 +141,7 @@ def block_readouts(tag, dataset, profile, *, pretrained=True):
 
     settings = {"readouts": file_names(found.values())}
     variant = f"readouts-{'random' if source == models.RANDOM else 'pretrained'}"
-    arrays = cache.remembered(dataset, tag, variant, settings, compute)
+    arrays = cache.cached(dataset, tag, variant, settings, compute)
     parts = [{layer: arrays[f"{part} {layer}"] for layer in found} for part in ("score", "val", "test")]
     return Blocks(*parts, source)
 
@@ -166,7 +166,7 @@ def block_scores_held_out_objects(dataset, profile):
         return {key: regression.ridge(K, dataset.train.responses, folds=folds).score for key, K in each.items()}
 
     settings = {"blocks": file_names([*trained.values(), *random.values()]), "folds": "objects"}
-    scores = cache.remembered(dataset, "readouts", "objects-blocks", settings, compute)
+    scores = cache.cached(dataset, "readouts", "objects-blocks", settings, compute)
     weights = ("trained weights", "random weights")
     return {name: {layer: float(np.mean(scores[f"{name} {layer}"])) for layer in random} for name in weights}
 

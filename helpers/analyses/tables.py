@@ -198,7 +198,7 @@ def shown(table, dataset):
             shown["explained variance / ceiling"] = f"{line['normalised_explained_variance']:.3f}"
             shown["correlation / ceiling"] = f"{line['normalised_correlation']:.3f}"
             if np.isfinite(line.get("object_accuracy", np.nan)):
-                shown["objects named right"] = f"{line['object_accuracy']:.3f}"
+                shown["object accuracy"] = f"{line['object_accuracy']:.3f}"
             shown |= {"weights": weights_shown(line["weights"]), "seconds": f"{line['seconds']:.0f}"}
             shown |= {key: f"{line[key]:.0f}" for key in ("seeds", "epochs", "n_train")}
         shown["state"] = line["state"]

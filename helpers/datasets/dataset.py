@@ -211,7 +211,7 @@ def folds(objects, n_folds, *, seed):
 
     Returns
     -------
-    folds : list of n_folds pairs (fit_index, held_index)
+    folds : list of n_folds pairs (fit_index, held_out_index)
         Sorted; each image is held out once.
     """
     if not 2 <= n_folds <= len(objects):

@@ -205,7 +205,7 @@ def training_statistics(dataset):
     return Normalisation(tuple(three[:, 0].tolist()), tuple(three[:, 1].tolist()))
 
 
-def to_batch(images, normalisation, *, shift=0):
+def to_batch(images, normalisation, *, translation=0):
     """Network input from resident images: three channels, normalised, and shifted at random where asked.
 
     Parameters
@@ -213,7 +213,7 @@ def to_batch(images, normalisation, *, shift=0):
     images : torch tensor of shape (n_images, 1 or 3, height, width), on any device
         uint8 of 0 to 255, or float32 of 0 to 1.
     normalisation : Normalisation
-    shift : int
+    translation : int
         Each image moves by up to so many pixels in both directions, drawn on its device by torch's default generator;
         its edge pixels fill the gap.
 
@@ -224,8 +224,8 @@ def to_batch(images, normalisation, *, shift=0):
     import torch
 
     n_images, n_channels, height, width = images.shape
-    if shift:
-        rows, columns = torch.randint(-shift, shift + 1, (2, n_images, 1), device=images.device)
+    if translation:
+        rows, columns = torch.randint(-translation, translation + 1, (2, n_images, 1), device=images.device)
         rows = (torch.arange(height, device=images.device) - rows).clamp(0, height - 1)  # (n_images, height)
         columns = (torch.arange(width, device=images.device) - columns).clamp(0, width - 1)  # (n_images, width)
         source = (rows[:, :, None] * width + columns[:, None, :]).view(n_images, 1, -1)

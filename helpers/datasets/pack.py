@@ -158,12 +158,12 @@ def _random_split(path, objects, seed):
         raise DataError(
             f"{path}: has {plural(len(objects), 'row')}; expected five or more to split into train, val and test."
         )
-    n_images, n_held = len(objects), max(3, 2 * round(len(objects) / 10))
+    n_images, n_held_out = len(objects), max(3, 2 * round(len(objects) / 10))
     order = np.random.default_rng(seed).permutation(n_images)
     order = order[np.argsort(np.array(objects)[order], kind="stable")]  # object by object, shuffled within each
-    held = order[np.arange(n_held) * n_images // n_held]
+    held_out = order[np.arange(n_held_out) * n_images // n_held_out]
     splits = np.full(n_images, "train")
-    splits[held[::2]], splits[held[1::2]] = "val", "test"
+    splits[held_out[::2]], splits[held_out[1::2]] = "val", "test"
     return splits
 
 

@@ -30,13 +30,13 @@ class Experiment:
     row: str
     recipe: Recipe
     inputs: Inputs
-    trunk: str | None = None  # full timm tag; None for the shallow CNN
+    backbone: str | None = None  # full timm tag; None for the shallow CNN
     pretrained: bool = False
     label_weight: float | None = None  # of the object labels' cross-entropy; None for one objective
     channels: tuple[int, ...] = (16, 32)  # of the shallow CNN
     dropout: float = 0.5  # of the shallow CNN
     dropout_applied: bool = True
-    stages: tuple[int, ...] | None = None  # of the trunk that the heads read, as grids; None: its pooled output
+    stages: tuple[int, ...] | None = None  # of the backbone that the heads read, as grids; None: its pooled output
     in_table: bool = field(default=True, repr=False)  # no setting: a run is found again by its experiment's repr
 
     @property
@@ -45,7 +45,7 @@ class Experiment:
 
     @property
     def family(self):
-        return self.trunk.split(".")[0] if self.trunk else "shallow"
+        return self.backbone.split(".")[0] if self.backbone else "shallow"
 
 
 def published_rows():
@@ -65,27 +65,27 @@ ADAM = Recipe(
     optimiser=torch.optim.Adam,
     weight_decay=0.0,
     schedule=Step(5, 0.1),
-    scaled=False,
+    standardised=False,
 )
 ADAM_20 = replace(ADAM, epochs=20, schedule=Step(10, 0.6))
 
 # Repaired recipes, one a family; rates and batches chosen on a fold of the training images of the stand-in and of V4
 # recordings; benchmarks/recipes.csv has what each part is worth.
-# The head starts at the ridge solution, near which it should stay: the trunk's rate is the larger one. It is a
-# compromise: a trunk that rests predicts better from few images and worse from many.
-SHALLOW = Recipe(epochs=20, learning_rate=3e-3, weight_decay=0.0, batch_size=16, shift=0.03)
+# The head starts at the ridge solution, near which it should stay: the backbone's rate is the larger one. It is a
+# compromise: a backbone that rests predicts better from few images and worse from many.
+SHALLOW = Recipe(epochs=20, learning_rate=3e-3, weight_decay=0.0, batch_size=16, translation=0.03)
 CNN = Recipe(
     epochs=15,
     learning_rate=1e-4,
     label_rate=1e-3,
-    trunk_rate=2.0,
-    shift=0.06,
-    average=0.98,
+    backbone_rate=2.0,
+    translation=0.06,
+    ema=0.98,
     frozen_batch_norm=True,
-    ridge_start=True,
+    linear_probe_start=True,
 )
 VIT = replace(CNN, layer_decay=0.75)
-# What the repaired heads read: the last four of a convolutional trunk's five stages; every third block of a ViT.
+# What the repaired heads read: the last four of a convolutional backbone's five stages; every third block of a ViT.
 CNN_STAGES, VIT_STAGES = (1, 2, 3, 4), (2, 5, 8, 11)
 
 RESNET50 = "resnet50.tv_in1k"
@@ -102,19 +102,19 @@ def _shallow(name, row, recipe, inputs, **network):
     ]
 
 
-def _trunk(name, row, trunk, recipe, *, stage=2, pretrained=True, label_weight=None):
+def _backbone(name, row, backbone, recipe, *, stage=2, pretrained=True, label_weight=None):
     """A stage-2 or stage-3 row by its published recipe and repaired."""
-    repaired, stages = (VIT, VIT_STAGES) if trunk.startswith("vit") else (CNN, CNN_STAGES)
+    repaired, stages = (VIT, VIT_STAGES) if backbone.startswith("vit") else (CNN, CNN_STAGES)
     repaired = replace(repaired, epochs=recipe.epochs)
-    network = {"trunk": trunk, "pretrained": pretrained, "label_weight": label_weight}
+    network = {"backbone": backbone, "pretrained": pretrained, "label_weight": label_weight}
     return [
         Experiment(f"{name}-published", stage, row, recipe, Inputs.TWICE, **network),
         Experiment(f"{name}-repaired", stage, row, repaired, Inputs.OWN, stages=stages, **network),
     ]
 
 
-def _two_objectives(name, row, trunk, **network):
-    return _trunk(name, row, trunk, replace(ADAM, epochs=20), stage=3, **network)
+def _bi_objective(name, row, backbone, **network):
+    return _backbone(name, row, backbone, replace(ADAM, epochs=20), stage=3, **network)
 
 
 _ROWS = [
@@ -147,34 +147,42 @@ _ROWS = [
         dropout_applied=False,
     ),
     Experiment("shallow-applied", 1, "Shallow CNN: dropout 0.5 applied", ADAM_20, Inputs.TRAINING),
-    # Stage 2: pretrained trunks; Lite0 stands in where only its weights are at hand.
-    *_trunk("resnet50", "ResNet50 fine-tuned", RESNET50, ADAM),
-    *_trunk("efficientnet-b5", "EfficientNet-B5 fine-tuned", "efficientnet_b5.sw_in12k_ft_in1k", ADAM),
-    *_trunk("vit-base", "ViT-base fine-tuned", "vit_base_patch16_224.augreg2_in21k_ft_in1k", replace(ADAM, epochs=10)),
-    *_trunk("vit-tiny", "ViT-tiny fine-tuned", VIT_TINY, ADAM),
-    *_trunk("vit-small", "ViT-small fine-tuned", "vit_small_patch16_224.augreg_in21k_ft_in1k", ADAM),
-    *_trunk(
+    # Stage 2: pretrained backbones; Lite0 stands in where only its weights are at hand.
+    *_backbone("resnet50", "ResNet50 fine-tuned", RESNET50, ADAM),
+    *_backbone("efficientnet-b5", "EfficientNet-B5 fine-tuned", "efficientnet_b5.sw_in12k_ft_in1k", ADAM),
+    *_backbone(
+        "vit-base", "ViT-base fine-tuned", "vit_base_patch16_224.augreg2_in21k_ft_in1k", replace(ADAM, epochs=10)
+    ),
+    *_backbone("vit-tiny", "ViT-tiny fine-tuned", VIT_TINY, ADAM),
+    *_backbone("vit-small", "ViT-small fine-tuned", "vit_small_patch16_224.augreg_in21k_ft_in1k", ADAM),
+    *_backbone(
         "densenet201",
         "DenseNet201 fine-tuned",
         "densenet201.tv_in1k",
         replace(ADAM, epochs=10, schedule=Cosine(warmup=2, end=15)),
     ),
-    *_trunk(
+    *_backbone(
         "pnasnet5large",
         "PNASNet-5-Large fine-tuned",
         "pnasnet5large.tf_in1k",
         replace(ADAM, optimiser=torch.optim.AdamW, weight_decay=1e-2, schedule=CONSTANT),
     ),
-    *_trunk("lite0", "EfficientNet-Lite0 fine-tuned", LITE0, ADAM),
-    *_trunk("lite0-random", "EfficientNet-Lite0 from random weights", LITE0, ADAM, pretrained=False)[1:],
+    *_backbone("lite0", "EfficientNet-Lite0 fine-tuned", LITE0, ADAM),
+    *_backbone("lite0-random", "EfficientNet-Lite0 from random weights", LITE0, ADAM, pretrained=False)[1:],
     # Stage 3: neurons and object labels. Stage 2's recipes; the objective alone differs.
-    *_two_objectives("two", "Two objectives 1:1", RESNET50, label_weight=1.0),
-    *_two_objectives("two-0.3", "Two objectives; label weight 0.3", RESNET50, label_weight=0.3),
-    *_two_objectives("two-random", "Two objectives 1:1; no pretraining", RESNET50, label_weight=1.0, pretrained=False),
-    *_two_objectives("lite0-two", "Lite0: two objectives 1:1", LITE0, label_weight=1.0),
-    *_two_objectives("lite0-two-0.3", "Lite0: two objectives; label weight 0.3", LITE0, label_weight=0.3),
-    *_two_objectives(
-        "lite0-two-random", "Lite0: two objectives 1:1; no pretraining", LITE0, label_weight=1.0, pretrained=False
+    *_bi_objective("bi-objective", "Two objectives 1:1", RESNET50, label_weight=1.0),
+    *_bi_objective("bi-objective-0.3", "Two objectives; label weight 0.3", RESNET50, label_weight=0.3),
+    *_bi_objective(
+        "bi-objective-random", "Two objectives 1:1; no pretraining", RESNET50, label_weight=1.0, pretrained=False
+    ),
+    *_bi_objective("lite0-bi-objective", "Lite0: bi-objective 1:1", LITE0, label_weight=1.0),
+    *_bi_objective("lite0-bi-objective-0.3", "Lite0: bi-objective; label weight 0.3", LITE0, label_weight=0.3),
+    *_bi_objective(
+        "lite0-bi-objective-random",
+        "Lite0: bi-objective 1:1; no pretraining",
+        LITE0,
+        label_weight=1.0,
+        pretrained=False,
     ),
 ]
 EXPERIMENTS = {experiment.name: experiment for experiment in _ROWS}

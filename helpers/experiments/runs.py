@@ -24,8 +24,8 @@ class Run:
     Attributes
     ----------
     val, test : predicted responses, float32 arrays of shape (n_images, n_neurons), in the units of the file
-    held : predictions for the held-out fold of the training images, or None
-    object_accuracy : share of val images whose object is named right, or None without an object head
+    held_out : predictions for the held-out fold of the training images, or None
+    object_accuracy : share of val images whose object is named correctly, or None without an object head
     history : list of dict, one an epoch; see loop.fit
     info : dict with name, seed, weights, epochs, n_train, seconds, processes, hardware, date, ...
     folder : where it lies
@@ -33,14 +33,14 @@ class Run:
 
     val: np.ndarray
     test: np.ndarray
-    held: np.ndarray | None
+    held_out: np.ndarray | None
     object_accuracy: float | None
     history: list
     info: dict
     folder: Path
 
 
-def run(experiment, dataset, profile, *, seed=0, held_fold=None):
+def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
     """The finished run of one row with one seed: from the cache, else trained now (or trained on, if it was killed).
 
     Parameters
@@ -49,7 +49,8 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
     dataset : Dataset, as `profile.prepare` returned it
     profile : Profile
     seed : int
-    held_fold : fold of the training images (of `datasets.N_FOLDS`, stratified over objects) to leave out and predict;
+    held_out_fold : fold of the training images (of `datasets.N_FOLDS`, stratified over objects) to leave out and
+    predict;
         None fits all of them.
 
     Returns
@@ -62,26 +63,26 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
         "experiment": repr(experiment),
         "data": dataset.fingerprint,
         "seed": seed,
-        "held_fold": held_fold,
+        "held_out_fold": held_out_fold,
         "weights": [weights, digest],
         "device": accelerator().device.type,
         "half precision": str(half_precision(accelerator().device)),
         "code": cache.code_hash(),
     }
-    label = f"{experiment.name}, seed {seed}" + ("" if held_fold is None else f", fold {held_fold} held out")
+    label = f"{experiment.name}, seed {seed}" + ("" if held_out_fold is None else f", fold {held_out_fold} held out")
     label += f", on {dataset.name}" if dataset.name != dataset.path.stem else ""
     folder = cache.run_folder(
-        dataset, experiment.name, f"seed{seed}" + ("" if held_fold is None else f"-fold{held_fold}"), settings
+        dataset, experiment.name, f"seed{seed}" + ("" if held_out_fold is None else f"-fold{held_out_fold}"), settings
     )
     if found := load(folder):
         return found
 
     began = time.monotonic()
     model, weights = models.build(experiment, dataset, seed)
-    normalisation = experiment.inputs.normalisation(dataset, experiment.trunk)
-    fit_index, held_index = None, None
-    if held_fold is not None:
-        fit_index, held_index = fold_of(dataset, held_fold)
+    normalisation = experiment.inputs.normalisation(dataset, experiment.backbone)
+    fit_index, held_out_index = None, None
+    if held_out_fold is not None:
+        fit_index, held_out_index = fold_of(dataset, held_out_fold)
     history = loop.fit(
         model,
         dataset,
@@ -91,7 +92,7 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
         pretrained=weights != models.RANDOM,
         label_weight=experiment.label_weight,
         fit_index=fit_index,
-        held_index=held_index,
+        held_out_index=held_out_index,
         checkpoint=folder / "checkpoint.pt",
         progress=functools.partial(_show_progress, label),
     )
@@ -101,8 +102,8 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
         if role == "val" and logits is not None:
             named = np.array(dataset.object_names)[logits.argmax(1)]
             accuracy = float(np.mean(named == dataset.val.objects))
-    if held_index is not None:
-        predictions["held"], _ = loop.predict(model, dataset.train.images[held_index], normalisation)
+    if held_out_index is not None:
+        predictions["held_out"], _ = loop.predict(model, dataset.train.images[held_out_index], normalisation)
     diverged = not all(np.isfinite(predicted).all() for predicted in predictions.values())
     if diverged:  # its predictions are no numbers: scored as the constant that anyone could have predicted
         mean = dataset.train.responses.mean(0)
@@ -123,7 +124,7 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
     result = {"info": info, "object_accuracy": accuracy, "history": history, "settings": settings}
     if accelerator().is_main_process:
         cache.write_whole(folder / "predictions.npz", lambda path: cache.save_arrays(path, predictions))
-        if seed == 0 and held_fold is None:
+        if seed == 0 and held_out_fold is None:
             state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
             cache.write_whole(folder / "weights.safetensors", lambda path: safetensors.torch.save_file(state, path))
         # the last file written: a run without it is not finished
@@ -138,16 +139,16 @@ def run(experiment, dataset, profile, *, seed=0, held_fold=None):
     return load(folder)
 
 
-def fold_of(dataset, held_fold):
+def fold_of(dataset, held_out_fold):
     """Indices of the training images to fit and to hold out, in a fold stratified over objects."""
-    return datasets.folds(dataset.train.objects, datasets.N_FOLDS, seed=0)[held_fold]
+    return datasets.folds(dataset.train.objects, datasets.N_FOLDS, seed=0)[held_out_fold]
 
 
 def weights_of(experiment):
     """Source of the weights an experiment starts from, and a digest of those that lie on this disk."""
     if not experiment.pretrained:
         return models.RANDOM, ""
-    state, source = models.find_weights(experiment.trunk)
+    state, source = models.find_weights(experiment.backbone)
     return source, cache.weights_digest(state or {})
 
 
@@ -162,11 +163,13 @@ def load(folder):
         with np.load(reading, allow_pickle=False) as arrays:
             predictions = {name: arrays[name] for name in arrays.files}
         accuracy, history, info = result["object_accuracy"], result["history"], result["info"]
-        if info["seed"] == 0 and "held" not in predictions:
+        if info["seed"] == 0 and "held_out" not in predictions:
             reading = folder / "weights.safetensors"
             with safetensors.safe_open(reading, "pt"):
                 pass  # it refuses a file that was cut short
-        return Run(predictions["val"], predictions["test"], predictions.get("held"), accuracy, history, info, folder)
+        return Run(
+            predictions["val"], predictions["test"], predictions.get("held_out"), accuracy, history, info, folder
+        )
     except Exception as error:  # whatever a damaged file raises, the run is made again
         cache.set_aside(path, f"{reading.name}: {error}")
         return None
@@ -176,7 +179,7 @@ def rebuild(experiment, dataset, state):
     """The trained network from its saved weights (a state dict), on the device, and the normalisation of its inputs."""
     model, _ = models.build(replace(experiment, pretrained=False), dataset, 0)
     model.load_state_dict(state)
-    return model.to(accelerator().device), experiment.inputs.normalisation(dataset, experiment.trunk)
+    return model.to(accelerator().device), experiment.inputs.normalisation(dataset, experiment.backbone)
 
 
 def _show_progress(label, done, epochs, epoch):
@@ -187,7 +190,7 @@ def _show_progress(label, done, epochs, epoch):
         print("\r", end="", flush=True)
 
 
-def run_all(chosen, dataset, profile, *, held_fold=None, seeds=None):
+def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
     """Runs of several rows, each with the profile's seeds: dict name -> list of Run. Says first what it will take.
 
     Rows that the profile leaves out are announced with the command that runs them.
@@ -209,7 +212,8 @@ def run_all(chosen, dataset, profile, *, held_fold=None, seeds=None):
     done = {}
     for experiment in todo:
         done[experiment.name] = [
-            run(experiment, dataset, profile, seed=seed, held_fold=held_fold) for seed in range(counts[experiment.name])
+            run(experiment, dataset, profile, seed=seed, held_out_fold=held_out_fold)
+            for seed in range(counts[experiment.name])
         ]
     return done
 

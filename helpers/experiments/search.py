@@ -84,7 +84,7 @@ def open_sqlite(url):
 
 def starting_point(start):
     """The settings of an experiment, as a trial has them."""
-    of_recipe = {name: getattr(start.recipe, name) for name in ("learning_rate", "weight_decay", "shift")}
+    of_recipe = {name: getattr(start.recipe, name) for name in ("learning_rate", "weight_decay", "translation")}
     return of_recipe | {"channels": start.channels[0], "dropout": start.dropout}
 
 
@@ -95,7 +95,7 @@ def suggest(trial):
         start.recipe,
         learning_rate=trial.suggest_float("learning_rate", 2e-4, 5e-3, log=True),
         weight_decay=trial.suggest_float("weight_decay", 1e-3, 1.0, log=True),
-        shift=trial.suggest_float("shift", 0.0, 0.12),
+        translation=trial.suggest_float("translation", 0.0, 0.12),
     )
     width = trial.suggest_categorical("channels", [16, 32])
     dropout = trial.suggest_float("dropout", 0.0, 0.6)
@@ -108,22 +108,22 @@ def suggest(trial):
 def search(dataset, profile, *, n_trials, storage=None):
     """Run trials until the study has `n_trials` finished ones, and return the study.
 
-    A trial trains on the fit images of fold 0 of the training images and scores the held ones after each epoch; one
+    A trial trains on the fit images of fold 0 of the training images and scores the held_out ones after each epoch; one
     that falls below the median of the others at the same epoch is pruned. Val is not touched.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     start, dataset = profile.limit(EXPERIMENTS[STARTING_POINT], dataset)
     study = open_study(start, dataset, storage)
-    fit_index, held_index = runs.fold_of(dataset, 0)
+    fit_index, held_out_index = runs.fold_of(dataset, 0)
 
     def objective(trial):
         experiment = suggest(trial)
         model, _ = models.build(experiment, dataset, 0)
 
         def report(done, epochs, epoch):
-            if not np.isfinite(epoch["held_explained_variance"]):
+            if not np.isfinite(epoch["held_out_explained_variance"]):
                 raise optuna.TrialPruned
-            trial.report(epoch["held_explained_variance"], done)
+            trial.report(epoch["held_out_explained_variance"], done)
             if trial.should_prune():
                 raise optuna.TrialPruned
 
@@ -134,10 +134,10 @@ def search(dataset, profile, *, n_trials, storage=None):
             seed=0,
             normalisation=experiment.inputs.normalisation(dataset, None),
             fit_index=fit_index,
-            held_index=held_index,
+            held_out_index=held_out_index,
             progress=report,
         )
-        return history[-1]["held_explained_variance"]
+        return history[-1]["held_out_explained_variance"]
 
     finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     left = ""

@@ -1,6 +1,6 @@
 """Networks and where their weights come from."""
 
 from helpers.models.networks import Encoder, Inputs, ShallowCNN, build
-from helpers.models.weights import RANDOM, find_weights, load_trunk, own_normalisation
+from helpers.models.weights import RANDOM, find_weights, load_backbone, own_normalisation
 
-__all__ = ["RANDOM", "Encoder", "Inputs", "ShallowCNN", "build", "find_weights", "load_trunk", "own_normalisation"]
+__all__ = ["RANDOM", "Encoder", "Inputs", "ShallowCNN", "build", "find_weights", "load_backbone", "own_normalisation"]

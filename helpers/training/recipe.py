@@ -42,43 +42,45 @@ CONSTANT = Step(epochs=1, factor=1.0)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained. The defaults are a plain repaired recipe; `experiments.py` declares the published ones.
+    """How a network is trained. The defaults are a plain repaired recipe; `experiments/rows.py` declares the published
+    ones.
 
-    `trunk_rate`, `layer_decay` and `frozen_batch_norm` protect pretrained features and are ignored for random weights.
+    `backbone_rate`, `layer_decay` and `frozen_batch_norm` protect pretrained features and are ignored for random
+    weights.
     """
 
     epochs: int
     learning_rate: float = 1e-3  # of the heads
     label_rate: float | None = None  # of the object head, if it is another
-    trunk_rate: float = 1.0  # learning rate of the trunk as a share of the heads'
-    layer_decay: float = 1.0  # factor from one block of the trunk to the block before it
+    backbone_rate: float = 1.0  # learning rate of the backbone as a share of the heads'
+    layer_decay: float = 1.0  # factor from one block of the backbone to the block before it
     optimiser: type = torch.optim.AdamW
     weight_decay: float = 0.05
     schedule: Step | Cosine = Cosine()
     batch_size: int = 32
     clip: float = 1.0  # largest norm of the gradient
-    shift: float = 0.0  # largest random translation, as a share of the image's height
-    average: float = 0.0  # decay of the moving average of the weights; 0 for none
-    scaled: bool = True  # responses to unit variance per neuron, each loss divided by its value for a constant
+    translation: float = 0.0  # largest random translation, as a share of the image's height
+    ema: float = 0.0  # decay of the exponential moving average of the weights; 0 for none
+    standardised: bool = True  # responses to unit variance per neuron, each loss divided by its value for a constant
     frozen_batch_norm: bool = False  # batch norm with the pretrained statistics
-    ridge_start: bool = False  # neuron head starts from the ridge solution on the untrained trunk
+    linear_probe_start: bool = False  # neuron head starts from the ridge solution on the untrained backbone
 
 
 def make_optimiser(model, recipe, pretrained):
     """The recipe's optimiser; groups carry timm's `lr_scale`, which its schedulers multiply into the rate."""
-    trunk = getattr(model, "trunk", None)
-    trunk_ids = {id(p) for p in trunk.parameters()} if trunk is not None else set()
+    backbone = getattr(model, "backbone", None)
+    backbone_ids = {id(p) for p in backbone.parameters()} if backbone is not None else set()
     labels = getattr(model, "object_head", None)
     label_ids = {id(p) for p in labels.parameters()} if labels is not None else set()
-    heads = [p for p in model.parameters() if id(p) not in trunk_ids | label_ids]
+    heads = [p for p in model.parameters() if id(p) not in backbone_ids | label_ids]
     groups = [{"params": heads, "lr_scale": 1.0, "weight_decay": recipe.weight_decay}]
     if labels is not None:
         scale = (recipe.label_rate or recipe.learning_rate) / recipe.learning_rate
         groups.append({"params": list(labels.parameters()), "lr_scale": scale, "weight_decay": recipe.weight_decay})
-    if trunk is not None:
-        rate, decay = (recipe.trunk_rate, recipe.layer_decay) if pretrained else (1.0, 1.0)
+    if backbone is not None:
+        rate, decay = (recipe.backbone_rate, recipe.layer_decay) if pretrained else (1.0, 1.0)
         for group in param_groups_layer_decay(
-            trunk, recipe.weight_decay, layer_decay=decay, weight_decay_exclude_1d=recipe.scaled
+            backbone, recipe.weight_decay, layer_decay=decay, weight_decay_exclude_1d=recipe.standardised
         ):
             keep = {"params": group["params"], "weight_decay": group["weight_decay"]}
             groups.append(keep | {"lr_scale": rate * group["lr_scale"]})
