@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["helpers.runs", "helpers.search"])
+SERVER.set_forkserver_preload(["helpers.experiments.runs", "helpers.experiments.search"])
 EPOCHS = 20
 
 

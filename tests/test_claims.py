@@ -70,7 +70,7 @@ def test_register_without_pretrained_weights(tiny, runs_folder, tmp_path, monkey
     for place in ("helpers.models.weights", "helpers.models"):
         monkeypatch.setattr(f"{place}.find_weights", lambda tag: (None, models.RANDOM))
     monkeypatch.setenv("IT_OUT", str(tmp_path))
-    frame, path = claims.write(tiny, TINY, seeds=2)
+    frame, path = claims.write(tiny, TINY, seeds=2, folder=tmp_path, stamp="today")
     assert list(frame.columns) == ["claim", "test", "effect", "low", "high", "seeds", "verdict", "note", "made"]
     assert frame["claim"].nunique() >= 10 and len(frame) == len(CLAIMS)
     assert frame["verdict"].str.match("supported|refuted|undecidable").all()
