@@ -1,18 +1,20 @@
-"""Results found again or made: where they lie, files written whole or not at all, damaged ones set aside.
+"""Results found again or made: runs, Gram matrices and readouts, each in a folder that says what made it.
 
-A result is used again only if data, settings, precision, the weights it starts from and the code that computes it are
-the same. Results lie in `$IT_RUNS`, else data/runs, a folder each; figures and tables in `$IT_OUT`, else
-figures/<data set>. A folder that cannot be written is refused before any work.
+A result is used again only if its settings, the data, the device and the meaning of the code that computes it are the
+same. Results lie in `$IT_RUNS`, else data/runs. Where that is a slow disk, as Colab's Drive, `$IT_SCRATCH` names a
+local one for what can be made again: Gram matrices and checkpoints. A folder that cannot be written is refused before
+any work; finished results are read from a disk that is only read.
 """
 
+import ast
 import contextlib
+import dataclasses
+import enum
 import functools
 import hashlib
 import json
 import os
-import platform
-import re
-import subprocess
+import socket
 import tempfile
 import time
 import warnings
@@ -20,26 +22,35 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 
-from helpers.device import accelerator
+from helpers.device import accelerator, hardware
 
 ROOT = Path(__file__).parents[1]
-CODE = (
-    "datasets/hdf5", "datasets/images", "datasets/dataset", "models/networks", "models/weights", "device",
-    "training/recipe", "training/loop", "readout/features", "readout/gram", "readout/regression", "metrics",
-)  # fmt: skip
+CUT = ("datasets/dataset", "datasets/images")  # a profile's cut of the data, which their fingerprint names alone
+_RIDGE = ("readout/gram", "readout/regression")
+# What computes a kind of result. tests/test_cache.py holds the lists against what is executed.
+CODE = {
+    "run": (*CUT, *_RIDGE, "device", "models/networks", "models/weights", "training/loop", "training/recipe")
+    + ("experiments/fitting",),
+    "gram": (*CUT, "models/weights", "readout/features", "readout/gram", "analyses/layer_profile"),
+    "readout": (*CUT, *_RIDGE, "readout/features", "analyses/layer_profile", "analyses/frozen_networks")
+    + ("models/networks", "models/weights", "experiments/fitting"),  # which rebuild a fine-tuned network
+}
+CODE["search"] = (*CODE["run"], "experiments/search", "metrics")
+# Executed beside them without a share in the numbers: settings and data, which stand in the key, and words on the way.
+NO_INFLUENCE = ("cache", "progress", "datasets/hdf5", "experiments/checkpoints", "experiments/profiles")
+NO_INFLUENCE += ("experiments/rows", "experiments/runs")
 
 
 def runs_folder():
     return Path(os.environ.get("IT_RUNS") or ROOT / "data" / "runs")
 
 
-def output_folder(dataset):
-    """Where a notebook's figures and tables go; made if need be."""
-    folder = Path(os.environ.get("IT_OUT") or ROOT / "figures" / dataset.name)
-    make_writable(folder, "IT_OUT")
-    return folder
+def scratch_folder():
+    """Where checkpoints and Gram matrices lie: a local disk beside a slow one for results, else with the results."""
+    return Path(os.environ.get("IT_SCRATCH") or runs_folder())
 
 
 def make_writable(folder, variable):
@@ -56,41 +67,139 @@ def make_writable(folder, variable):
         ) from error
 
 
-@functools.cache
-def code_hash(modules=CODE):
-    """Hash of the modules that compute results: a changed comment makes results anew, a changed notebook does not."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name in modules:
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    return digest.hexdigest()
+def cached(dataset, name, variant, settings, compute, *, kind="readout", together=False):
+    """A result: found, where it was made from the same settings, data, device and code; else computed and kept.
 
+    Parameters
+    ----------
+    dataset : Dataset
+    name, variant : str, names of the folder for those who look for it
+    settings : dict of what JSON can write, dataclasses, enumerations and classes
+    compute : called without arguments; returns dict name -> array, value for JSON, or state dict of a network
+    kind : of `CODE`; the arrays of "gram" are mapped
+    together : whether all processes of one training call this at once, of which the first writes
 
-def run_folder(dataset, name, variant, settings):
-    """The folder of a run, named by its settings; made, and says so where only runs with other settings are there."""
-    key = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=6).hexdigest()
-    parent = runs_folder() / dataset.name / name
-    folder = parent / f"{variant}-{key}"
-    if not folder.exists() and any(parent.glob(f"{variant}-" + "?" * 12)):
+    Returns
+    -------
+    The dict, with the path of its safetensors file in place of a state dict.
+    """
+    folder = result_folder(dataset, name, variant, settings, kind=kind)
+    if (found := load(folder)) is not None:
+        return found
+    if not folder.exists() and any(folder.parent.glob(f"{variant}-" + "?" * 12)):
         print(f"{name}: data, settings, weights or code changed since it was last run; made again", flush=True)
-    if not any(folder.glob("*.np[yz]")):  # a finished one may lie on a disk that is only read
-        make_writable(folder, "IT_RUNS")
-    return folder
+    make_writable(folder, "IT_SCRATCH" if kind == "gram" and os.environ.get("IT_SCRATCH") else "IT_RUNS")
+    result = compute()
+    if accelerator().is_main_process or not together:
+        made = {"kind": kind, "settings": _full(dataset, settings), "code": code_hash(kind)}
+        made |= {"date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"), "hardware": hardware()}
+        _save(folder, result, made)
+    if together:
+        accelerator().wait_for_everyone()
+    return load(folder)
 
 
-def cached(dataset, name, variant, settings, compute):
-    """A readout's arrays: those that `compute` returned when it was called with these settings, else those of now."""
-    settings = settings | {"data": dataset.fingerprint, "device": accelerator().device.type}
-    settings["code"] = code_hash((*CODE, "analyses/layer_profile", "analyses/frozen_networks"))
-    path = run_folder(dataset, name, variant, settings) / "predictions.npz"
-    if path.exists():
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return {key: arrays[key] for key in arrays.files}
-        except Exception as error:  # whatever a damaged file raises, its arrays are made again
-            set_aside(path, error)
-    arrays = compute()
-    write_whole(path, lambda path: save_arrays(path, arrays))
-    return arrays
+def result_folder(dataset, name, variant, settings, *, kind="readout"):
+    """The folder of a result, named by name, variant and its key; it need not be there."""
+    key = digest({"kind": kind, "settings": _full(dataset, settings), "code": code_hash(kind)})
+    return (scratch_folder() if kind == "gram" else runs_folder()) / dataset.name / name / f"{variant}-{key}"
+
+
+def key_of(mapped):
+    """What a mapped Gram matrix is in another result's settings: the key of what made it, and its name there."""
+    path = Path(mapped.filename)
+    return f"{path.parent.name.rpartition('-')[2]} {path.stem}"
+
+
+def digest(settings):
+    """A key of 12 hex digits: of the JSON of settings."""
+    return hashlib.blake2b(json.dumps(plain(settings), sort_keys=True).encode(), digest_size=6).hexdigest()
+
+
+def _full(dataset, settings):
+    return plain(settings | {"data": dataset.fingerprint, "device": accelerator().device.type})
+
+
+def plain(value):
+    """Settings as JSON has them: dataclasses by their fields (but those without a repr), classes by their names."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr}
+        return {"class": type(value).__name__} | fields
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, enum.Enum):
+        return value.name
+    return f"{value.__module__}.{value.__qualname__}" if isinstance(value, type) else value
+
+
+@functools.cache
+def code_hash(kind):
+    """Hash of the meaning of the modules that compute a kind of result."""
+    found = hashlib.blake2b(digest_size=8)
+    for name in sorted(CODE[kind]):
+        found.update(f"{name} {meaning((ROOT / 'helpers' / f'{name}.py').read_text(encoding='utf-8'))}".encode())
+    return found.hexdigest()
+
+
+def meaning(source):
+    """A module's syntax tree without docstrings, comments and layout, as text."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+            del node.body[0]
+    return ast.dump(tree)
+
+
+def _save(folder, result, made):
+    """Write a result's arrays, state dicts and values; result.json is the last: a folder without it is unfinished."""
+    arrays = {name: value for name, value in result.items() if isinstance(value, np.ndarray)}
+    states = {name: value for name, value in result.items() if _is_state(value)}
+    files = {name: f"{name}.safetensors" for name in states}
+    for name, state in states.items():
+        state = {part: tensor.contiguous() for part, tensor in state.items()}
+        write_whole(folder / files[name], lambda path, state=state: safetensors.torch.save_file(state, path))
+    if made["kind"] == "gram":
+        files |= {name: f"{i:02d}-{name}.npy" for i, name in enumerate(arrays)}
+        for name, array in arrays.items():
+            write_whole(folder / files[name], lambda path, array=array: save_array(path, array))
+    else:
+        files |= dict.fromkeys(arrays, "predictions.npz")
+        write_whole(folder / "predictions.npz", lambda path: save_arrays(path, arrays))
+    values = {name: value for name, value in result.items() if name not in files}
+    text = json.dumps({"made": made, "files": files} | values, indent=1)
+    write_whole(folder / "result.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _is_state(value):
+    return (
+        isinstance(value, dict) and bool(value) and all(isinstance(tensor, torch.Tensor) for tensor in value.values())
+    )
+
+
+def load(folder):
+    """The finished result in a folder, as `cached` returns it, or None; damaged files are set aside with a warning."""
+    reading = folder / "result.json"
+    if not reading.exists():
+        return None
+    try:
+        result = json.loads(reading.read_text(encoding="utf-8"))
+        del result["made"]
+        for name, file in result.pop("files").items():
+            reading = folder / file
+            if reading.suffix == ".npz":
+                with np.load(reading, allow_pickle=False) as arrays:
+                    result[name] = arrays[name]
+            elif reading.suffix == ".npy":
+                result[name] = np.lib.format.open_memmap(reading, mode="r")
+            else:
+                with safetensors.safe_open(reading, "pt"):  # it refuses a file that was cut short
+                    result[name] = reading
+    except Exception as error:  # whatever a damaged file raises, the result is made again
+        set_aside(reading if reading.exists() else folder / "result.json", error)
+        return None
+    return result
 
 
 def save_arrays(path, arrays):
@@ -103,17 +212,6 @@ def save_array(path, array):
         np.save(file, array)
 
 
-def map_array(path):
-    """The array in a file, mapped, or None; a damaged file is set aside with a warning."""
-    if not path.exists():
-        return None
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except Exception as error:  # whatever a damaged file raises, its array is made again
-        set_aside(path, error)
-        return None
-
-
 def save_test_predictions(path, responses):
     """Write predictions for the test images, array `responses` of shape (n_images, n_neurons), in the file's units."""
     write_whole(path, lambda path: save_arrays(path, {"responses": responses.astype(np.float32)}))
@@ -121,31 +219,11 @@ def save_test_predictions(path, responses):
 
 def weights_digest(state):
     """Digest of a state dict: names and values."""
-    digest = hashlib.blake2b(digest_size=8)
+    found = hashlib.blake2b(digest_size=8)
     for name, tensor in state.items():
-        digest.update(name.encode())
-        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def hardware():
-    """The machine in a few words, for the tables."""
-    if accelerator().device.type == "cuda":
-        return torch.cuda.get_device_name()
-    cpu = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*: (.+)", cpu.read_text()) if cpu.exists() else None
-    return f"{model[1] if model else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
-
-
-def stamp():
-    """Date, code version and hardware, for reports."""
-    version = f"hash {code_hash()}"
-    git = functools.partial(subprocess.run, cwd=ROOT, capture_output=True, text=True)
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):  # no git, or not a clone
-        version = git(["git", "rev-parse", "--short", "HEAD"], check=True).stdout.strip()
-        if git(["git", "status", "--porcelain", "helpers", "benchmarks/*.py"], check=True).stdout:
-            version += ", changed"
-    return f"{datetime.now(UTC):%Y-%m-%d}; code {version}; {hardware()}"
+        found.update(name.encode())
+        found.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 LEFT_SECONDS = 3600.0  # a half-written file that nobody has touched for so long is nobody's
@@ -159,7 +237,7 @@ def write_whole(path, write):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - left.stat().st_mtime > LEFT_SECONDS:
                 left.unlink()
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
     try:
         write(beside)
         os.replace(beside, path)

@@ -1,6 +1,9 @@
 """CPU or CUDA, and the number type that is fast there: decided here alone."""
 
 import functools
+import platform
+import re
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -9,8 +12,22 @@ from torch import nn
 
 @functools.cache
 def accelerator():
-    """The process's one Accelerator: device, and the processes that train together."""
-    return Accelerator(mixed_precision="no")  # whatever the user's configuration says: `precision` decides
+    """The process's one Accelerator: device, and the processes that train together.
+
+    CUDA, else the CPU: Apple's MPS, which Accelerate would take, lacks the adaptive pooling from 16 to 7 pixels.
+    """
+    torch.backends.cudnn.benchmark = True  # batches keep their shape: the fastest convolution is looked for once
+    # whatever the user's configuration says: `precision` decides
+    return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+
+
+def hardware():
+    """The machine in a few words, for the tables."""
+    if accelerator().device.type == "cuda":
+        return torch.cuda.get_device_name()
+    cpu = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.+)", cpu.read_text(encoding="utf-8")) if cpu.exists() else None
+    return f"{model[1] if model else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
 
 
 def precision(model, device):

@@ -79,7 +79,7 @@ def test_a_damaged_result_is_set_aside_and_made_again(tiny, runs_folder, capsys)
     with pytest.warns(UserWarning, match="damaged"):
         again = runs.run(EXPERIMENTS["shallow-published"], tiny, TINY)
     assert np.array_equal(first.val, again.val)
-    assert (first.folder / "result.json.damaged").exists()
+    assert (first.folder / "predictions.npz.damaged").exists()
 
 
 def interrupted(save):

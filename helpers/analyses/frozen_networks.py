@@ -192,7 +192,7 @@ def tuned_backbone_row(experiment, dataset, profile):
         model, normalisation = runs.rebuild(experiment, dataset, state)
         return {"val": _ridge_on_backbone(model.backbone, dataset, normalisation)}
 
-    settings = {"tuned backbone": finished.folder.name}
+    settings = {"tuned backbone": finished.folder.name.rpartition("-")[2]}
     predicted = cache.cached(dataset, "readouts", f"tuned-{experiment.name}", settings, compute)["val"]
     return predicted, (predicted + finished.val) / 2
 

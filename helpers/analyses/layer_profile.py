@@ -2,7 +2,6 @@
 
 import functools
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -62,20 +61,14 @@ def grams(tag, dataset, *, pretrained=True, layers=None, zoom=1.0, summed=False)
         "pixels": pixels,
         "summed": summed,
         "weights": cache.weights_digest(network.state_dict()),
-        "data": dataset.fingerprint,
-        "device": accelerator().device.type,
-        "code": cache.code_hash((*cache.CODE, "analyses/layer_profile")),
     }
     weights = "pretrained" if source != models.RANDOM else "random"
     variant = f"kernels-{weights}-{pixels[0]}x{pixels[1]}-{len(layers)}{'-summed' if summed else ''}"
-    folder = cache.run_folder(dataset, tag, variant, settings)
-    names = ["sum"] if summed else layers
-    paths = {name: folder / f"{i:02d}-{name}.npy" for i, name in enumerate(names)}
-    found = {name: cache.map_array(path) for name, path in paths.items()}
-    if any(K is None for K in found.values()):
-        device, n_train = accelerator().device, len(dataset.train.images)
+
+    def compute():
+        n_train = len(dataset.train.images)
         made = features.gram_of_layers(
-            network.to(device),
+            network.to(accelerator().device),
             dataset.images,
             layers,
             normalisation=models.own_normalisation(tag),
@@ -86,12 +79,9 @@ def grams(tag, dataset, *, pretrained=True, layers=None, zoom=1.0, summed=False)
                 progress.show, f"{tag} ({source} weights), images through {len(layers)} layers", time.monotonic()
             ),
         )
-        if summed:
-            made = {"sum": gram.combine(list(made.values()), n_train=n_train)}
-        for name, K in made.items():
-            cache.write_whole(paths[name], lambda path, K=K: cache.save_array(path, K))
-        found = {name: cache.map_array(path) for name, path in paths.items()}
-    return found, source
+        return {"sum": gram.combine(list(made.values()), n_train=n_train)} if summed else made
+
+    return cache.cached(dataset, tag, variant, settings, compute, kind="gram"), source
 
 
 def kernels(tag, dataset, profile, *, pretrained=True):
@@ -198,5 +188,5 @@ def short_name(tag, source):
 
 
 def file_names(mapped):
-    """The files of Gram matrices; their folder's name holds a hash of network, weights, data and code."""
-    return ["/".join(Path(K.filename).parts[-2:]) for K in mapped]
+    """What Gram matrices are in another result's key: keys of their network, weights, layers, data and code."""
+    return [cache.key_of(K) for K in mapped]

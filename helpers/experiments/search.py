@@ -4,16 +4,13 @@ The study lies in a journal file on a local disk, or in any database that Optuna
 loses the trial it was at; others and later ones go on with the study.
 """
 
-import hashlib
 import json
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import optuna
-import sqlalchemy
-from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from helpers import cache, models
@@ -28,16 +25,20 @@ def open_study(start, dataset, storage=None):
     """The study of this data set from this starting point: made at first, taken up again later.
 
     start : Experiment. dataset : as `Profile.training_data` returned it
-    storage : database URL; None for a journal file in the folder of runs.
+    storage : URL of a server's database; None for a journal file in the folder of runs.
+
+    Raises ValueError for an SQLite file, which gives one waiting trial to two workers.
     """
     shared = storage
+    if shared is not None and shared.startswith("sqlite"):
+        raise ValueError(
+            f"{shared}: an SQLite file is not for several workers; expected the URL of a server's database"
+        )
     if shared is None:
         cache.make_writable(cache.runs_folder(), "IT_RUNS")
         storage = open_journal(cache.runs_folder() / "search.journal")
-    elif storage.startswith("sqlite"):
-        storage = open_sqlite(storage)
-    settings = repr((start, dataset.fingerprint, cache.code_hash(), Path(__file__).read_text()))
-    name = f"shallow-{dataset.name}-{hashlib.blake2b(settings.encode(), digest_size=6).hexdigest()}"
+    settings = {"start": start, "data": dataset.fingerprint, "code": cache.code_hash("search")}
+    name = f"shallow-{dataset.name}-{cache.digest(settings)}"
     try:
         study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
         study.enqueue_trial(starting_point(start))  # by whoever makes the study, so that no two workers do
@@ -58,7 +59,7 @@ def open_journal(path):
     lock.acquire()  # no other worker writes while this one reads
     try:
         if path.exists():
-            lines = path.read_text().split("\n")
+            lines = path.read_text(encoding="utf-8").split("\n")
             if lines.pop():
                 raise ValueError("its last line is cut short")
             for line in lines:
@@ -69,17 +70,6 @@ def open_journal(path):
     finally:
         lock.release()
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-
-
-def open_sqlite(url):
-    """Storage in an SQLite file, whose transactions take the write lock as they begin.
-
-    Optuna hands a waiting trial to one worker by locking its row. SQLite has no such locks: of two workers that look at
-    the same moment, both would get it.
-    """
-    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
-    sqlalchemy.event.listen(storage.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    return storage
 
 
 def starting_point(start):
@@ -136,6 +126,7 @@ def search(dataset, profile, *, n_trials, storage=None):
             normalisation=experiment.inputs.normalisation(dataset, None),
             fit_index=fit_index,
             held_out_index=held_out_index,
+            held_out_score=runs.held_out_score,
             progress=report,
         )
         return history[-1]["held_out_explained_variance"]

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from himalaya.backend import set_backend
 from himalaya.kernel_ridge import (
     predict_weighted_kernel_ridge,
@@ -11,6 +10,7 @@ from himalaya.kernel_ridge import (
     solve_multiple_kernel_ridge_random_search,
 )
 
+from helpers.device import accelerator
 from helpers.readout import gram
 
 ALPHAS = np.logspace(-3, 5, 17)  # penalties for a kernel whose mean training diagonal is 1
@@ -36,7 +36,7 @@ class Readout(NamedTuple):
 
 def _himalaya():
     """Himalaya's arrays on the accelerator where there is one; float32, in which its search takes half the time."""
-    backend = set_backend("torch_cuda" if torch.cuda.is_available() else "torch")
+    backend = set_backend("torch_cuda" if accelerator().device.type == "cuda" else "torch")
     return lambda array: backend.asarray(array, dtype="float32")
 
 

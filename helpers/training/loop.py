@@ -15,7 +15,7 @@ from timm.layers import convert_sync_batchnorm
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from helpers import cache, datasets, metrics
+from helpers import cache, datasets
 from helpers.datasets.images import to_batch
 from helpers.device import accelerator, precision
 from helpers.readout import regression
@@ -35,6 +35,7 @@ def fit(
     label_weight=None,
     fit_index=None,
     held_out_index=None,
+    held_out_score=None,
     checkpoint=None,
     progress=None,
 ):
@@ -51,6 +52,7 @@ def fit(
     label_weight : weight of the object labels' cross-entropy beside the neural loss; None for one objective.
     fit_index : training images to fit; None for all.
     held_out_index : training images to score after each epoch; None for none. Never val.
+    held_out_score : function of their responses and predictions, in the units of the file; returns a number.
     checkpoint : path to continue from, if it exists, and to write, or None.
     progress : called after each epoch with (epochs done, epochs, the epoch's entry of `history`)
 
@@ -114,13 +116,11 @@ def fit(
         state.history.append({"neural_loss": neural_loss, "label_loss": label_loss})
         if held_out_index is not None:
             held_out, _ = predict(state.best, dataset.train.images[held_out_index], normalisation)
-            held_out_score = float("nan")  # of a run that has diverged
+            score = float("nan")  # of a run that has diverged
             if np.isfinite(held_out).all():
-                responses_held_out = dataset.train.responses[held_out_index]
-                held_out_score = float(
-                    np.nanmean(metrics.explained_variance(responses_held_out, held_out * sd.cpu().numpy()))
-                )
-            state.history[-1]["held_out_explained_variance"] = held_out_score
+                held_out = held_out * sd.cpu().numpy() + mean.cpu().numpy()
+                score = held_out_score(dataset.train.responses[held_out_index], held_out)
+            state.history[-1]["held_out_explained_variance"] = score
         state.history[-1]["seconds"] = time.monotonic() - began
         if progress:
             progress(epoch + 1, recipe.epochs, state.history[-1])
