@@ -19,6 +19,14 @@ def data_check(options):
     print(describe.check(options.file))
 
 
+def data_declare(options):
+    from helpers.datasets import hdf5, images
+
+    constants, words = images.KNOWN[options.images]
+    hdf5.declare_constants(options.file, constants.mean, constants.sd)
+    print(f"{options.file}: its images are declared to be {words}")
+
+
 def data_pack(options):
     from helpers.datasets import pack
 
@@ -130,6 +138,10 @@ def parser():
     check = data.add_parser("check", help="print what a file holds, or what is wrong with it")
     check.add_argument("file")
     check.set_defaults(call=data_check)
+    declare = data.add_parser("declare", help="say in a file how its images are normalised, where this cannot be told")
+    declare.add_argument("file")
+    declare.add_argument("images", choices=("imagenet", "clip", "half", "none", "bytes"), help="mean and sd used")
+    declare.set_defaults(call=data_declare)
     pack = data.add_parser("pack", help="write a data file from a folder of images and a table of responses")
     pack.add_argument("images", help="folder of images")
     pack.add_argument("table", help="CSV: file, object, one column per neuron")
