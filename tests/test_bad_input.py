@@ -324,25 +324,52 @@ def constant(rows, _):
         row[2] = 1
 
 
+def two_objects(rows, _):
+    rows[3][:2] = ["0.png", "pen"]
+
+
+def sixteen_bits(rows, folder):
+    Image.fromarray(np.full((16, 16), 4095, np.uint16)).save(folder / "4.png")
+
+
+def counting(rows, _):
+    for i, row in enumerate(rows):
+        row.append(i if i else "c")
+
+
+def with_position(rows, _):
+    for row in rows:
+        row.append("pos_x" if row[0] == "file" else 0.5)
+
+
+def tailed(rows, _):
+    for row in rows[1:]:
+        row[2] = f"{row[2]:.2f}".replace(".", ",")
+
+
 # name: (what breaks a good table or its images, whether an image is at fault, a word of the reason)
 BAD_RECORDINGS = {
     "image missing": (cell(3, 0, "nowhere.png"), False, "nowhere.png"),
     "text for a response": (cell(2, 3, "high"), False, "line 3, column b holds 'high'"),
     "no response": (cell(2, 3, ""), False, "line 3, column b holds ''"),
     "infinite response": (cell(2, 2, "inf"), False, "line 3, column a holds 'inf'"),
-    "file named twice": (cell(3, 0, "0.png"), False, "'0.png' more than once"),
+    "image of two objects": (two_objects, False, "more than one object"),
     "no file column": (cell(0, 0, "picture"), False, "expected one called file"),
     "column without a name": (cell(0, 1, ""), False, "without a name"),
     "two columns of a name": (cell(0, 2, "b"), False, "same name"),
     "one neuron": (lambda rows, _: [row.pop() for row in rows], False, "1 column of neurons"),
     "short row": (lambda rows, _: rows[4].pop(), False, "line 5 has 3 cells; expected 4"),
-    "too few rows": (lambda rows, _: rows.__delitem__(slice(4, None)), False, "3 rows"),
+    "too few rows": (lambda rows, _: rows.__delitem__(slice(4, None)), False, "3 images"),
     "empty table": (lambda rows, _: rows.clear(), False, "expected one called file"),
     "unknown split": (cell(0, 1, "split"), False, "expected train, val and test"),
     "object not latin-1": (cell(1, 1, "杯"), False, "latin-1"),
     "other size": (other_size, True, "30 x 9 pixels"),
     "transparent image": (transparent, True, "mode RGBA"),
     "not an image": (not_an_image, True, "cannot be read as an image"),
+    "16 bits a channel": (sixteen_bits, True, "16 bits"),
+    "column that counts": (counting, False, "1 column not like neurons, 'c'; expected only neurons, or --neurons"),
+    "column of a position": (with_position, False, "'pos_x'"),
+    "decimal commas between commas": (tailed, False, "a finite number with a point"),
     "constant neuron": (constant, False, "column a is constant"),
 }
 
@@ -374,7 +401,7 @@ def test_bad_recordings(tmp_path, name):
 
 def test_pack_leaves_an_existing_file_alone(tmp_path):
     (tmp_path / "own.h5").write_text("mine")
-    (tmp_path / "table.csv").write_text("file,a,b\n" + "".join(f"{i}.png,{i},{-i}\n" for i in range(9)))
+    (tmp_path / "table.csv").write_text("file,a,b\n" + "".join(f"{i}.png,{i % 5},{-i}\n" for i in range(9)))
     with pytest.raises(DataError, match=r"own.h5: exists already"):
         pack.pack(tmp_path, tmp_path / "table.csv", tmp_path / "own.h5")
     assert (tmp_path / "own.h5").read_text() == "mine"

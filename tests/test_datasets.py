@@ -1,6 +1,5 @@
 """Data files: read back exactly, split, cut, batched, fetched and packed."""
 
-import csv
 import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +12,7 @@ from PIL import Image
 
 from helpers import datasets
 from helpers.__main__ import main
-from helpers.datasets import describe, pack, sources
+from helpers.datasets import describe, sources
 from helpers.datasets.hdf5 import DataError
 from helpers.datasets.images import IMAGENET, Normalisation, to_batch, training_statistics
 
@@ -366,58 +365,3 @@ def test_an_interrupted_download_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         sources.fetch(tmp_path / "data" / "IT_data.h5")
     assert list((tmp_path / "data").iterdir()) == []
-
-
-def _recordings(folder, *, n_images=30, n_neurons=4, size=(20, 14), mode="RGB", **columns):
-    """A folder of images and the rows (a header first) of a table of responses."""
-    rng = np.random.default_rng(0)
-    folder.mkdir()
-    rows = [["file", *columns, *(f"unit {i}" for i in range(n_neurons))]]
-    for i in range(n_images):
-        shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
-        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(folder / f"{i}.png")
-        responses = rng.normal(size=n_neurons).round(3).tolist()
-        rows.append([f"{i}.png", *(values[i] for values in columns.values()), *responses])
-    return rows
-
-
-def _write_table(path, rows):
-    with open(path, "w", newline="") as file:
-        csv.writer(file).writerows(rows)
-    return path
-
-
-def test_pack(tmp_path):
-    rows = _recordings(tmp_path / "images", object=["mug", "pen", "face0"] * 10)
-    table = _write_table(tmp_path / "table.csv", rows)
-    out = pack.pack(tmp_path / "images", table, tmp_path / "own.h5")
-    dataset = datasets.load(out)
-    assert dataset.images.shape == (30, 3, 14, 20) and dataset.images.dtype == np.uint8 and dataset.n_neurons == 4
-    assert [len(split.images) for split in (dataset.train, dataset.val, dataset.test)] == [24, 3, 3]
-    assert set(dataset.val.objects) == set(dataset.test.objects) == {"mug", "pen", "face0"}
-    with h5py.File(out) as file:
-        names = [name.decode() for name in file["file_train"]]
-        assert sorted(names + [name.decode() for key in ("file_val", "file_test") for name in file[key]]) == sorted(
-            row[0] for row in rows[1:]
-        )
-    row_of = {row[0]: row for row in rows[1:]}
-    for i, name in enumerate(names):
-        np.testing.assert_array_equal(
-            dataset.train.images[i].transpose(1, 2, 0), Image.open(tmp_path / "images" / name)
-        )
-        np.testing.assert_allclose(dataset.train.responses[i], row_of[name][2:], rtol=1e-6)
-        assert dataset.train.objects[i] == row_of[name][1]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "own.h5", "table.csv"]
-
-
-def test_pack_with_own_split_sizes_and_no_objects(tmp_path):
-    splits = ["train"] * 10 + ["val"] * 3 + ["test"] * 2
-    rows = _recordings(tmp_path / "images", n_images=15, mode="L", split=splits)
-    for row in rows[-2:]:
-        row[2:] = [""] * 4
-    Image.new("L", (40, 28), 77).save(tmp_path / "images" / "0.png")
-    table = _write_table(tmp_path / "table.csv", rows)
-    dataset = datasets.load(pack.pack(tmp_path / "images", table, tmp_path / "own.h5", pixels=16))
-    assert dataset.images.shape == (15, 1, 11, 16)
-    assert dataset.object_names == ["unknown"] and len(dataset.test.images) == 2
-    assert (dataset.train.images[0] == 77).all()
