@@ -19,10 +19,34 @@ def data_check(options):
     print(describe.check(options.file))
 
 
+def data_declare(options):
+    from helpers.datasets import hdf5, images
+
+    constants, words = images.KNOWN[options.images]
+    hdf5.declare_constants(options.file, constants.mean, constants.sd)
+    print(f"{options.file}: its images are declared to be {words}")
+
+
 def data_pack(options):
     from helpers.datasets import pack
 
-    print(pack.pack(options.images, options.table, options.out, seed=options.seed, pixels=options.pixels))
+    *inputs, out = options.files
+    common = {"seed": options.seed, "pixels": options.pixels}
+    where = dict(pair.split("=", 1) for pair in options.where)
+    of_kind = {Path(name).suffix.lower(): name for name in inputs}
+    if ".nc" in of_kind and len(inputs) == 3 and ".csv" in of_kind:
+        assembly, stimuli = of_kind[".nc"], of_kind[".csv"]
+        (images,) = (name for name in inputs if name not in (assembly, stimuli))
+        print(pack.pack_assembly(assembly, stimuli, images, out, where=where, **common))
+    elif of_kind.keys() <= {".npz", ".npy"} and len(inputs) in ((1,) if ".npz" in of_kind else (2, 3)):
+        images, responses, objects = (*inputs, None, None)[:3]
+        print(pack.pack_arrays(images, out, responses=responses, objects=objects, **common))
+    elif len(inputs) == 2 and Path(inputs[0]).suffix.lower() not in (".npy", ".npz"):
+        print(pack.pack(*inputs, out, neurons=options.neurons, **common))
+    else:
+        raise DataError(
+            f"{' '.join(inputs)}: expected FOLDER TABLE.csv, ARRAYS.npz, or ASSEMBLY.nc TABLE.csv IMAGES.zip."
+        )
 
 
 def data_standin(options):
@@ -129,10 +153,19 @@ def parser():
     check = data.add_parser("check", help="print what a file holds, or what is wrong with it")
     check.add_argument("file")
     check.set_defaults(call=data_check)
-    pack = data.add_parser("pack", help="write a data file from a folder of images and a table of responses")
-    pack.add_argument("images", help="folder of images")
-    pack.add_argument("table", help="CSV: file, object, one column per neuron")
-    pack.add_argument("out", help="the HDF5 file to write")
+    declare = data.add_parser("declare", help="say in a file how its images are normalised, where this cannot be told")
+    declare.add_argument("file")
+    declare.add_argument("images", choices=("imagenet", "clip", "half", "none", "bytes"), help="mean and sd used")
+    declare.set_defaults(call=data_declare)
+    pack = data.add_parser(
+        "pack",
+        help="write a data file from own recordings",
+        description="Write a data file from: FOLDER TABLE.csv (a row per image or presentation: file, object, a column "
+        "per neuron); ARRAYS.npz, or IMAGES.npy RESPONSES.npy [OBJECTS.npy]; ASSEMBLY.nc STIMULI.csv IMAGES.zip.",
+    )
+    pack.add_argument("files", nargs="+", metavar="FILE", help="what to pack, and last the HDF5 file to write")
+    pack.add_argument("--neurons", nargs="+", metavar="PATTERN", help="the table's columns of neurons, as 'unit *'")
+    pack.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE", help="of an assembly, as region=IT")
     pack.add_argument("--seed", type=int, default=0, help="of the split into train, val and test")
     pack.add_argument("--pixels", type=int, help="side to resize the images to")
     pack.set_defaults(call=data_pack)
