@@ -42,7 +42,7 @@ def check(path):
         lines += [f"spikes_{split}: {_moments(values)}" for split, values in responses.items()]
         lines += [_repeats(arrays)]
         thumbnails, is_gray, everything = _read_thumbnails(arrays)
-        height, width = arrays["stimulus_train"].shape[2:]
+        height, width = arrays["stimulus_train"].shape[-2:]
         lines += [f"images: {height} x {width} pixels, {'gray' if is_gray else 'colour'}, normalised once"]
         if not everything:
             lines += [f"images read: {', '.join(f'{len(t)} of {s}' for s, t in thumbnails.items())} (an even sample)"]
@@ -79,7 +79,7 @@ def _read_thumbnails(arrays):
     stimuli = {split: arrays[f"stimulus_{split}"] for split in hdf5.SPLITS}
     image_bytes = 4 * np.prod(stimuli["train"].shape[1:])
     everything = sum(map(len, stimuli.values())) * image_bytes <= READ_BYTES
-    height, width = stimuli["train"].shape[2:]
+    height, width = stimuli["train"].shape[-2:]
     rows, columns = _averages(height), _averages(width)
     thumbnails, is_gray = {}, True
     for split, data in stimuli.items():

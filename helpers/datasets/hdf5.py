@@ -104,15 +104,16 @@ def examine(file):
     arrays = {}
     for split in SPLITS:
         key = f"stimulus_{split}"
-        images = arrays[key] = _dataset(file, key, 4)
-        if images.shape[1] != 3:
+        gray = getattr(file.get(key), "ndim", 4) == 3 and file[key].dtype == np.uint8
+        images = arrays[key] = _dataset(file, key, 3 if gray else 4)
+        if not gray and images.shape[1] != 3:
             last = " (channels last)" if images.shape[3] == 3 else ""
             raise failure(path, key, f"has shape {images.shape}{last}", "(n_images, 3, height, width)")
-        if images.shape[2:] != arrays["stimulus_train"].shape[2:]:
-            size = arrays["stimulus_train"].shape[2:]
-            raise failure(path, key, f"has images of {images.shape[2:]} pixels", f"{size} as in stimulus_train")
-        if min(images.shape[2:]) < SMALLEST_SIDE:
-            raise failure(path, key, f"has images of {images.shape[2:]} pixels", f"at least {SMALLEST_SIDE} a side")
+        if images.shape[-2:] != arrays["stimulus_train"].shape[-2:]:
+            size = arrays["stimulus_train"].shape[-2:]
+            raise failure(path, key, f"has images of {images.shape[-2:]} pixels", f"{size} as in stimulus_train")
+        if min(images.shape[-2:]) < SMALLEST_SIDE:
+            raise failure(path, key, f"has images of {images.shape[-2:]} pixels", f"at least {SMALLEST_SIDE} a side")
         needed = 1 if split == "test" else 2  # a score of one image is not defined
         if len(images) < needed:
             raise failure(path, key, f"has {plural(len(images), 'image')}", f"{needed} or more")

@@ -125,6 +125,9 @@ def blocks(data):
 
 def read_block(data, start, stop):
     """Images as the file has them, float32 of shape (stop - start, 3, height, width), finite."""
+    if data.ndim == 3:  # gray uint8
+        pixels = data[start:stop]
+        return np.stack([decode(pixels, channel) for channel in range(3)], 1)
     x = data[start:stop].astype(np.float32, copy=False)
     if not np.isfinite(x.sum(dtype=np.float64)):
         image = start + int(np.flatnonzero(~np.isfinite(x).all(axis=(1, 2, 3)))[0])
@@ -157,7 +160,7 @@ def read_images(arrays):
 
 def _read_as(stimuli, n_channels, dtype):
     """(images, None), or (None, the first images that do not fit)."""
-    images = np.empty((sum(map(len, stimuli)), n_channels, *stimuli[0].shape[2:]), dtype)
+    images = np.empty((sum(map(len, stimuli)), n_channels, *stimuli[0].shape[-2:]), dtype)
     done = 0
     for data in stimuli:
         scale = Scale(data)
