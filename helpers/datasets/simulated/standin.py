@@ -114,7 +114,7 @@ def write(
 
 
 def write_images(file, key, pixels, *, as_course):
-    """Write uint8 images, or as the course file has them: three equal channels, normalised with ImageNet's constants."""
+    """Write images as uint8, or as the course file has them: three equal channels in ImageNet's normalisation."""
     n, height, width = pixels.shape
     chunk, began = min(16, n), time.monotonic()
     if not as_course:
