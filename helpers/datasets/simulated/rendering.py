@@ -51,6 +51,8 @@ class Scenes:
         Unit vector towards the light (right, up, towards the viewer).
     fixed : bool array of shape (n_images,)
         Shown in its object's fixed pose, size, position and light.
+    appearance : float array of shape (n_images, n_features)
+        What the object looks like in this view, wherever and however large: see `looks`.
     """
 
     pixels: np.ndarray
@@ -63,6 +65,7 @@ class Scenes:
     position: np.ndarray
     light: np.ndarray
     fixed: np.ndarray
+    appearance: np.ndarray
 
 
 def draw_scenes(n_images, *, n_objects, seed):
@@ -196,6 +199,32 @@ def background(size, level, rng):
     return level + 0.075 * noise / noise.std()
 
 
+def looks(shade, cover):
+    """Eight features of an object in one view: tone and contrast of its surface, and moments of its outline.
+
+    Of the outline, in units of its own size: compactness, elongation, slant, skewness to the right and upwards, and how
+    hollow it is. shade and cover have shape (size, size).
+    """
+    mass = cover.astype(float) / max(cover.sum(dtype=float), 1e-6)
+    tone = (mass * shade).sum()
+    contrast = np.sqrt((mass * (shade - tone) ** 2).sum())
+    axis = np.arange(len(mass), dtype=float)
+    right = (axis - (mass.sum(0) * axis).sum())[None]
+    up = -(axis - (mass.sum(1) * axis).sum())[:, None]
+    xx, yy, xy = ((mass * product).sum() + 1e-2 for product in (right**2, up**2, right * up))
+    squared = (right**2 + up**2) / (xx + yy)
+    return (
+        tone,
+        contrast,
+        np.log(cover.sum(dtype=float) / (xx + yy)),
+        np.log(xx / yy),
+        xy / np.sqrt(xx * yy),
+        (mass * right**3).sum() / xx**1.5,
+        (mass * up**3).sum() / yy**1.5,
+        np.log((mass * squared**2).sum()),
+    )
+
+
 def render(n_images, *, size=64, n_objects=64, seed=0):
     """Render images of the course's objects before noise; the same arguments give the same bits, whatever the threads.
 
@@ -212,6 +241,7 @@ def render(n_images, *, size=64, n_objects=64, seed=0):
     """
     drawn = draw_scenes(n_images, n_objects=n_objects, seed=seed)
     pixels, made = np.empty((n_images, size, size), np.uint8), solids()
+    appearance = np.empty((n_images, 8))
     began, names = time.monotonic(), sorted(set(drawn["objects"].tolist()))
 
     def render_object(name):
@@ -227,6 +257,7 @@ def render(n_images, *, size=64, n_objects=64, seed=0):
             light = torch.tensor(drawn["light"][some], dtype=torch.float32)
             shade, cover = trace(solid, points, turns, scale, shift, light, size)
             for i, image, weight in zip(some.tolist(), shade.numpy(), cover.numpy(), strict=True):
+                appearance[i] = looks(image, weight)
                 rng = np.random.default_rng([seed, 1, i])
                 mean = (image * weight).sum() / max(weight.sum(), 1e-6)
                 levels = np.linspace(0.22, 0.8, 59)
@@ -237,4 +268,4 @@ def render(n_images, *, size=64, n_objects=64, seed=0):
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for done, _ in enumerate(pool.map(render_object, names), 1):
             progress.show("rendering objects", began, done, len(names))
-    return Scenes(pixels=pixels, **drawn)
+    return Scenes(pixels=pixels, appearance=appearance, **drawn)

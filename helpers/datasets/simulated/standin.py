@@ -8,14 +8,21 @@ import h5py
 import numpy as np
 
 from helpers import progress
+from helpers.datasets.hdf5 import SPLITS
 from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD
-from helpers.datasets.simulated.neurons import simulate
+from helpers.datasets.simulated.neurons import RELIABILITY, simulate
 from helpers.datasets.simulated.rendering import render
 
 DESCRIPTION = (
     "Simulated responses. Rankings and label effects are built in by construction. "
     "Not comparable with published IT scores."
 )
+FIELD_UNITS = {
+    "x": "centre as a share of the image's side, 0 left to 1 right",
+    "y": "centre as a share of the image's side, 0 top to 1 bottom",
+    "width": "standard deviation as a share of the image's side",
+}
+VERSION = 2  # of the simulation: files of other versions hold other neurons
 QUICK, FULL = ((1296, 144, 160), 64), ((2592, 288, 320), 224)  # images in train, val and test; pixels a side
 
 
@@ -31,8 +38,12 @@ def write(
     n_images=None,
     pixels=None,
     n_objects=None,
+    as_course=False,
 ):
     """Make a stand-in and write it, whole or not at all; the same settings give the same bytes.
+
+    Images are gray uint8. Beside the responses stand the receptive fields of the neurons, and what is built in is said
+    by the file's attributes.
 
     Parameters
     ----------
@@ -42,11 +53,14 @@ def write(
     seed, label_share, local_share, n_trials
         As in simulate.
     repeats : bool, optional
-        Whether single trials of the validation images are written as spikes_val_repeats; by default, if not full.
+        Whether single trials of the validation images are written as spikes_val_repeats; by default, unless full or
+        as_course.
     n_images, pixels : three ints (train, val, test) and an int, optional
         Other sizes.
     n_objects : int, optional
         By default all 64, or fewer where an object would have less than 8 images.
+    as_course : bool
+        The course file's keys and float32 images alone, which notebooks written for it read.
 
     Returns
     -------
@@ -75,32 +89,41 @@ def write(
     simulated = simulate(
         scenes, n_train=n_train, label_share=label_share, local_share=local_share, n_trials=n_trials, seed=seed
     )
-    rows = {"train": slice(0, n_train), "val": slice(n_train, n_train + n_val), "test": slice(n_train + n_val, total)}
+    ends = np.cumsum([0, n_train, n_val, n_test])
     try:
         with h5py.File(beside, "w") as file:
-            file.attrs["description"] = DESCRIPTION
-            file.attrs.update(seed=seed, label_share=label_share, local_share=local_share, n_trials=n_trials)
-            for split, some in rows.items():
-                write_images(file, f"stimulus_{split}", scenes.pixels[some])
-                file[f"object_{split}"] = np.char.encode(scenes.objects[some], "latin-1")
+            file.attrs.update(description=DESCRIPTION, version=VERSION, seed=seed, n_trials=n_trials)
+            file.attrs.update(label_share=label_share, local_share=local_share, reliability=RELIABILITY)
+            for split, start, stop in zip(SPLITS, ends, ends[1:], strict=False):
+                write_images(file, f"stimulus_{split}", scenes.pixels[start:stop], as_course=as_course)
+                file[f"object_{split}"] = np.char.encode(scenes.objects[start:stop], "latin-1")
                 if split != "test":
-                    file[f"spikes_{split}"] = simulated.trials[some].mean(1, dtype=float).astype(np.float32)
-            if not full if repeats is None else repeats:
-                file.create_dataset("spikes_val_repeats", data=simulated.trials[rows["val"]], compression="gzip")
+                    average = simulated.trials[start:stop].mean(1, dtype=float)
+                    file[f"spikes_{split}"] = average.astype(np.float32)
+            if not (full or as_course) if repeats is None else repeats:
+                val = simulated.trials[n_train : n_train + n_val]
+                file.create_dataset("spikes_val_repeats", data=val, compression="gzip")
+            if not as_course:
+                for name, values in zip(("x", "y", "width"), simulated.receptive_fields.T, strict=True):
+                    file[f"receptive_field_{name}"] = values
+                    file[f"receptive_field_{name}"].attrs["unit"] = FIELD_UNITS[name]
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
     return path
 
 
-def write_images(file, key, pixels):
-    """Write uint8 images as the course file has them: three equal channels, normalised with ImageNet's constants."""
+def write_images(file, key, pixels, *, as_course):
+    """Write images as uint8, or as the course file has them: three equal channels in ImageNet's normalisation."""
     n, height, width = pixels.shape
+    chunk, began = min(16, n), time.monotonic()
+    if not as_course:
+        file.create_dataset(key, data=pixels, chunks=(chunk, height, width), compression="gzip")
+        return
     levels = np.arange(256)[:, None] / 255
     table = ((levels - IMAGENET_MEAN) / IMAGENET_SD).T.astype(np.float32)  # (3, 256)
-    chunk, began = 16, time.monotonic()
     stimulus = file.create_dataset(
-        key, (n, 3, height, width), np.float32, chunks=(min(chunk, n), 3, height, width), compression="gzip"
+        key, (n, 3, height, width), np.float32, chunks=(chunk, 3, height, width), compression="gzip"
     )
     for start in range(0, n, chunk):
         some = pixels[start : start + chunk]
