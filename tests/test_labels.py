@@ -52,10 +52,13 @@ def test_differences_of_the_object_part_find_what_labels_taught_and_nothing_else
     objects = np.repeat([f"object{i}" for i in range(20)], 12)
     of_object = np.repeat(rng.standard_normal((20, 5)), 12, axis=0)
     of_view = rng.standard_normal((240, 5))
-    dataset = SimpleNamespace(val=SimpleNamespace(responses=of_object + of_view, objects=objects))
+    val = SimpleNamespace(responses=of_object + of_view, objects=objects)
+    dataset = SimpleNamespace(val=val, train=SimpleNamespace(images=range(9)))
+    info = {"name": "", "epochs": 5, "recipe_epochs": 5, "n_train": 9, "pixels": "8 x 8", "weights": "file"}
 
     def seeds(*parts):
-        return [SimpleNamespace(val=sum(parts) + 0.3 * rng.standard_normal((240, 5))) for _ in range(5)]
+        values = [sum(parts) + 0.3 * rng.standard_normal((240, 5)) for _ in range(5)]
+        return [SimpleNamespace(val=val, info=info) for val in values]
 
     wild = rng.standard_normal((240, 5))  # a head at a scale of its own, as raw losses leave it
     # Knows the object, loses the view and the scale; knows the view alone; knows that better; knows neither.

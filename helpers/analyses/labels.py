@@ -82,13 +82,9 @@ def object_part_differences(pairs, done, dataset):
     count. Columns and intervals are those of `tables.differences`; the images that make up an object's mean are not
     resampled, only those that it is compared with.
 
-    pairs : list of (label, name, name compared with), all in `done`. done : dict name -> list of Run.
+    pairs : list of (label, name, name compared with). done : dict name -> list of Run.
     """
-    parts = {
-        name: object_part(np.array([run.val for run in done[name]]), dataset.val.objects)
-        for name in {name for _, *names in pairs for name in names}
-    }
-    return tables.paired(pairs, parts, dataset, metric=metrics.correlation)
+    return tables.differences(pairs, done, dataset, part=object_part, metric=metrics.correlation)
 
 
 def shuffled_labels(dataset, *, seed=0):

@@ -57,6 +57,7 @@ def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
     -------
     Run
     """
+    recipe_epochs = experiment.recipe.epochs
     experiment, dataset = profile.limit(experiment, dataset)
     weights, digest = weights_of(experiment)
     settings = {
@@ -114,6 +115,8 @@ def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
         "seed": seed,
         "weights": weights,
         "epochs": experiment.recipe.epochs,
+        "recipe_epochs": recipe_epochs,
+        "pixels": " x ".join(map(str, dataset.images.shape[2:])),
         "n_train": len(dataset.train.images) if fit_index is None else len(fit_index),
         "n_parameters": sum(p.numel() for p in model.parameters()),
         "seconds": sum(epoch["seconds"] for epoch in history),
