@@ -13,7 +13,7 @@ import pandas as pd
 import safetensors.torch
 
 from helpers import cache, datasets, metrics, models, progress
-from helpers.analyses import layer_profile, tables
+from helpers.analyses import labels, layer_profile, tables
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS, LITE0
 from helpers.readout import features, gram, regression
@@ -163,7 +163,7 @@ def object_mean(dataset):
     """The control that knows an image's object and nothing else, as a Row."""
     train = dataset.train
     val, test = (
-        metrics.object_mean_prediction(train.responses, train.objects, split.objects)
+        labels.object_mean_prediction(train.responses, train.objects, split.objects)
         for split in (dataset.val, dataset.test)
     )
     return Row(_object_mean_held_out(dataset, layer_profile.choosing_folds(dataset)), val, test)
@@ -174,7 +174,7 @@ def _object_mean_held_out(dataset, folds):
     responses, objects = dataset.train.responses, dataset.train.objects
     predictions = np.empty(responses.shape)
     for fit, held_out in folds:
-        predictions[held_out] = metrics.object_mean_prediction(responses[fit], objects[fit], objects[held_out])
+        predictions[held_out] = labels.object_mean_prediction(responses[fit], objects[fit], objects[held_out])
     return predictions
 
 
