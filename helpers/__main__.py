@@ -63,15 +63,14 @@ def run(options):
     profile = current_profile(options.profile)
     dataset = profile.prepare(datasets.load(options.data))
     experiment = EXPERIMENTS[options.name]
-    print(runs.cut_words(experiment, dataset, profile), flush=True)
+    print(runs.size_words(experiment, dataset, profile), flush=True)
     finished = runs.run(experiment, dataset, profile, seed=options.seed, held_out_fold=options.held_out_fold)
     where, predicted = "val", finished.val
     responses, objects = dataset.val.responses, dataset.val.objects
     if options.held_out_fold is not None:
-        _, limited = profile.limit(experiment, dataset)
-        _, held_out = runs.fold_of(limited, options.held_out_fold)
+        _, held_out = runs.fold_of(dataset, options.held_out_fold)
         where, predicted = f"fold {options.held_out_fold} of the training images", finished.held_out
-        responses, objects = limited.train.responses[held_out], limited.train.objects[held_out]
+        responses, objects = dataset.train.responses[held_out], dataset.train.objects[held_out]
     found = metrics.interval(responses, predicted, objects)
     how = f"{tables.state(experiment, [finished])}, weights: {finished.info['weights']}"
     print(f"explained variance on {where}: {found.estimate:z.2f} [{found.low:z.2f}, {found.high:z.2f}] ({how})")
@@ -87,7 +86,7 @@ def search(options):
 
     profile = current_profile(options.profile)
     dataset = profile.prepare(datasets.load(options.data))
-    search.search(dataset, profile, n_trials=options.trials or profile.n_trials, storage=options.storage)
+    search.search(dataset, profile, n_trials=options.trials, storage=options.storage)
 
 
 def claims(options):

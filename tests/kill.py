@@ -54,7 +54,7 @@ def train(tiny_file, folder, ready, name):
     experiment = replace(experiment, recipe=replace(experiment.recipe, epochs=ROWS[name]))
     ready.set()
     with contextlib.redirect_stdout(io.StringIO()):
-        runs.run(experiment, dataset, replace(profiles.PROFILES["tiny"], limits=None), seed=0)
+        runs.run(experiment, dataset, profiles.PROFILES["tiny"], seed=0)
 
 
 def begin(tiny_file, folder, name=SHALLOW):

@@ -34,10 +34,8 @@ class Candidate(NamedTuple):
 
 
 def fine_tuned(dataset, profile):
-    """The stage-2 rows that may take part: repaired, from pretrained weights, trained on all of the training images."""
-    rows = [e for e in EXPERIMENTS.values() if e.stage == 2 and e.repaired and profile.runs(e)]
-    n_train = len(dataset.train.images)
-    rows = [e for e in rows if len(profile.limit(e, dataset)[1].train.images) == n_train]
+    """The stage-2 rows that may take part: repaired, in the profile, from pretrained weights."""
+    rows = [e for e in EXPERIMENTS.values() if e.stage == 2 and e.repaired and profile.n_seeds(e)]
     return [e for e in rows if runs.weights_of(e)[0] != models.RANDOM]
 
 
@@ -121,7 +119,8 @@ def predict(folder, dataset, profile):
             predicted = K @ arrays["dual_weights"] + arrays["mean"]
         parts.append({"val": predicted[:n_val], "test": predicted[n_val:]})
     if description["run"]:
-        experiment, dataset = profile.limit(EXPERIMENTS[description["run"]], dataset)
+        experiment = EXPERIMENTS[description["run"]]
+        dataset = profile.training_data(experiment, dataset)
         state = safetensors.torch.load_file(folder / "fine_tuned.safetensors")
         model, normalisation = runs.rebuild(experiment, dataset, state)
         parts.append(

@@ -241,7 +241,7 @@ def obstacle(claim, dataset, profile, sources, *, n_blocks):
     rows = [EXPERIMENTS[name] for name in (claim.name, claim.against) if name not in DEPTHS]
     tags = {row.backbone for row in rows if row.pretrained} if rows else {LITE0}
     missing = sorted(tag for tag in tags if sources[tag] == models.RANDOM)
-    left_out = [row for row in rows if not profile.runs(row)]
+    left_out = [row for row in rows if not profile.n_seeds(row)]
     remedies = [f"put weights in $IT_WEIGHTS: {', '.join(missing)}"] if missing else []
     remedies += [f"run by: {runs.command(row, dataset)}" for row in left_out]
     if len(dataset.object_names) < 2 and any(row.label_weight is not None for row in rows):
@@ -249,7 +249,7 @@ def obstacle(claim, dataset, profile, sources, *, n_blocks):
     elif missing:
         why = "random weights for want of pretrained ones"
     elif left_out:
-        why = f"left out of profile {profile.name!r}"
+        why = f"not in profile {profile.name!r}"
     elif not rows and n_blocks < len(DEPTHS):
         why = f"{n_blocks} blocks in profile {profile.name!r}"
     else:

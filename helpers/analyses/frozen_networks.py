@@ -185,15 +185,15 @@ def tuned_backbone_row(experiment, dataset, profile):
     candidate for the best model.
     """
     finished = runs.run(experiment, dataset, profile)
-    limited, cut = profile.limit(experiment, dataset)
+    dataset = profile.training_data(experiment, dataset)
 
     def compute():
         state = safetensors.torch.load_file(finished.folder / "weights.safetensors")
-        model, normalisation = runs.rebuild(limited, cut, state)
-        return {"val": _ridge_on_backbone(model.backbone, cut, normalisation)}
+        model, normalisation = runs.rebuild(experiment, dataset, state)
+        return {"val": _ridge_on_backbone(model.backbone, dataset, normalisation)}
 
     settings = {"tuned backbone": finished.folder.name}
-    predicted = cache.cached(cut, "readouts", f"tuned-{experiment.name}", settings, compute)["val"]
+    predicted = cache.cached(dataset, "readouts", f"tuned-{experiment.name}", settings, compute)["val"]
     return predicted, (predicted + finished.val) / 2
 
 

@@ -50,32 +50,18 @@ def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
     profile : Profile
     seed : int
     held_out_fold : fold of the training images (of `datasets.N_FOLDS`, stratified over objects) to leave out and
-    predict;
-        None fits all of them.
+        predict; None fits all of them.
 
     Returns
     -------
     Run
     """
-    experiment, dataset = profile.limit(experiment, dataset)
-    weights, digest = weights_of(experiment)
-    settings = {
-        "experiment": repr(experiment),
-        "data": dataset.fingerprint,
-        "seed": seed,
-        "held_out_fold": held_out_fold,
-        "weights": [weights, digest],
-        "device": accelerator().device.type,
-        "half precision": str(half_precision(accelerator().device)),
-        "code": cache.code_hash(),
-    }
-    label = f"{experiment.name}, seed {seed}" + ("" if held_out_fold is None else f", fold {held_out_fold} held out")
-    label += f", on {dataset.name}" if dataset.name != dataset.path.stem else ""
-    folder = cache.run_folder(
-        dataset, experiment.name, f"seed{seed}" + ("" if held_out_fold is None else f"-fold{held_out_fold}"), settings
-    )
+    dataset = profile.training_data(experiment, dataset)
+    settings, folder = _place(experiment, dataset, seed, held_out_fold)
     if found := load(folder):
         return found
+    label = f"{experiment.name}, seed {seed}" + ("" if held_out_fold is None else f", fold {held_out_fold} held out")
+    label += f", on {dataset.name}" if dataset.name != dataset.path.stem else ""
 
     began = time.monotonic()
     model, weights = models.build(experiment, dataset, seed)
@@ -113,7 +99,9 @@ def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
         "diverged": diverged,
         "seed": seed,
         "weights": weights,
-        "epochs": experiment.recipe.epochs,
+        "epochs": len(history),
+        "recipe_epochs": experiment.recipe.epochs,
+        "pixels": "x".join(map(str, dataset.images.shape[2:])),
         "n_train": len(dataset.train.images) if fit_index is None else len(fit_index),
         "n_parameters": sum(p.numel() for p in model.parameters()),
         "seconds": sum(epoch["seconds"] for epoch in history),
@@ -137,6 +125,31 @@ def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
         flush=True,
     )
     return load(folder)
+
+
+def _place(experiment, dataset, seed, held_out_fold):
+    """Settings of a run, which make its key, and its folder. dataset : as `Profile.training_data` returned it."""
+    weights, digest = weights_of(experiment)
+    settings = {
+        "experiment": repr(experiment),
+        "data": dataset.fingerprint,
+        "seed": seed,
+        "held_out_fold": held_out_fold,
+        "weights": [weights, digest],
+        "device": accelerator().device.type,
+        "half precision": str(half_precision(accelerator().device)),
+        "code": cache.code_hash(),
+    }
+    variant = f"seed{seed}" + ("" if held_out_fold is None else f"-fold{held_out_fold}")
+    return settings, cache.run_folder(dataset, experiment.name, variant, settings)
+
+
+def find_all(experiment, dataset, profile, held_out_fold=None):
+    """The finished runs of a row that are there, from seed 0 on: list of Run, empty where there is none."""
+    dataset, found = profile.training_data(experiment, dataset), []
+    while run := load(_place(experiment, dataset, len(found), held_out_fold)[1]):
+        found.append(run)
+    return found
 
 
 def fold_of(dataset, held_out_fold):
@@ -191,25 +204,33 @@ def _show_progress(label, done, epochs, epoch):
 
 
 def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
-    """Runs of several rows, each with the profile's seeds: dict name -> list of Run. Says first what it will take.
+    """Runs of several rows, dict name -> list of Run. Says first what it will take.
 
-    Rows that the profile leaves out are announced with the command that runs them.
+    Parameters
+    ----------
+    chosen : list of Experiment
+    dataset : Dataset, as `profile.prepare` returned it
+    profile : Profile
+    held_out_fold : see `run`
+    seeds : number of seeds of every row; None for the profile's. A row to which the profile gives none has no runs, and
+        the command that runs it is printed; once that has run, its runs are found here.
     """
-    todo = [experiment for experiment in chosen if profile.runs(experiment)]
-    counts = {e.name: seeds or profile.seeds(e) for e in todo}
-    minutes, cuts = 0, {}
-    for experiment in todo:
-        minutes += profiles.minutes(*profile.limit(experiment, dataset)) * counts[experiment.name]
-        cuts.setdefault(cut_words(experiment, dataset, profile), []).append(experiment.name)
+    counts, done = {}, {}
     for experiment in chosen:
-        if experiment not in todo:
-            print(f"{experiment.name}: left out of profile {profile.name!r}; run it by: {command(experiment, dataset)}")
-    for words, names in cuts.items():
-        print(f"{words}: {', '.join(names)}", flush=True)
+        counts[experiment.name] = profile.n_seeds(experiment) if seeds is None else seeds
+        if counts[experiment.name] == 0 and (found := find_all(experiment, dataset, profile, held_out_fold)):
+            done[experiment.name] = found
+    todo = [experiment for experiment in chosen if counts[experiment.name]]
+    for experiment in chosen:
+        if experiment not in todo and experiment.name not in done:
+            print(f"{experiment.name}: not in profile {profile.name!r}; run it by: {command(experiment, dataset)}")
+    minutes = 0
+    for experiment in todo:
+        data = profile.training_data(experiment, dataset)
+        minutes += profiles.minutes(experiment, data) * counts[experiment.name]
     n_runs = plural(sum(counts.values()), "run")
     words = "about {:.0f} min on two idle CPU cores, less on a GPU, none for runs kept from before"
-    print(f"{n_runs}: {words.format(minutes)}", flush=True)
-    done = {}
+    print(f"{n_runs}, whole epochs: {words.format(minutes)}", flush=True)
     for experiment in todo:
         done[experiment.name] = [
             run(experiment, dataset, profile, seed=seed, held_out_fold=held_out_fold)
@@ -218,14 +239,13 @@ def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
     return done
 
 
-def cut_words(experiment, dataset, profile):
-    """What a profile cuts of an experiment, in words."""
-    limited, cut = profile.limit(experiment, dataset)
-    size = "x".join(map(str, cut.images.shape[2:]))
-    epochs = f"{limited.recipe.epochs} of {plural(experiment.recipe.epochs, 'epoch')}"
-    return f"profile {profile.name!r}: {epochs}, {plural(len(cut.train.images), 'image')} of {size}"
+def size_words(experiment, dataset, profile):
+    """What a row is trained on, in words."""
+    data = profile.training_data(experiment, dataset)
+    size = "x".join(map(str, data.images.shape[2:]))
+    return f"{plural(experiment.recipe.epochs, 'epoch')} of {plural(len(data.train.images), 'image')} of {size} pixels"
 
 
 def command(experiment, dataset):
     data = "" if dataset.is_standin else f" --data {dataset.path}"
-    return f"python -m helpers run {experiment.name} --seed 0 --profile full{data}"
+    return f"python -m helpers run {experiment.name} --seed 0{data}"

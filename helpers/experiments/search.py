@@ -27,7 +27,7 @@ STARTING_POINT = "shallow-dropout-l2-repaired"
 def open_study(start, dataset, storage=None):
     """The study of this data set from this starting point: made at first, taken up again later.
 
-    start, dataset : as the profile has cut them
+    start : Experiment. dataset : as `Profile.training_data` returned it
     storage : database URL; None for a journal file in the folder of runs.
     """
     shared = storage
@@ -112,7 +112,8 @@ def search(dataset, profile, *, n_trials, storage=None):
     that falls below the median of the others at the same epoch is pruned. Val is not touched.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    start, dataset = profile.limit(EXPERIMENTS[STARTING_POINT], dataset)
+    start = EXPERIMENTS[STARTING_POINT]
+    dataset = profile.training_data(start, dataset)
     study = open_study(start, dataset, storage)
     fit_index, held_out_index = runs.fold_of(dataset, 0)
 
@@ -130,7 +131,7 @@ def search(dataset, profile, *, n_trials, storage=None):
         history = loop.fit(
             model,
             dataset,
-            replace(experiment.recipe, epochs=start.recipe.epochs, schedule=start.recipe.schedule),
+            experiment.recipe,
             seed=0,
             normalisation=experiment.inputs.normalisation(dataset, None),
             fit_index=fit_index,
