@@ -22,7 +22,6 @@ from helpers.analyses import frozen_networks
 from helpers.experiments import profiles, runs
 from helpers.experiments.profiles import PROFILES
 from helpers.experiments.rows import CNN, EXPERIMENTS
-from helpers.models.networks import Inputs
 from helpers.training.recipe import CONSTANT, Recipe
 
 TABLE = Path(__file__).parent / "recipes.csv"
@@ -32,40 +31,26 @@ TWICE_THE_EPOCHS = "twice the epochs"
 # network -> its row of the results table, and whether it starts from pretrained weights
 NETWORKS = {"lite0": ("lite0", True), "vit_tiny": ("vit-tiny", False), "shallow": ("shallow-dropout-l2", False)}
 
-# What is taken away or changed -> fields of Recipe or Experiment.
+# What is taken away or changed -> fields of Recipe or Experiment; at most eight with twice the epochs.
 ANY = {
     "without translation": {"translation": 0.0},
-    "loss not standardised": {"standardised": False},
     "constant rate": {"schedule": CONSTANT},
 }
-TRUNK = ANY | {
-    "without linear-probe start": {"linear_probe_start": False},
+BACKBONE = ANY | {
+    "backbone at rest": {"learning_rate": 0.0},  # the start: ridge on the same stages
+    "one head that has seen all images": {"ridge_heads": 1},
+    "heads trained with the backbone": {"ridge_heads": 0},
     "pooled output for the grid of stages": {"stages": None},
-    "without averaging": {"ema": 0.0},
-    "one rate of 1e-3": {"learning_rate": 1e-3, "backbone_rate": 1.0},
+    "twice the rate": {"learning_rate": 2 * CNN.learning_rate},
 }
 PARTS = {
-    "lite0": TRUNK
-    | {
-        "without linear-probe start, head at 1e-3": {
-            "linear_probe_start": False,
-            "learning_rate": 1e-3,
-            "backbone_rate": 0.2,
-        },
-        "batch norm trained": {"frozen_batch_norm": False},
-        "backbone frozen": {"backbone_rate": 0.0},
-        "backbone rate times 5": {"backbone_rate": 5 * CNN.backbone_rate},
-        "layer-wise rates": {"layer_decay": 0.75},
-        "backbone cut near the best block": {"stages": (3,)},  # of the five stages the one that ends nearest to it
-        "inputs normalised twice": {"inputs": Inputs.TWICE},
-    },
-    # random weights: backbone rate, layer-wise rates and frozen batch norm do not apply
-    "vit_tiny": TRUNK,
+    "lite0": BACKBONE,
+    "vit_tiny": BACKBONE,  # random weights: layer-wise rates do not apply
     "shallow": ANY
     | {
+        "loss not standardised": {"standardised": False},
         "rate of 1e-3": {"learning_rate": 1e-3},
         "batches of 32": {"batch_size": 32},
-        "with averaging": {"ema": 0.98},
         "without weight decay": {"weight_decay": 0.0},
         "without dropout": {"dropout_applied": False},
     },

@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from timm.layers import convert_sync_batchnorm
-from timm.utils import ModelEmaV3
 from torch import nn
 
-from helpers import cache, datasets
+from helpers import cache
 from helpers.datasets.images import to_batch
 from helpers.device import accelerator, precision
-from helpers.readout import regression
+from helpers.training.heads import RidgeHeads, TrainedHeads
 from helpers.training.recipe import make_optimiser
 
 CHECKPOINT_SECONDS = 30.0
@@ -49,7 +48,7 @@ def fit(
     seed : int
     normalisation : Normalisation of the inputs
     pretrained : whether the backbone's weights deserve protection (see Recipe)
-    label_weight : weight of the object labels' cross-entropy beside the neural loss; None for one objective.
+    label_weight : weight of the object labels' loss beside the neural loss; None for one objective.
     fit_index : training images to fit; None for all.
     held_out_index : training images to score after each epoch; None for none. Never val.
     held_out_score : function of their responses and predictions, in the units of the file; returns a number.
@@ -67,42 +66,35 @@ def fit(
     fit_index = np.arange(len(dataset.train.images)) if fit_index is None else np.asarray(fit_index)
     images = torch.from_numpy(dataset.train.images).to(device)
     responses = torch.from_numpy(dataset.train.responses).to(device)
-    labels = torch.from_numpy(np.searchsorted(dataset.object_names, dataset.train.objects)).to(device)
     mean, sd = scale_of(responses[fit_index]) if recipe.standardised else (0 * responses[0], 0 * responses[0] + 1)
-    targets = (responses - mean) / sd
-    constant_label_loss = (
-        label_entropy(dataset.train.objects[fit_index]) if recipe.standardised and label_weight else 1.0
-    )
-
     dtype, memory_format = precision(model, device)
     model.to(device=device, memory_format=memory_format)
     if device.type == "cuda" and run.num_processes > 1:
         convert_sync_batchnorm(model)
-    if recipe.linear_probe_start:
-        fitted = dataset.train.objects[fit_index]
-        start_head(model, images[fit_index], fitted, targets[fit_index], normalisation, pretrained=pretrained)
-    state = _State.fresh(model, make_optimiser(model, recipe, pretrained), recipe, device, dtype)
-    wrapped = run.prepare(model) if run.num_processes > 1 else model
+    kind = RidgeHeads if recipe.ridge_heads else TrainedHeads
+    heads = kind(model, (responses - mean) / sd, dataset.train.objects, fit_index, recipe, label_weight)
+    if recipe.ridge_heads and not pretrained:
+        set_batch_norm(model, images[fit_index], normalisation)
+    state = _State.fresh(heads.module, make_optimiser(heads.module, recipe, pretrained), device, dtype)
+    wrapped = run.prepare(heads.module) if run.num_processes > 1 else heads.module
     if checkpoint:
         state.take_up(checkpoint)
     steps = len(batches(torch.arange(len(fit_index)), recipe.batch_size, run.num_processes))
     scheduler = recipe.schedule.scheduler(state.optimiser, recipe.epochs * steps, steps)
-    translation, saved_at = round(recipe.translation * images.shape[-2]), time.monotonic()
+    translation = round(recipe.translation * images.shape[-2])
 
     def losses(batch, weight):
         """Neural and label loss of a batch, sums over its images times a weight."""
         inputs = make_batch(images, normalisation, batch, translation=translation, memory_format=memory_format)
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            predicted, logits = wrapped(inputs)
-        neural = (predicted.float() - targets[batch]).square().mean(1).sum() * weight
-        if label_weight is None:
-            return neural, neural.new_zeros(())
-        label = nn.functional.cross_entropy(logits.float(), labels[batch], reduction="sum") * weight
-        return neural, label / constant_label_loss
+            output = wrapped(inputs)
+        return [of_images.sum() * weight for of_images in heads.losses(output, batch)]
 
+    began = saved_at = time.monotonic()
+    if recipe.ridge_heads:
+        heads.renew(extract(model, images[fit_index], normalisation))
     for epoch in range(len(state.history), recipe.epochs):
-        began = time.monotonic()
-        _train_mode(model, frozen_batch_norm=recipe.frozen_batch_norm and pretrained)
+        _train_mode(model, batch_norm_at_rest=recipe.ridge_heads)
         order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(fit_index)).to(device)
         whole_batches = batches(order, recipe.batch_size, run.num_processes)
         torch.manual_seed((seed * 1000 + epoch) * 64 + run.process_index)
@@ -110,28 +102,25 @@ def fit(
         for step, whole_batch in enumerate(whole_batches, epoch * steps):
             scheduler.step_update(step)
             neural, label = losses(*_share(whole_batch, run.process_index, run.num_processes))
-            state.step(neural if label_weight is None else neural + label_weight * label, recipe.clip, step)
+            state.step(neural if label_weight is None else neural + label_weight * label, recipe.clip)
             sums += torch.stack([neural.detach(), label.detach()]) * len(whole_batch)
         neural_loss, label_loss = (run.reduce(sums, "mean") / len(fit_index)).tolist()
         state.history.append({"neural_loss": neural_loss, "label_loss": label_loss})
+        if recipe.ridge_heads:
+            heads.renew(extract(model, images[fit_index], normalisation))
         if held_out_index is not None:
-            held_out, _ = predict(state.best, dataset.train.images[held_out_index], normalisation)
-            score = float("nan")  # of a run that has diverged
-            if np.isfinite(held_out).all():
-                held_out = held_out * sd.cpu().numpy() + mean.cpu().numpy()
-                score = held_out_score(dataset.train.responses[held_out_index], held_out)
+            score = _score(model, dataset, held_out_index, normalisation, (mean, sd), held_out_score)
             state.history[-1]["held_out_explained_variance"] = score
-        state.history[-1]["seconds"] = time.monotonic() - began
+        ended = time.monotonic()
+        state.history[-1]["seconds"], began = ended - began, ended
         if progress:
             progress(epoch + 1, recipe.epochs, state.history[-1])
         due = time.monotonic() - saved_at >= CHECKPOINT_SECONDS and epoch + 1 < recipe.epochs
         if checkpoint and due and run.is_main_process:
             state.save(checkpoint)
             saved_at = time.monotonic()
-    if wrapped is not model:
+    if wrapped is not heads.module:
         run.free_memory()  # else it keeps every network that it ever wrapped
-    if state.ema:
-        model.load_state_dict(state.best.state_dict())
     with torch.no_grad():  # fold the responses' scale into the head
         head = model.neuron_head
         head.weight.mul_(sd[:, None])
@@ -139,39 +128,38 @@ def fit(
     return state.history
 
 
+def _score(model, dataset, index, normalisation, scale, held_out_score):
+    """Score of training images in the units of the file; NaN for a run that has diverged."""
+    predicted, _ = predict(model, dataset.train.images[index], normalisation)
+    if not np.isfinite(predicted).all():
+        return float("nan")
+    mean, sd = (part.cpu().numpy() for part in scale)
+    return held_out_score(dataset.train.responses[index], predicted * sd + mean)
+
+
 @dataclass
 class _State:
-    """What a checkpoint holds: enough to go on from the end of an epoch."""
+    """What a checkpoint holds: enough to go on from the end of an epoch. Heads by ridge follow from the backbone."""
 
-    model: nn.Module
+    model: nn.Module  # what the optimiser trains
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    ema: ModelEmaV3 | None
     history: list
 
     @classmethod
-    def fresh(cls, model, optimiser, recipe, device, dtype):
-        ema = ModelEmaV3(model, decay=recipe.ema, use_warmup=True) if recipe.ema else None
-        return cls(model, optimiser, torch.amp.GradScaler(device.type, enabled=dtype == torch.float16), ema, [])
+    def fresh(cls, model, optimiser, device, dtype):
+        return cls(model, optimiser, torch.amp.GradScaler(device.type, enabled=dtype == torch.float16), [])
 
-    @property
-    def best(self):
-        """The model to predict with: the exponential moving average of its weights, where there is one."""
-        return self.ema.module if self.ema else self.model
-
-    def step(self, loss, clip, step):
+    def step(self, loss, clip):
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimiser)
         nn.utils.clip_grad_norm_(self.model.parameters(), clip)
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        if self.ema:
-            self.ema.update(self.model, step=step)
 
     def _parts(self):
-        parts = {"model": self.model, "optimiser": self.optimiser, "scaler": self.scaler}
-        return parts | ({"ema": self.ema.module} if self.ema else {})
+        return {"model": self.model, "optimiser": self.optimiser, "scaler": self.scaler}
 
     def save(self, path):
         saved = {name: part.state_dict() for name, part in self._parts().items()} | {"history": self.history}
@@ -191,9 +179,9 @@ def scale_of(responses):
     return responses.mean(0), torch.where(sd > 0, sd, torch.ones_like(sd))
 
 
-def _train_mode(model, *, frozen_batch_norm):
+def _train_mode(model, *, batch_norm_at_rest):
     model.train()
-    if frozen_batch_norm:
+    if batch_norm_at_rest:
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
@@ -230,14 +218,28 @@ def predict(model, images, normalisation, *, batch_size=64):
     return torch.cat(responses).cpu().numpy(), torch.cat(logits).cpu().numpy() if logits else None
 
 
+@torch.no_grad()
+def extract(model, images, normalisation):
+    """Features (n_images, n_features), float32, of resident images, in the number type that the network trains in."""
+    model.eval()
+    dtype, memory_format = precision(model, images.device)
+    features = torch.empty(len(images), sum(model.features.widths), device=images.device)
+    for index in torch.arange(len(images), device=images.device).split(64):
+        with torch.autocast(images.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            features[index] = model.features(
+                make_batch(images, normalisation, index, memory_format=memory_format)
+            ).float()
+    return features
+
+
+def set_batch_norm(model, images, normalisation):
+    """Give the batch norms of a random backbone, which know no images yet, the statistics of resident images."""
+    indices = batches(torch.arange(len(images), device=images.device), 64)
+    torch.optim.swa_utils.update_bn((make_batch(images, normalisation, index) for index in indices), model)
+
+
 def make_batch(images, normalisation, index, *, translation=0, memory_format=torch.contiguous_format):
     return to_batch(images[index], normalisation, translation=translation).contiguous(memory_format=memory_format)
-
-
-def label_entropy(objects):
-    """Cross-entropy in nats of the best constant prediction of the labels."""
-    share = np.unique(objects, return_counts=True)[1] / len(objects)
-    return float(-(share * np.log(share)).sum()) or 1.0
 
 
 def load_checkpoint(path):
@@ -250,41 +252,3 @@ def load_checkpoint(path):
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
         cache.set_aside(path, error)
         return None
-
-
-@torch.no_grad()
-def start_head(model, images, objects, targets, normalisation, *, pretrained):
-    """Start the neuron head from the ridge solution on the backbone's features (Kumar et al. 2022, "LP-FT").
-
-    Each stage's features are first brought to a mean squared norm of 1, as in `gram.combine`. The batch norms of a
-    random backbone know no images yet: they take the statistics of these.
-
-    images : resident tensor of the images to fit; objects, targets : of the same images, targets standardised.
-    """
-    indices = batches(torch.arange(len(images)), 64)
-    if not pretrained:
-        torch.optim.swa_utils.update_bn((make_batch(images, normalisation, index) for index in indices), model)
-    model.eval()
-    features = np.empty((len(images), sum(model.widths)), np.float32)  # the one large array: it is changed in place
-    for index in indices:
-        features[index] = model.features(make_batch(images, normalisation, index)).float().cpu()
-    mean = features.mean(0, dtype=np.float64).astype(np.float32)
-    features -= mean
-    gain = np.empty_like(mean)
-    for end, width in zip(np.cumsum(model.widths), model.widths, strict=True):
-        stage = features[:, end - width : end]  # a view
-        gain[end - width : end] = (np.einsum("ij,ij->", stage, stage, dtype=np.float64) / len(stage)) ** -0.5
-    features *= gain
-    K = (features @ features.T).astype(np.float64)
-    y = targets.cpu().numpy()
-    scale = np.trace(K) / len(K)
-    folds = datasets.folds(objects, min(5, len(objects)), seed=0)
-    dual = regression.dual_weights(K / scale, y - y.mean(0), regression.ridge(K, y, folds=folds).alpha) / scale
-    weights = dual.T.astype(np.float32) @ features  # (n_neurons, n_features)
-    head = model.neuron_head
-    for parameter, value in (
-        (model.gain, gain),
-        (head.weight, weights),
-        (head.bias, y.mean(0) - weights @ (mean * gain)),
-    ):
-        parameter.copy_(torch.from_numpy(value))
