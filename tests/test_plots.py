@@ -46,11 +46,8 @@ def test_the_comparison_has_no_mark_for_a_row_that_was_cut(table):
     ax = plots.strip(table, scores, ceiling=0.8)
     assert [x for x, _ in dots(ax)] == [0.3, 0.3]
     assert {"published recipe: 3 of 15 epochs", "repaired recipe: not run"} <= set(texts(ax))
-    for figure in (
-        plots.front(table, chance=0.1, ceiling=0.8),
-        plots.cost_front(table, "seconds", xlabel="", ceiling=0.8),
-    ):
-        assert len(dots(figure)) == 2
+    by_accuracy = plots.front(table, chance=0.1, ceiling=0.8)
+    assert len(dots(by_accuracy)) == len(dots(plots.cost_front(table, "seconds", xlabel="", ceiling=0.8))) == 2
     assert len(plots.published_numbers(table).get_yticks()) == 2
 
 
@@ -69,9 +66,16 @@ def test_an_interval_is_drawn_where_it_is():
     assert dots(ax) == [(0.1, 1.0), (0.4, 0.0)]
     bars = [line.get_xdata() for line in ax.lines if line.get_marker() == "None" and len(line.get_xdata()) == 2]
     assert [0.05, 0.2] in [list(bar) for bar in bars] and "noise ceiling" in ax.get_legend_handles_labels()[1]
-    assert any(
-        "noise ceiling 0.90" in text for text in texts(plots.interval_rows({"pixels": found["pixels"]}, ceiling=0.9))
-    )
+    ax = plots.interval_rows({"pixels": found["pixels"]}, ceiling=0.9)
+    assert any("noise ceiling 0.90" in text for text in texts(ax))
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_layers_without_a_score_are_no_reason_to_fail():
+    scores = {"first": np.full(3, np.nan), "second": np.array([0.1, 0.2, np.nan])}
+    ax = plots.layer_violins(scores, scores, ceiling=0.8)
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [np.nan, 0.15])
+    assert texts(plots.distribution(scores["first"], xlabel="", what="neurons")) == ["undefined"]
 
 
 def test_lines_by_category_stand_at_their_categories():

@@ -52,11 +52,16 @@ def shades(colour, n):
     return [(tuple(tints[i // 4 % 3]), ("-", "--", "-.", ":")[i % 4]) for i in range(n)]
 
 
-def legend_above(ax, dots=None, *, ncols=2):
-    """Put the legend above an axis. dots : dict label -> colour of dots to explain; hollow where it is None."""
-    for label, colour in (dots or {}).items():
+def explain_dots(dots, ax):
+    """Add dots to what a legend explains. dots : dict label -> colour; hollow where it is None."""
+    for label, colour in dots.items():
         face = {"color": colour} if colour else {"color": "#444444", "markerfacecolor": "white"}
         ax.plot([], [], "o", label=label, **face)
+    return ax
+
+
+def legend_above(ax, *, ncols=2):
+    """Put the legend of what has a label above an axis, beside the data."""
     if ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=ncols)
     return ax
@@ -92,6 +97,7 @@ def intervals(lines, ax, *, vertical=False):
 
 def name_rows(names, ax, *, xlabel, width=34):
     """Name the rows of an axis, the first on top, with a line at 0: dict name -> height."""
+    names = list(dict.fromkeys(names))
     heights = {name: len(names) - 1 - i for i, name in enumerate(names)}
     ax.set_yticks(list(heights.values()), [textwrap.fill(name, width) for name in names])
     ax.set(xlabel=xlabel, ylim=(-0.6, len(names) - 0.4))

@@ -9,6 +9,7 @@ from helpers.plots.marks import (
     EXPLAINED_VARIANCE,
     approach_colour,
     ceiling_line,
+    explain_dots,
     intervals,
     legend_above,
     name_rows,
@@ -47,7 +48,8 @@ def strip(table, scores, *, ceiling, ax=None):
         row_note(f"{line['recipe']} recipe: {refused if isinstance(refused, str) else 'not run'}", at[index], ax)
     ceiling_line(ceiling, ax, vertical=True, highest=shown["high"].max())
     dots = {f"{recipe} recipe": recipe_colour(recipe) for recipe in table["recipe"].drop_duplicates()}
-    return legend_above(ax, dots | ({"random weights (stages 2, 3)": None} if hollow.any() else {}), ncols=4)
+    explain_dots(dots | ({"random weights (stages 2, 3)": None} if hollow.any() else {}), ax)
+    return legend_above(ax, ncols=4)
 
 
 def published_numbers(table, *, ax=None):
@@ -118,7 +120,7 @@ def front(table, *, chance, ceiling, ax=None):
     ceiling_line(ceiling, ax)
     ax.set(xlabel="object accuracy (share of val images)", ylabel=EXPLAINED_VARIANCE, xlim=(-0.03, 1.03))
     dots = {f"{recipe} recipe": recipe_colour(recipe) for recipe in table["recipe"].drop_duplicates()}
-    return legend_above(ax, dots | {"from random weights": None})
+    return explain_dots(dots | {"from random weights": None}, ax)
 
 
 def cost_front(table, cost, *, xlabel, ceiling, ax=None):
@@ -150,4 +152,5 @@ def cost_front(table, cost, *, xlabel, ceiling, ax=None):
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.xaxis.set_minor_formatter(NullFormatter())
-    return legend_above(ax, {approach: COLOURS[approach] for approach in table["approach"].drop_duplicates()}, ncols=4)
+    explain_dots({approach: COLOURS[approach] for approach in table["approach"].drop_duplicates()}, ax)
+    return legend_above(ax, ncols=4)

@@ -9,6 +9,7 @@ from helpers.plots.marks import (
     EXPLAINED_VARIANCE,
     approach_colour,
     ceiling_line,
+    explain_dots,
     intervals,
     legend_above,
     name_rows,
@@ -131,7 +132,7 @@ def seen_and_unseen(seen, unseen, *, xlabel, ax=None):
         ax.plot([unseen[name], seen[name]], [y, y], color=colour, linewidth=1)
         ax.plot(seen[name], y, "o", color=colour, markersize=8)
         ax.plot(unseen[name], y, "o", color=colour, markerfacecolor="white", markersize=8)
-    return legend_above(ax, {"objects seen in training": "#444444", "held-out objects": None})
+    return legend_above(explain_dots({"objects seen in training": "#444444", "held-out objects": None}, ax))
 
 
 def curves(histories, quantity, *, colour, ylabel, ax=None):
