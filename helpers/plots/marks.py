@@ -1,4 +1,4 @@
-"""What figures share: colours, the interval of a score, named rows, the ceiling, captions.
+"""The marks that figures share: colours, the interval of a score, named rows, the ceiling, captions.
 
 Colours mean the same approach everywhere, and are told apart by readers with any colour vision (Okabe & Ito 2008).
 """
