@@ -97,7 +97,9 @@ def run(options):
         responses, objects = dataset.train.responses[held_out], dataset.train.objects[held_out]
     found = metrics.interval(responses, predicted, objects)
     how = f"{tables.state(experiment, [finished])}, weights: {finished.info['weights']}"
-    print(f"explained variance on {where}: {found.estimate:z.2f} [{found.low:z.2f}, {found.high:z.2f}] ({how})")
+    print(
+        f"explained variance on {where}: {tables.with_interval(found.estimate, found.low, found.high, 'z.2f')} ({how})"
+    )
     if dataset.is_standin:
         print(tables.SIMULATED)
     print(f"{finished.folder}: {finished.info['seconds']:.0f} s of training on {finished.info['hardware']}")
