@@ -18,7 +18,7 @@ from scipy import stats
 N_NEURONS = 168
 RESPONSE_SD, RELIABILITY = 0.37, 0.82  # of the recordings: Majaj et al. 2015, as in the course file
 SHARED_NOISE = 0.25  # of a neuron's variance between trials, common to neurons of like tuning
-POSE_SHARE = 1 / 3  # of what labels and places leave; size and position have the rest
+POSE_SHARE = 0.4  # of what labels and places leave; size and position have the rest
 
 
 @dataclass(frozen=True)
