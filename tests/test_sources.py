@@ -176,8 +176,9 @@ def test_the_rebuilt_file_is_what_the_originals_say(tmp_path, name, order, capsy
     assert not list(tmp_path.rglob("escaped.png"))
 
 
-def test_as_course_has_the_course_files_keys_and_units(tmp_path):
+def test_as_course_has_the_course_files_keys_and_units(tmp_path, monkeypatch):
     make_store(tmp_path / "store")
+    monkeypatch.setitem(describe.catalogue()["majaj-hong-it"], "pixels", 32)
     for out, more in (("small.h5", []), ("course.h5", ["--as-course"])):
         arguments = ["majaj-hong-it", str(tmp_path / out), "--from", str(tmp_path / "store"), "--unverified", *more]
         assert main(["data", "fetch", *arguments]) == 0
@@ -185,7 +186,7 @@ def test_as_course_has_the_course_files_keys_and_units(tmp_path):
     with h5py.File(tmp_path / "course.h5") as file:
         keys = {f"{kind}_{split}" for kind in ("stimulus", "object") for split in ("train", "val", "test")}
         assert set(file) == keys | {"spikes_train", "spikes_val"}
-        assert file["stimulus_val"].dtype == np.float32 and file["stimulus_val"].shape[1:] == (3, 224, 224)
+        assert file["stimulus_val"].dtype == np.float32 and file["stimulus_val"].shape[1:] == (3, 32, 32)
     np.testing.assert_array_equal(course.images, small.images)
     np.testing.assert_array_equal(course.train.responses, small.train.responses)
 
@@ -199,7 +200,7 @@ def test_a_broken_download_goes_on_where_it_broke_off(tmp_path, monkeypatch):
         with pytest.raises(DataError, match=f"^{NC}: not downloaded .*; try again to go on") as error:
             sources.fetch("majaj-hong-it", tmp_path / "out" / "a.h5", origin=address, unverified=True)
         assert "\n" not in str(error.value) and [p.name for p in (tmp_path / "out").iterdir()] == [".downloads"]
-        half = (tmp_path / "store" / NC).stat().st_size // 2
+        half = (tmp_path / "store" / NC).stat().st_size // 2 // sources.BLOCK * sources.BLOCK
         sources.fetch("majaj-hong-it", tmp_path / "out" / "a.h5", origin=address, unverified=True)
         assert (NC, f"bytes={half}-") in log
         before = len(log)
@@ -319,3 +320,67 @@ def test_what_is_not_in_the_catalogue(tmp_path):
         sources.fetch("majaj", tmp_path / "a.h5")
     with pytest.raises(DataError, match="has no sessions"):
         sources.fetch("majaj-hong-it", tmp_path / "a.h5", session="190923")
+
+
+# Cowley et al. --------------------------------------------------------------------------------------------------------
+
+
+def make_session(folder, images, *, session="210325", quality=75, seed=0):
+    """A session's folder as its repository has it, with trials made up here; responses (n_neurons, n_images, 5)."""
+    rng = np.random.default_rng(seed)
+    (folder / "images").mkdir(parents=True)
+    (folder / "responses_raw").mkdir()
+    with zipfile.ZipFile(folder / "images" / f"images_{session}.zip", "w") as archive:
+        for i in rng.permutation(len(images)):  # in no order: names are to be sorted
+            content = io.BytesIO()
+            Image.fromarray(images[i]).convert("RGB").save(content, "JPEG", quality=quality)
+            archive.writestr(f"images_{session}/image{i + 1:04d}.jpg", content.getvalue())
+        archive.writestr("__MACOSX/images/._image0001.jpg", b"")
+    counts = rng.poisson(5, (6, len(images), 5)).astype(float)
+    counts[:, ::3, 4] = np.nan
+    np.save(folder / "responses_raw" / f"responses_{session}.npy", counts)
+    return counts
+
+
+def assert_z_scored(dataset, counts, order):
+    """order: the session's index of every image of train and val, in the file's order."""
+    means = np.nanmean(counts, axis=2).T[order]
+    n_train = len(dataset.train.responses)
+    mean, sd = means[:n_train].mean(axis=0), means[:n_train].std(axis=0)
+    np.testing.assert_allclose(dataset.train.responses, (means[:n_train] - mean) / sd, atol=1e-6)
+    np.testing.assert_allclose(dataset.val.responses, (means[n_train:] - mean) / sd, atol=1e-6)
+    trials = (counts.transpose(1, 2, 0)[order[n_train:]] - mean) / sd
+    np.testing.assert_allclose(dataset.val.repeats, trials, atol=1e-6)
+
+
+def test_another_session_comes_without_labels(tmp_path, generator):
+    images = generator.integers(0, 256, (40, 14, 14), dtype=np.uint8).repeat(8, axis=1).repeat(8, axis=2)
+    counts = make_session(tmp_path / "190923", images, session="190923")
+    arguments = ["cowley-v4", str(tmp_path / "a.h5"), "--from", str(tmp_path / "190923"), "--session", "190923"]
+    assert main(["data", "fetch", *arguments]) == 0
+    dataset = datasets.load(tmp_path / "a.h5")
+    assert dataset.object_names == ["unknown"] and len(dataset.val.objects) == 4
+    files = [*dataset.train.metadata["file"], *dataset.val.metadata["file"]]
+    assert_z_scored(dataset, counts, np.array([int(name[-8:-4]) - 1 for name in files]))
+    assert "session 190923 (cowley-v4)" in describe.check(tmp_path / "a.h5")
+
+
+def test_a_labelled_session_needs_the_listed_images(tmp_path, generator):
+    make_session(tmp_path / "210325", generator.integers(0, 256, (12, 112, 112), dtype=np.uint8))
+    with pytest.raises(DataError, match=r"images_210325.zip: has \d+ of the 640 images of data/v4_hvm640.csv"):
+        sources.fetch("cowley-v4", tmp_path / "a.h5", origin=tmp_path / "210325")
+
+
+@pytest.mark.skipif(not (SHARED / "v4_hvm640").exists(), reason="needs the session's images")
+def test_the_labelled_session_gets_its_objects_and_split(tmp_path, generator):
+    sample = np.load(SHARED / "v4_hvm640" / "v4_hvm640.npz")
+    images = np.concatenate([sample[f"images_{split}"] for split in ("train", "val", "test")])
+    order = generator.permutation(len(images))
+    counts = make_session(tmp_path / "session", images[order])
+    assert main(["data", "fetch", "cowley-v4", str(tmp_path / "a.h5"), "--from", str(tmp_path / "session")]) == 0
+    dataset = datasets.load(tmp_path / "a.h5")
+    for split in ("train", "val", "test"):
+        found = getattr(dataset, split)
+        assert found.objects.tolist() == sample[f"object_{split}"].tolist()
+        assert np.abs(found.images[:, 0].astype(int) - sample[f"images_{split}"]).mean() < 5  # as JPEG
+    assert_z_scored(dataset, counts, np.argsort(order)[:544])

@@ -20,6 +20,7 @@ from helpers.datasets.hdf5 import DataError
 from helpers.datasets.pack import must_be_new, write, written_whole
 
 RETRIES, TIMEOUT = 2, 60  # of a download; seconds without a byte
+BLOCK = 2**13  # bytes; what has come of the last block is lost where the connection breaks
 CONVERTERS = {"majaj_hong": public.majaj_hong, "cowley": public.cowley}
 LIBRARIES = ("numpy", "h5py", "pillow", "scikit-learn", "torch")
 
@@ -117,8 +118,8 @@ def _obtain(file, folder, origin, unverified):
         return found
     addresses = file["mirrors"]
     if origin:  # a mirror may have the files in one folder, or in folders as their source has them
-        tails = dict.fromkeys([file["name"], *("/".join(path.parts[-n:]) for path in paths for n in (1, 2, 3))])
-        addresses = [f"{str(origin).rstrip('/')}/{tail.lstrip('/')}" for tail in tails]
+        tails = dict.fromkeys([file["name"], *("/".join(path.parts[1:][-n:]) for path in paths for n in (1, 2, 3))])
+        addresses = [f"{str(origin).rstrip('/')}/{tail}" for tail in tails]
     target, reasons = folder / file["name"], []
     for address in addresses:
         try:
@@ -184,7 +185,7 @@ def _go_on(address, part):
             done = 0
         total, began, before = done + int(response.headers.get("Content-Length", 0)), time.monotonic(), done
         with open(part, "ab" if done else "wb") as file:
-            for block in response.iter_content(2**18):
+            for block in response.iter_content(BLOCK):
                 file.write(block)
                 done += len(block)
                 progress.show(
