@@ -8,9 +8,11 @@ from helpers.datasets.hdf5 import DataError
 
 
 def data_fetch(options):
-    from helpers.datasets import sources
+    from helpers.datasets import DATA, describe, sources
 
-    print(sources.fetch(**({"url": options.url} if options.url else {})))
+    out = options.out or DATA / describe.catalogue().get(options.name, {}).get("out", options.name)
+    given = {"origin": options.origin, "session": options.session, "as_course": options.as_course}
+    print(sources.fetch(options.name, out, unverified=options.unverified, **given))
 
 
 def data_check(options):
@@ -149,8 +151,13 @@ def parser():
     groups = commands.add_subparsers(required=True)
 
     data = groups.add_parser("data", help="get, check, pack or simulate a data file").add_subparsers(required=True)
-    fetch = data.add_parser("fetch", help="download the course's file to data/IT_data.h5")
-    fetch.add_argument("--url", help="another place to get it from")
+    fetch = data.add_parser("fetch", help="download recordings: the course's file, or public ones with their trials")
+    fetch.add_argument("name", nargs="?", default="course", help="course, majaj-hong-it, majaj-hong-v4 or cowley-v4")
+    fetch.add_argument("out", nargs="?", help="file to write; data/NAME.h5 without it")
+    fetch.add_argument("--from", dest="origin", metavar="FOLDER_OR_URL", help="where the source's files lie")
+    fetch.add_argument("--unverified", action="store_true", help="take files whose digest differs, and say so")
+    fetch.add_argument("--session", help="of cowley-v4: another than 210325, without labels")
+    fetch.add_argument("--as-course", action="store_true", help="the course file's keys and float32 images alone")
     fetch.set_defaults(call=data_fetch)
     check = data.add_parser("check", help="print what a file holds, or what is wrong with it")
     check.add_argument("file")

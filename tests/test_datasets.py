@@ -336,11 +336,11 @@ def drive(tmp_path, monkeypatch):
 
 def test_fetch_is_whole(tmp_path, drive):
     target = tmp_path / "data" / "IT_data.h5"
-    assert sources.fetch(target, url=f"{drive}/file") == target
+    assert sources.fetch("course", target, origin=f"{drive}/file") == target
     assert target.read_bytes() == (tmp_path / "source.h5").read_bytes()
     assert [path.name for path in target.parent.iterdir()] == ["IT_data.h5"]
     with pytest.raises(DataError, match="exists already"):
-        sources.fetch(target, url=f"{drive}/page")
+        sources.fetch("course", target, origin=f"{drive}/page")
     assert datasets.load(target).n_neurons == 3
 
 
@@ -348,7 +348,7 @@ def test_fetch_is_whole(tmp_path, drive):
 def test_a_broken_download_leaves_nothing_behind(tmp_path, drive, page, reason):
     target = tmp_path / "data" / "IT_data.h5"
     with pytest.raises(DataError, match=reason) as error:
-        sources.fetch(target, url=f"{drive}/{page}")
+        sources.fetch("course", target, origin=f"{drive}/{page}")
     assert str(error.value).startswith(f"{target}: ") and "\n" not in str(error.value)
     assert list(target.parent.iterdir()) == []
 
@@ -363,5 +363,5 @@ def test_an_interrupted_download_leaves_nothing_behind(tmp_path, monkeypatch):
 
     monkeypatch.setattr(gdown, "download", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        sources.fetch(tmp_path / "data" / "IT_data.h5")
+        sources.fetch("course", tmp_path / "data" / "IT_data.h5")
     assert list((tmp_path / "data").iterdir()) == []

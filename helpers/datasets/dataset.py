@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.datasets import hdf5
-from helpers.datasets.describe import doubts
+from helpers.datasets.describe import catalogue, doubts
 from helpers.datasets.hdf5 import CATEGORY_OF, DataError
 from helpers.datasets.images import Normalisation, read_images, resized
 
@@ -75,6 +75,8 @@ class Dataset:
 def find(path=None):
     """Path of the data file: `path`, else $IT_DATA, else data/IT_data.h5, else the stand-in, made on first use.
 
+    A name of the catalogue of sources (majaj-hong-it) is its file in data/, fetched if it is not there.
+
     Raises
     ------
     DataError
@@ -82,6 +84,8 @@ def find(path=None):
     """
     given = path or os.environ.get("IT_DATA")
     if given:
+        if not Path(given).exists() and str(given) in catalogue():
+            return _fetched(str(given))
         if not Path(given).exists():
             raise DataError(f"{given}: no such file{'' if path else ' (from $IT_DATA)'}.")
         return Path(given)
@@ -89,6 +93,15 @@ def find(path=None):
         return DATA / "IT_data.h5"
     target = standin_path()
     print(f"NO RECORDINGS in {DATA / 'IT_data.h5'}: using the stand-in with SIMULATED responses, {target}", flush=True)
+    return target
+
+
+def _fetched(name):
+    target = DATA / catalogue()[name]["out"]
+    if not target.exists():
+        from helpers.datasets import sources
+
+        sources.fetch(name, target)
     return target
 
 

@@ -1,12 +1,17 @@
 """What a data file holds, in a few lines: `python -m helpers data check FILE`. Needs no torch."""
 
+import csv
+import functools
+import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 
 from helpers.datasets import hdf5
 from helpers.datasets.images import Normalisation, blocks, encode, encoding, read_block
 
+DATA = Path(__file__).parents[2] / "data"
 READ_BYTES = 400e6  # of unpacked images: all of most files, an even sample of the course file's 1.9 GB, in about 2 s
 SHARES = {"train": 0.55, "val": 0.35, "test": 0.1}  # of that sample
 SIDE = 16  # images are compared at 16 x 16 gray pixels
@@ -39,6 +44,7 @@ def check(path):
         objects = [hdf5.read_objects(arrays[f"object_{split}"]) for split in hdf5.SPLITS]
         responses = {split: hdf5.read_responses(arrays[f"spikes_{split}"]) for split in ("train", "val")}
         lines = [f"{path}: fits{' (a stand-in: simulated responses)' if hdf5.is_standin(file) else ''}"]
+        lines += _known(file, objects, responses["train"])
         lines += [_shapes(arrays)]
         lines += [f"objects: {len(set(objects[0]))} in train ({_per_category(objects[0])})"]
         lines += [f"spikes_{split}: {_moments(values)}" for split, values in responses.items()]
@@ -59,6 +65,45 @@ def check(path):
     digests = [np.array([image.tobytes() for image in images], dtype=object) for images in thumbnails.values()]
     lines += [f"warning: {sentence}" for sentence in doubts(objects, responses["val"], repeats, digests)]
     return "\n".join(lines)
+
+
+@functools.cache
+def catalogue():
+    """The sources of data/sources.json: dict from name to title, files, citation, licence, ..."""
+    return json.loads((DATA / "sources.json").read_text(encoding="utf-8"))
+
+
+def _known(file, objects, responses):
+    """Lines that say which known data set a file is, if it is one: by what it says of itself, then by its contents."""
+    lines = []
+    if (source := file.attrs.get("source")) in catalogue():
+        session = f", session {file.attrs['session']}" if file.attrs.get("session") else ""
+        lines.append(
+            f"known: {catalogue()[source]['title']}{session} ({source}); cite {catalogue()[source]['citation']}"
+        )
+    if "unverified" in file.attrs:
+        lines.append(f"warning: made from files whose digest was not verified: {file.attrs['unverified']}")
+    facts = catalogue()["course"]["facts"]
+    if responses.shape == (facts["n_train"], facts["n_neurons"]):
+        rows = [responses[fact["row"]] for fact in facts["averages"]]
+        expected = [[*fact["first"], *fact["last"]] for fact in facts["averages"]]
+        if np.allclose([[*row[:3], *row[-3:]] for row in rows], expected, atol=1e-4):
+            lines.append("known: the responses of the course's file, whose printed averages these have")
+    with open(DATA / "v4_hvm640.csv", newline="", encoding="utf-8") as table:
+        listed = list(csv.DictReader(table))
+    if not lines and [name for some in objects for name in some] == [row["object_name"] for row in listed]:
+        lines.append("known: Cowley et al., macaque V4, session 210325, by its objects' names and order")
+    return lines
+
+
+def difference_hash(gray):
+    """240 bits (hex) that say of a gray image at 16 x 16 pixels which of two neighbours in a row is brighter.
+
+    A change of decoder or a JPEG of low quality changes few of them.
+    """
+    rows, columns = (_averages(length) for length in gray.shape)
+    small = rows @ gray.astype(np.float32) @ columns.T
+    return np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex()
 
 
 def _shapes(arrays):

@@ -34,7 +34,11 @@ def written_whole(target):
         raise DataError(f"{target}: cannot be written ({error.strerror}); expected a folder that can.") from error
     with temporary as folder:
         part = Path(folder) / target.name
-        yield part
+        try:
+            yield part
+        except OSError as error:
+            why = "no space left" if "No space left" in str(error) else " ".join(str(error).split())
+            raise DataError(f"{target}: cannot be written ({why}); expected space and a folder that can.") from error
         try:
             check(part)
         except DataError as error:
@@ -116,6 +120,10 @@ def write(recordings, out, *, seed=0, pixels=None, as_course=False):
     source = recordings.path
     splits = recordings.splits or _random_split(source, recordings.objects, seed)
     means = _means(recordings.trials, np.concatenate([splits["train"], splits["val"]]))
+    trials = recordings.trials
+    if recordings.z_scored:
+        mean, sd = means[splits["train"]].mean(axis=0, dtype=float), means[splits["train"]].std(axis=0, dtype=float)
+        means, trials = ((x - mean) / np.where(sd, sd, 1) for x in (means, trials))
     names = recordings.neurons.get("name", np.arange(means.shape[1]))
     for name, values in zip(names, means[splits["train"]].T, strict=True):
         if np.ptp(values) == 0:
@@ -130,21 +138,21 @@ def write(recordings, out, *, seed=0, pixels=None, as_course=False):
             _write_images(file, f"stimulus_{split}", [recordings.images[i] for i in chosen], shape, as_course)
             file[f"object_{split}"] = [objects[i] for i in chosen]
             if split != "test":
-                file[f"spikes_{split}"] = means[chosen]
+                file[f"spikes_{split}"] = means[chosen].astype(np.float32)
             if not as_course:
                 _write_columns(file, f"images_{split}", {k: v[chosen] for k, v in recordings.metadata.items()})
         if not as_course:
             _write_columns(file, "neurons", recordings.neurons)
-            _write_repeats(file, recordings.trials[splits["val"]])
+            _write_repeats(file, trials[splits["val"]])
     if len(splits["val"]) < FEW:
         print(f"{out}: only {len(splits['val'])} val images, too few for an interval")
     return Path(out)
 
 
 def _means(trials, known):
-    """Mean over trials, float32 (n_images, n_neurons), of those images; NaN for the others."""
+    """Mean over trials, float64 (n_images, n_neurons), of those images; NaN for the others."""
     counts = np.isfinite(trials[known]).sum(axis=1)
-    means = np.full((len(trials), trials.shape[2]), np.nan, np.float32)
+    means = np.full((len(trials), trials.shape[2]), np.nan)
     means[known] = np.nansum(trials[known], axis=1, dtype=np.float64) / np.where(counts, counts, np.nan)
     return means
 

@@ -17,7 +17,7 @@ def read_arrays(path, images=None, responses=None, objects=None):
     n_neurons) or (n_images, n_repeats, n_neurons), NaN for a trial that was not run.
     """
     files = {"images": images or path, "responses": responses or path, "objects": objects or path}
-    loaded = {key: _load_array(name, key if name == path and images is None else None) for key, name in files.items()}
+    loaded = {key: load_array(name, key if name == path and images is None else None) for key, name in files.items()}
     if images is not None and objects is None:
         loaded["objects"] = None
     images, responses, objects = loaded.values()
@@ -42,7 +42,7 @@ def read_arrays(path, images=None, responses=None, objects=None):
     return Recordings(Path(path), pictures, objects, trials)
 
 
-def _load_array(path, key):
+def load_array(path, key=None):
     """The array of a .npy file, or of that key of a .npz file, None where it has none."""
     try:
         loaded = np.load(path, allow_pickle=False)

@@ -9,10 +9,10 @@ import pandas as pd
 from helpers.datasets.formats.recordings import Recordings, from_folder, from_zip, gather
 from helpers.datasets.hdf5 import DataError, opened, plural
 
-_ID = ("stimulus_id", "image_id")
+ID = ("stimulus_id", "image_id")
 _OBJECT = ("object_name", "object", "label", "category_name")
 _FILE = ("filename", "image_file_name", "file_name", "stimulus_path", "file")
-_NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
+_NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
 _RENAMED = {"region": "area", "arr": "array", "neuroid_id": "name", "category_name": "category"}  # the schema's names
 
 
@@ -53,7 +53,7 @@ def read_assembly(path, stimuli, images, *, where=None):
         values = data.moved()[np.ix_(*(kept[axis] for axis in axes))].reshape(kept[shown].sum(), kept[neuroid].sum())
     presented = {name: column[kept[shown]] for name, column in coordinates[shown].items()}
     neurons = {_RENAMED.get(name, name): column[kept[neuroid]] for name, column in coordinates[neuroid].items()}
-    ids, index = np.unique(presented[next(name for name in _ID if name in presented)].astype(str), return_inverse=True)
+    ids, index = np.unique(presented[next(name for name in ID if name in presented)].astype(str), return_inverse=True)
     order = np.argsort(presented["repetition"], kind="stable") if "repetition" in presented else np.arange(len(index))
     table, objects = _stimuli(stimuli, ids)
     pictures = _pictures(stimuli, table, images)
@@ -78,15 +78,15 @@ def _variable(file):
     flat = {name: data for name, data in file.items() if isinstance(data, h5py.Dataset) and data.ndim == 1}
     lengths = {}
     for name, data in flat.items():
-        if data.attrs.get("CLASS") == b"DIMENSION_SCALE":
+        if _text(data.attrs.get("CLASS", "")) == "DIMENSION_SCALE":
             lengths[name] = len(data)
     found = {name: _axes(file, data, lengths) for name, data in file.items() if isinstance(data, h5py.Dataset)}
     coordinates = {axis: {} for axis in lengths}
     for name, data in flat.items():
-        if not bytes(data.attrs.get("NAME", b"")).startswith(_NO_VARIABLE):
+        if not _text(data.attrs.get("NAME", "")).startswith(_NO_VARIABLE):
             (axis,) = found[name]
             coordinates.setdefault(axis, {})[name] = _values(data)
-    images = next((axis for name in _ID for axis in coordinates if name in coordinates[axis]), None)
+    images = next((axis for name in ID for axis in coordinates if name in coordinates[axis]), None)
     neuroid = next((axis for axis in coordinates if axis == "neuroid" or "neuroid_id" in coordinates[axis]), None)
     if images is None or neuroid is None:
         lacks = "stimulus_id (or image_id)" if images is None else "neuroid_id"
@@ -124,9 +124,11 @@ def _values(data):
     values = data[()]
     if h5py.check_string_dtype(data.dtype) is None:
         return values
-    return np.array(
-        [value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()], dtype=str
-    )
+    return np.array([_text(value) for value in values.tolist()], dtype=str)
+
+
+def _text(value):
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _stimuli(path, ids):
@@ -135,9 +137,9 @@ def _stimuli(path, ids):
         table = pd.read_csv(path, encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # a ParserError is a ValueError
         raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())}); expected a CSV table.") from error
-    column = next((name for name in _ID if name in table), None)
+    column = next((name for name in ID if name in table), None)
     if column is None or not any(name in table for name in _FILE):
-        lacks = " or ".join(_ID if column is None else _FILE)
+        lacks = " or ".join(ID if column is None else _FILE)
         raise DataError(f"{path}: has columns {list(table)[:6]}; expected {lacks}.")
     table = table.drop_duplicates(column).set_index(table[column].drop_duplicates().astype(str))
     if missing := sorted(set(ids.tolist()) - set(table.index)):

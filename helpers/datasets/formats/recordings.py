@@ -24,6 +24,7 @@ class Recordings:
     neurons, metadata : dicts from name to array of shape (n_neurons,) or (n_images,)
     splits : dict from split to index of images, or None
     attributes : dict of what the file says of itself
+    z_scored : whether the writer brings each neuron to mean 0 and sd 1 over the training images
     """
 
     path: Path
@@ -34,6 +35,7 @@ class Recordings:
     metadata: dict[str, np.ndarray] = field(default_factory=dict)
     splits: dict[str, np.ndarray] | None = None
     attributes: dict = field(default_factory=dict)
+    z_scored: bool = False
 
 
 def gather(images, values):

@@ -121,9 +121,9 @@ def _neuron_columns(path, frame, candidates, patterns):
         usual = sizes.median()
         counts_up = (numbers.diff()[1:] == 1).all()
         far = (sizes > FAR * usual) & (usual > 0) & (len(candidates) > 3)
-        text = [not frame[c].str.match(r"\s*[-+.]?\d").any() for c in candidates]
-        named = [bool(_META_NAME.fullmatch(c.lower())) for c in candidates]
-        odd = np.array(candidates)[counts_up | far | text | named].tolist()
+        text = np.array([not frame[c].str.match(r"\s*[-+.]?\d").any() for c in candidates])
+        named = np.array([bool(_META_NAME.fullmatch(c.lower())) for c in candidates])
+        odd = [c for c, is_odd in zip(candidates, counts_up | far | text | named, strict=True) if is_odd]
         if odd:
             names = ", ".join(map(repr, odd[:5])) + (", ..." if len(odd) > 5 else "")
             raise DataError(
