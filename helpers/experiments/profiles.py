@@ -19,7 +19,7 @@ SHALLOW_ROWS = tuple(
 class Profile:
     """Which rows are run, with how many seeds, on which images.
 
-    seeds : name of a row -> number of seeds; None runs every row with three. A row that is not named runs by its command
+    seeds : name of a row -> number of seeds; None runs every row with three. A row not named runs by its command
     n_train : at most so many training images, the same for all rows and readouts; None for all
     pixels : at most so many pixels a side for readouts; None for the file's own
     backbone_pixels, shallow_pixels : the same for rows that train a backbone, and for those of the shallow CNN
