@@ -1,10 +1,10 @@
 """What each part of the repaired recipes is worth: an ablation by folds of the training images. Val takes no part.
 
-    python benchmarks/recipes.py [--data FILE] [--networks lite0 vit_tiny shallow] [--folds 1] [--seeds 3] [--pixels N]
+    python benchmarks/recipes.py [--data FILE] [--networks lite0 vit_tiny shallow] [--folds 2 3] [--seeds 3]
     python benchmarks/recipes.py --networks lite0 --variants published without-translation     some variants alone
 
-A variant is the repaired recipe with one part taken away or changed, or the published recipe; all train for the same
-epochs (but the one that doubles them). Rates were chosen on fold 0, so the evidence comes from another. Runs lie in the
+A variant is the repaired recipe with one part taken away or changed, or the published recipe, whole. Rates and epochs
+were chosen on fold 0, the shallow CNN's batches on fold 1: the evidence comes from the others. Runs lie in the
 cache of runs: a killed ablation goes on where it was. Rows go to benchmarks/recipes.csv, where those of other data
 sets, networks and variants stay: explained variance of the held-out images, and the paired difference to the repaired
 recipe with its 95 % interval over images within objects and seeds (not corrected for the number of variants).
@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 
 from helpers import cache, datasets, metrics
-from helpers.analyses import frozen_networks
 from helpers.experiments import profiles, runs
 from helpers.experiments.profiles import PROFILES
 from helpers.experiments.rows import CNN, EXPERIMENTS
@@ -37,7 +36,7 @@ ANY = {
     "constant rate": {"schedule": CONSTANT},
 }
 BACKBONE = ANY | {
-    "backbone at rest": {"learning_rate": 0.0},  # the start: ridge on the same stages
+    "backbone at rest": {"learning_rate": 0.0, "epochs": 1},  # the start: ridge on the same stages
     "one head that has seen all images": {"ridge_heads": 1},
     "heads trained with the backbone": {"ridge_heads": 0},
     "pooled output for the grid of stages": {"stages": None},
@@ -73,31 +72,28 @@ def slug(words):
     return words.replace(",", "").replace(" ", "-")
 
 
-def variants(network, profile, dataset):
-    """Dict variant -> Experiment of one network as the profile cuts it, repaired first; and the data, cut likewise."""
+def variants(network):
+    """Dict variant -> Experiment of one network, repaired first."""
     row, pretrained = NETWORKS[network]
-    repaired, cut = profile.limit(EXPERIMENTS[f"{row}-repaired"], dataset)
-    published, _ = profile.limit(EXPERIMENTS[f"{row}-published"], dataset)
+    repaired, published = (EXPERIMENTS[f"{row}-{recipe}"] for recipe in (REPAIRED, PUBLISHED))
     if repaired.pretrained and not pretrained:
         repaired, published = (
             replace(e, name=e.name.replace(row, f"{row}-random"), pretrained=False) for e in (repaired, published)
         )
-    recipe = repaired.recipe
-    twice = {"epochs": 2 * recipe.epochs, "schedule": recipe.schedule.shortened(2)}
+    twice = {"epochs": 2 * repaired.recipe.epochs}
     of_recipe = {field.name for field in fields(Recipe)}
     found = {REPAIRED: repaired, PUBLISHED: published}
     for words, changes in (PARTS[network] | {TWICE_THE_EPOCHS: twice}).items():
         recipe = replace(repaired.recipe, **{key: value for key, value in changes.items() if key in of_recipe})
         others = {key: value for key, value in changes.items() if key not in of_recipe}
         found[words] = replace(repaired, name=f"{repaired.name}~{slug(words)}", recipe=recipe, **others)
-    return found, cut
+    return found
 
 
 def train(experiment, dataset, profile, options):
-    """Run one variant with each seed and fold; `experiment` and `dataset` are cut already."""
-    as_it_is = replace(profile, limits=None)
+    """Run one variant with each seed and fold."""
     done = [
-        [runs.run(experiment, dataset, as_it_is, seed=seed, held_out_fold=fold) for fold in options.folds]
+        [runs.run(experiment, dataset, profile, seed=seed, held_out_fold=fold) for fold in options.folds]
         for seed in range(options.seeds)
     ]
     infos = [run.info for of_seed in done for run in of_seed]
@@ -109,25 +105,6 @@ def train(experiment, dataset, profile, options):
         infos[0]["n_train"],
         sum(info["diverged"] for info in infos),
     )
-
-
-def frozen(repaired, dataset, profile, held_out_index):
-    """Readouts of the frozen network's blocks on the same images, and their mean with the repaired recipe's.
-
-    Each image is predicted by a fit that saw neither it nor its fold; the best block is named on all folds, which can
-    only favour it.
-    """
-    found = {}
-    for name, row in frozen_networks.rows(dataset, profile).items():
-        network, _, what = name.partition(": ")
-        held_out = row.held_out[held_out_index][None]
-        if what == "best single block":
-            found["best single frozen block"] = Scored(held_out, repaired.weights)
-        elif what == "sum of blocks":
-            words = f"sum of frozen blocks of {network}"
-            found[words] = Scored(held_out, repaired.weights)
-            found[f"mean of repaired and {words}"] = Scored((repaired.predictions + held_out) / 2, repaired.weights)
-    return found
 
 
 def line(scored, repaired, responses, objects):
@@ -152,7 +129,8 @@ def told(variant, found):
 
 def ablate(network, dataset, profile, options):
     """Run the chosen variants of one network: a list of the table's lines."""
-    experiments_of, dataset = variants(network, profile, dataset)
+    experiments_of = variants(network)
+    dataset = profile.training_data(experiments_of[REPAIRED], dataset)
     chosen = options.variants or [slug(words) for words in experiments_of]
     chosen = {words: e for words, e in experiments_of.items() if words == REPAIRED or slug(words) in chosen}
     held_out_index = np.concatenate([runs.fold_of(dataset, fold)[1] for fold in options.folds])
@@ -172,10 +150,6 @@ def ablate(network, dataset, profile, options):
         spent += scored[words].seconds * n_runs
         left = spent / done * (len(chosen) - done) / 60
         print(f"{told(words, lines[words])}  ({done} of {len(chosen)}, at most {left:.0f} min left)", flush=True)
-    if network == "lite0":
-        for words, readout in frozen(scored[REPAIRED], dataset, profile, held_out_index).items():
-            lines[words] = line(readout, scored[REPAIRED], responses, objects)
-            print(told(words, lines[words]), flush=True)
     same = {"data": dataset.name, "simulated": dataset.is_standin, "network": network}
     last = {"folds": " ".join(map(str, options.folds)), "n_held_out": len(held_out_index), "profile": profile.name}
     last |= {"pixels": max(dataset.images.shape[2:]), "made": f"{command(network, options)}; {cache.stamp()}"}
@@ -186,8 +160,8 @@ def command(network, options):
     """The command that makes a network's lines again."""
     data = f" --data {Path(options.data).name}" if options.data else ""
     folds = " ".join(map(str, options.folds))
-    pixels = f" --pixels {options.pixels}" if options.pixels else ""
-    return f"python benchmarks/recipes.py{data} --networks {network} --folds {folds} --seeds {options.seeds}{pixels}"
+    few = f" --n-train {options.n_train}" if options.n_train else ""
+    return f"python benchmarks/recipes.py{data} --networks {network} --folds {folds} --seeds {options.seeds}{few}"
 
 
 def keep(lines, path):
@@ -207,14 +181,17 @@ def main(arguments=None):
     options.add_argument("--data", help="data file; without it $IT_DATA, data/IT_data.h5 or the stand-in")
     options.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     options.add_argument("--variants", nargs="+", choices=sorted(known), help="beside repaired; all without it")
-    options.add_argument("--folds", nargs="+", type=int, choices=range(datasets.N_FOLDS), default=[1], help="held out")
+    options.add_argument(
+        "--folds", nargs="+", type=int, choices=range(datasets.N_FOLDS), default=[2, 3], help="held out"
+    )
     options.add_argument("--seeds", type=int, default=3)
-    options.add_argument("--profile", choices=PROFILES, default="quick", help="epochs, images and pixels")
-    options.add_argument("--pixels", type=int, help="at most so many a side, where the profile allows more")
+    options.add_argument("--profile", choices=PROFILES, default="quick", help="images and pixels")
+    options.add_argument("--n-train", type=int, help="training images; the profile's without it")
     options.add_argument("--table", type=Path, default=TABLE)
     options = options.parse_args(arguments)
     profile = PROFILES[options.profile]
-    profile = replace(profile, pixels=min(side for side in (profile.pixels, options.pixels, 10**6) if side))
+    if options.n_train:
+        profile = replace(profile, n_train=options.n_train)
     dataset = profile.prepare(datasets.load(options.data))
     for network in options.networks:
         keep(ablate(network, dataset, profile, options), options.table)

@@ -73,7 +73,7 @@ ADAM_20 = replace(ADAM, epochs=20, schedule=Step(10, 0.6))
 # recordings; benchmarks/recipes.csv has what each part is worth.
 # Heads by ridge that have not seen the image (training/heads.py); the optimiser trains the backbone alone.
 SHALLOW = Recipe(epochs=20, learning_rate=3e-3, weight_decay=0.0, batch_size=16, translation=0.03)
-CNN = Recipe(epochs=4, learning_rate=1e-3, schedule=Cosine(warmup=0.25), translation=0.06, ridge_heads=5)
+CNN = Recipe(epochs=8, learning_rate=1e-3, schedule=Cosine(warmup=0.25), translation=0.06, ridge_heads=5)
 VIT = replace(CNN, layer_decay=0.75)
 # What the repaired heads read: the last four of a convolutional backbone's five stages; every third block of a ViT.
 CNN_STAGES, VIT_STAGES = (1, 2, 3, 4), (2, 5, 8, 11)

@@ -21,8 +21,7 @@ class TrainedHeads:
 
     def __init__(self, model, targets, objects, fit_index, recipe, label_weight):
         self.module, self.targets, self.label_weight = model, targets, label_weight
-        names, index = np.unique(objects, return_inverse=True)
-        self.labels = torch.from_numpy(index).to(targets.device)
+        self.labels = classes(objects).to(targets.device)
         scaled = recipe.standardised and label_weight is not None
         self.constant_loss = label_entropy(objects[fit_index]) if scaled else 1.0
 
@@ -53,16 +52,14 @@ class RidgeHeads:
 
     def __init__(self, model, targets, objects, fit_index, recipe, label_weight):
         self.model, self.module, self.n_neurons = model, model.features, targets.shape[1]
-        device = targets.device
+        self.fit_index = torch.from_numpy(fit_index).to(targets.device)
         if label_weight is not None:
-            one_hot = torch.from_numpy(np.unique(objects, return_inverse=True)[1]).to(device)
-            one_hot = nn.functional.one_hot(one_hot).float()
-            spread = one_hot[fit_index].var(0, correction=0).mean().sqrt()
-            targets = torch.cat([targets, one_hot / torch.where(spread > 0, spread, 1)], 1)
-        self.targets, self.fit_index = targets, torch.from_numpy(fit_index).to(device)
-        n_folds = min(recipe.ridge_heads if recipe.ridge_heads > 1 else datasets.N_FOLDS, len(fit_index))
-        self.folds = datasets.folds(objects[fit_index], n_folds, seed=0)
-        self.head_of = torch.full((len(objects),), n_folds, device=device)  # the head on all
+            targets = torch.cat([targets, indicators(objects, self.fit_index)], 1)
+        self.targets = targets
+        n_heads = min(recipe.ridge_heads if recipe.ridge_heads > 1 else datasets.N_FOLDS, len(fit_index))
+        folds = datasets.folds(objects[fit_index], n_heads, seed=0)
+        self.folds = [[torch.from_numpy(part).to(targets.device) for part in fold] for fold in folds]
+        self.head_of = torch.full((len(objects),), n_heads, device=targets.device)  # the head on all
         if recipe.ridge_heads > 1:
             for head, (_, held_out) in enumerate(self.folds):
                 self.head_of[self.fit_index[held_out]] = head
@@ -85,8 +82,9 @@ class RidgeHeads:
 
     def losses(self, features, batch):
         """Neural and label loss of every image of a batch, each (b,), through the heads that have not seen it."""
-        every = features.float() @ self.weights.flatten(0, 1).T  # (b, (n_heads + 1) n_targets): nothing waits
-        predicted = (every.unflatten(1, self.bias.shape) + self.bias)[torch.arange(len(batch)), self.head_of[batch]]
+        by_head = features.float() @ self.weights.flatten(0, 1).T  # by all heads: choosing first would wait for a GPU
+        image = torch.arange(len(batch), device=batch.device)
+        predicted = (by_head.unflatten(1, self.bias.shape) + self.bias)[image, self.head_of[batch]]
         errors = (predicted - self.targets[batch]).square()
         neural = errors[:, : self.n_neurons].mean(1)
         labels = errors[:, self.n_neurons :]
@@ -104,7 +102,7 @@ def cross_fit(features, widths, targets, folds):
     features : float32 tensor of shape (n_images, n_features); changed in place
     widths : numbers of features, one a stage
     targets : tensor of shape (n_images, n_targets)
-    folds : list of n_heads pairs (fit_index, held_out_index)
+    folds : list of n_heads pairs (fit_index, held_out_index), tensors
 
     Returns
     -------
@@ -124,8 +122,7 @@ def cross_fit(features, widths, targets, folds):
     K /= scale
     targets, alphas = targets.double(), torch.from_numpy(ALPHAS).to(device)
     fits, loss = [], 0
-    for fit, held_out in [*folds, (np.arange(n_images), None)]:
-        fit = torch.from_numpy(fit).to(device)
+    for fit, held_out in [*folds, (torch.arange(n_images, device=device), None)]:
         column = K[:, fit].mean(1, keepdim=True)
         centred = K[:, fit] - column - column[fit].T + column[fit].mean()
         values, vectors = torch.linalg.eigh(centred[fit])
@@ -148,6 +145,18 @@ def cross_fit(features, widths, targets, folds):
     centres = mean + share.float() @ features / gain
     bias = torch.stack([fit[-1] for fit in fits]).float() - (weights @ centres[:, :, None]).squeeze(2)
     return weights, bias, alpha
+
+
+def classes(objects):
+    """Number of each image's object among the sorted names, a tensor (n_images,)."""
+    return torch.from_numpy(np.unique(objects, return_inverse=True)[1])
+
+
+def indicators(objects, fit_index):
+    """Targets (n_images, n_objects), 0 but for an image's own object, over the root of their mean variance."""
+    one_hot = nn.functional.one_hot(classes(objects)).float().to(fit_index.device)
+    spread = one_hot[fit_index].var(0, correction=0).mean().sqrt()
+    return one_hot / torch.where(spread > 0, spread, 1)
 
 
 def label_entropy(objects):

@@ -83,12 +83,14 @@ def fit(
     scheduler = recipe.schedule.scheduler(state.optimiser, recipe.epochs * steps, steps)
     translation = round(recipe.translation * images.shape[-2])
 
-    def losses(batch, weight):
-        """Neural and label loss of a batch, sums over its images times a weight."""
+    def losses(whole_batch):
+        """Neural and label loss of this process's share of a batch; their means over processes are the batch's."""
+        batch, weight = _share(whole_batch, run.process_index, run.num_processes)
         inputs = make_batch(images, normalisation, batch, translation=translation, memory_format=memory_format)
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
             output = wrapped(inputs)
-        return [of_images.sum() * weight for of_images in heads.losses(output, batch)]
+        neural, label = heads.losses(output, batch)
+        return neural.sum() * weight, label.sum() * weight
 
     began = saved_at = time.monotonic()
     if recipe.ridge_heads:
@@ -96,12 +98,11 @@ def fit(
     for epoch in range(len(state.history), recipe.epochs):
         _train_mode(model, batch_norm_at_rest=recipe.ridge_heads)
         order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(fit_index)).to(device)
-        whole_batches = batches(order, recipe.batch_size, run.num_processes)
         torch.manual_seed((seed * 1000 + epoch) * 64 + run.process_index)
         sums = torch.zeros(2, device=device)
-        for step, whole_batch in enumerate(whole_batches, epoch * steps):
+        for step, whole_batch in enumerate(batches(order, recipe.batch_size, run.num_processes), epoch * steps):
             scheduler.step_update(step)
-            neural, label = losses(*_share(whole_batch, run.process_index, run.num_processes))
+            neural, label = losses(whole_batch)
             state.step(neural if label_weight is None else neural + label_weight * label, recipe.clip)
             sums += torch.stack([neural.detach(), label.detach()]) * len(whole_batch)
         neural_loss, label_loss = (run.reduce(sums, "mean") / len(fit_index)).tolist()
@@ -225,10 +226,9 @@ def extract(model, images, normalisation):
     dtype, memory_format = precision(model, images.device)
     features = torch.empty(len(images), sum(model.features.widths), device=images.device)
     for index in torch.arange(len(images), device=images.device).split(64):
+        batch = make_batch(images, normalisation, index, memory_format=memory_format)
         with torch.autocast(images.device.type, dtype=dtype, enabled=dtype != torch.float32):
-            features[index] = model.features(
-                make_batch(images, normalisation, index, memory_format=memory_format)
-            ).float()
+            features[index] = model.features(batch).float()
     return features
 
 

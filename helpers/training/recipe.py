@@ -1,6 +1,6 @@
 """Recipes as data: epochs, rates and schedules, batches, augmentation, heads; the optimiser they ask for."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from timm.optim import param_groups_layer_decay
@@ -18,9 +18,6 @@ class Step:
     def scheduler(self, optimiser, total_steps, steps_per_epoch):
         return StepLRScheduler(optimiser, self.epochs * steps_per_epoch, self.factor, t_in_epochs=False)
 
-    def shortened(self, share):
-        return replace(self, epochs=max(1, round(self.epochs * share)))
-
 
 @dataclass(frozen=True)
 class Cosine:
@@ -34,9 +31,6 @@ class Cosine:
         warmup = min(round(self.warmup * steps_per_epoch), end - 1)
         return CosineLRScheduler(optimiser, end - warmup, warmup_t=warmup, warmup_prefix=True, t_in_epochs=False)
 
-    def shortened(self, share):
-        return replace(self, warmup=self.warmup * share, end=self.end and self.end * share)
-
 
 @dataclass(frozen=True)
 class PerEpoch:
@@ -46,10 +40,6 @@ class PerEpoch:
 
     def scheduler(self, optimiser, total_steps, steps_per_epoch):
         return _PerEpochScheduler(optimiser, self.factors, steps_per_epoch)
-
-    def shortened(self, share):
-        n_epochs = max(1, round(len(self.factors) * share))
-        return PerEpoch(tuple(self.factors[int(epoch / share)] for epoch in range(n_epochs)))
 
 
 class _PerEpochScheduler(Scheduler):
