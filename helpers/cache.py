@@ -27,7 +27,8 @@ from helpers.device import accelerator
 ROOT = Path(__file__).parents[1]
 CODE = (
     "datasets/hdf5", "datasets/images", "datasets/dataset", "models/networks", "models/weights", "device",
-    "training/recipe", "training/loop", "readout/features", "readout/gram", "readout/regression", "metrics",
+    "training/recipe", "training/loop", "readout/features", "readout/places", "readout/gram",
+    "readout/regression", "readout/located", "metrics",
 )  # fmt: skip
 
 

@@ -41,13 +41,18 @@ def default_layers(network):
     return names
 
 
-def _to_grid(maps, network, pixels, grid):
-    """Feature maps or patch tokens of a batch averaged to at most `grid` a side: (b, c, h, w); others as they are."""
-    if maps.ndim == 3:  # tokens (b, n, c): the class token and its like have no place on the grid
+def to_maps(output, network, pixels):
+    """Feature maps (b, c, h, w) from these, channels last, or tokens of images of `pixels`; others as they are."""
+    if output.ndim == 3:  # tokens (b, n, c): the class token and its like have no place on the grid
         sides = network.patch_embed.dynamic_feat_size(pixels)
-        maps = maps[:, getattr(network, "num_prefix_tokens", 0) :].transpose(1, 2).unflatten(2, sides)
-    elif maps.ndim == 4 and getattr(network, "output_fmt", "NCHW") == "NHWC":
-        maps = maps.permute(0, 3, 1, 2)
+        return output[:, getattr(network, "num_prefix_tokens", 0) :].transpose(1, 2).unflatten(2, sides)
+    if output.ndim == 4 and getattr(network, "output_fmt", "NCHW") == "NHWC":
+        return output.permute(0, 3, 1, 2)
+    return output
+
+
+def to_grid(maps, grid):
+    """Maps averaged to at most `grid` a side."""
     return adaptive_avg_pool2d(maps, [min(grid, side) for side in maps.shape[2:]]) if maps.ndim == 4 else maps
 
 
@@ -62,7 +67,7 @@ def _forward(network, batch, layers, reduced):
     def keep(name):
         def hook(module, inputs, output):
             # A copy: the next module may work in place.
-            seen.setdefault(name, reduced(name, output).to("cpu", torch.float32, copy=True).numpy())
+            seen.setdefault(name, reduced(name, output).to("cpu", torch.float32, copy=True).contiguous().numpy())
             if len(seen) == len(layers):
                 raise _AllSeen
 
@@ -83,12 +88,12 @@ def _forward(network, batch, layers, reduced):
 
 
 @contextlib.contextmanager
-def _spilled(network, images, layers, reduced, *, normalisation, pixels, batch_size, progress, costs):
+def spilled(network, images, layers, reduced, *, normalisation, pixels, batch_size, progress, costs):
     """One forward pass: dict layer -> (unnamed file of float32 features, image after image; shape of one image's)."""
     absent = set(layers) - {name for name, _ in network.named_modules()}
     if absent:
         raise ValueError(f"{type(network).__name__} has no layers {sorted(absent)}")
-    device, training = _device_of(network), network.training
+    device, training = device_of(network), network.training
     network.eval()
     files, shapes = {layer: tempfile.TemporaryFile() for layer in layers}, {}
     try:
@@ -119,11 +124,11 @@ def _spilled(network, images, layers, reduced, *, normalisation, pixels, batch_s
             file.close()
 
 
-def _device_of(network):
+def device_of(network):
     return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
 
 
-def _columns(file, n_images, width, start, stop):
+def columns(file, n_images, width, start, stop):
     """Features start to stop of all images, (n_images, stop - start), of a file with `width` features an image."""
     columns = np.empty((n_images, stop - start), np.float32)
     for i, row in enumerate(columns):
@@ -132,7 +137,7 @@ def _columns(file, n_images, width, start, stop):
     return columns
 
 
-def _product(columns, n_train, device):
+def product(columns, n_train, device):
     """X Xᵀ in float32. X is centred before the product, in which the mean would drown the trailing components."""
     columns -= columns[:n_train].mean(0, dtype=np.float64).astype(np.float32)
     if device.type == "cpu":
@@ -147,8 +152,8 @@ def _gram_of_file(file, n_images, n_train, device, slab_bytes):
     slab_width = max(1, slab_bytes // (4 * n_images))
     gram = np.zeros((n_images, n_images))
     for start in range(0, width, slab_width):
-        slab = _columns(file, n_images, width, start, min(start + slab_width, width))
-        gram += _product(slab, n_train, device)
+        slab = columns(file, n_images, width, start, min(start + slab_width, width))
+        gram += product(slab, n_train, device)
     return gram
 
 
@@ -204,16 +209,31 @@ def gram_of_layers(
     costs = Counter() if costs is None else costs
 
     def reduced(name, output):
-        return (output if grid is None else _to_grid(output, network, pixels or images.shape[2:], grid)).flatten(1)
+        if grid is not None:
+            output = to_grid(to_maps(output, network, pixels or images.shape[2:]), grid)
+        return output.flatten(1)
 
     passed = {"normalisation": normalisation, "pixels": pixels, "batch_size": batch_size, "progress": progress}
-    with _spilled(network, images, layers, reduced, **passed, costs=costs) as files:
-        begin, device = time.perf_counter(), _device_of(network)
+    with spilled(network, images, layers, reduced, **passed, costs=costs) as files:
+        begin, device = time.perf_counter(), device_of(network)
         grams = {
             layer: _gram_of_file(file, len(images), n_train, device, slab_bytes) for layer, (file, _) in files.items()
         }
         costs["product"] += time.perf_counter() - begin
     return grams
+
+
+def rectified_layers(network):
+    """Names of the rectified features inside each block, after the depthwise convolution's norm; else of the block.
+
+    Names of blocks are those of `default_layers`.
+    """
+    found = []
+    for block in default_layers(network):
+        names = [name for name, _ in network.get_submodule(block).named_children()]
+        inside = names.index("conv_dw") + 1 if "conv_dw" in names else None
+        found.append(block if inside is None else f"{block}.{names[inside]}")
+    return found
 
 
 def gram_of_pixels(images, *, n_train, size=None):
