@@ -34,8 +34,15 @@ _RIDGE = ("readout/gram", "readout/regression")
 CODE = {
     "run": (*CUT, *_RIDGE, "device", "models/networks", "models/weights", "training/loop", "training/recipe")
     + ("training/heads", "experiments/fitting"),
-    "gram": (*CUT, "models/weights", "readout/features", "readout/gram", "analyses/layer_profile"),
-    "readout": (*CUT, *_RIDGE, "readout/features", "analyses/layer_profile", "analyses/frozen_networks")
+    "gram": (*CUT, "models/weights", "readout/features", "readout/places", "readout/gram", "analyses/layer_profile"),
+    "readout": (
+        *CUT,
+        *_RIDGE,
+        "readout/features",
+        "readout/located",
+        "analyses/layer_profile",
+        "analyses/frozen_networks",
+    )
     + ("models/networks", "models/weights", "experiments/fitting"),  # which rebuild a fine-tuned network
 }
 CODE["search"] = (*CODE["run"], "experiments/search", "metrics")

@@ -16,17 +16,19 @@ from helpers import cache, datasets, metrics, models, progress
 from helpers.analyses import labels, layer_profile, tables
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS, LITE0
-from helpers.readout import features, gram, regression
+from helpers.readout import features, gram, located, regression
 
 FAMILY = (LITE0, "tf_efficientnet_lite1.in1k", "tf_efficientnet_lite2.in1k")
+LOCATED = "located at two sizes"
 
 
 class RowSpec(NamedTuple):
     """What a readout row is fitted on and how.
 
     kernels : groups of Gram matrices, read from disk when used; every group counts the same in their sum, and every
-        matrix in its group. None for the pixels'
-    fit : `regression.ridge` or `regression.gaussian_ridge`
+        matrix in its group. Stacks by place of the image (located.ridge) are a single group and summed as they are.
+        None for the pixels'
+    fit : `regression.ridge` or `located.ridge`
     """
 
     kernels: list[list] | None
@@ -59,17 +61,28 @@ def specs(dataset, profile):
         f"{name}: best single block": RowSpec([[grams[layer_profile.best_block(blocks)]]]),
         f"{name}: sum of blocks": RowSpec([list(grams.values())]),
     }
-    others = []
-    if profile.name != "tiny" and source != models.RANDOM:
-        others = [tag for tag in FAMILY[1:] if models.find_weights(tag)[1] != models.RANDOM]
+    others = _at_hand(profile)[1:]
     name = " + ".join([name, *(layer_profile.short_name(tag, "") for tag in others)])
     once = [list(grams.values()), *([layer_profile.block_sum(tag, dataset, profile)] for tag in others)]
     zoomed = [[layer_profile.block_sum(tag, dataset, profile, zoomed=True)] for tag in (LITE0, *others)]
     if others:
         found[f"{name}: sum of blocks"] = RowSpec(once)
     found[f"{name}: sum of blocks at two sizes"] = RowSpec(once + zoomed)
-    found[f"{name}: sum of blocks at two sizes, Gaussian"] = RowSpec(once + zoomed, regression.gaussian_ridge)
+    found[f"{name}: {LOCATED}"] = located_spec(dataset, profile)
     return found
+
+
+def located_spec(dataset, profile):
+    """The RowSpec with a receptive field per neuron, of all networks at both sizes."""
+    sizes = itertools.product(_at_hand(profile), (False, True))
+    stacks = [layer_profile.grams_by_place(tag, dataset, profile, zoomed=zoomed) for tag, zoomed in sizes]
+    return RowSpec([stacks], located.ridge)
+
+
+def _at_hand(profile):
+    """lite0, and lite1 and lite2 where there are weights for them."""
+    others = [] if profile.name == "tiny" or models.find_weights(LITE0)[1] == models.RANDOM else FAMILY[1:]
+    return [LITE0, *(tag for tag in others if models.find_weights(tag)[1] != models.RANDOM)]
 
 
 def rows(dataset, profile):
@@ -100,9 +113,14 @@ def _row(name, spec, dataset):
 
 
 def kernel(spec, dataset):
-    """The one Gram matrix (n_images, n_images) that a RowSpec is fitted on."""
+    """What a RowSpec is fitted on: a Gram matrix (n_images, n_images), or a stack of those of every place."""
     if spec.kernels is None:
         return layer_profile.pixel_kernel(dataset)
+    if spec.fit is located.ridge:
+        stack = np.array(spec.kernels[0][0])
+        for other in spec.kernels[0][1:]:
+            stack += other
+        return stack
     n_train = len(dataset.train.images)
     return gram.combine([gram.combine(group, n_train=n_train) for group in spec.kernels], n_train=n_train)
 
@@ -124,9 +142,9 @@ def fitted(spec, dataset):
 def held_out_objects(dataset, profile):
     """The same readouts for objects they have not seen: dict name -> predictions of the training images.
 
-    Folds hold out whole objects, and inside a fold penalty and bandwidth are chosen on further whole objects. The
-    object mean, for which there is nothing to go by, predicts the mean of the other objects. Raises ValueError if there
-    are fewer objects than folds.
+    Folds hold out whole objects, and inside a fold penalties are chosen on further whole objects, those of the located
+    readout by leaving out single images. The object mean, for which there is nothing to go by, predicts the mean of the
+    other objects. Raises ValueError if there are fewer objects than folds.
     """
     folds = datasets.object_folds(dataset.train.objects, datasets.N_FOLDS, seed=0)
     held_out = {"object mean": _object_mean_held_out(dataset, folds)}
