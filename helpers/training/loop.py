@@ -6,7 +6,6 @@ epoch needs no random state. Images, responses and labels lie on the device; a s
 
 import pickle
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +42,6 @@ def fit(
     Parameters
     ----------
     model : ShallowCNN or Encoder; afterwards its neuron head predicts responses in the units of the file.
-    dataset : Dataset
-    recipe : Recipe
-    seed : int
     normalisation : Normalisation of the inputs
     pretrained : whether the backbone's weights deserve protection (see Recipe)
     label_weight : weight of the object labels' loss beside the neural loss; None for one objective.
@@ -57,114 +53,112 @@ def fit(
 
     Returns
     -------
-    history : list of dict, one an epoch: neural_loss, label_loss, seconds and, with `held_out_index`,
-        held_out_explained_variance.
-        The losses are those of the epoch's steps, in the recipe's units.
+    history : list of dict, one an epoch: neural_loss and label_loss of its steps, in the recipe's units, seconds and,
+        with `held_out_index`, held_out_explained_variance.
     """
-    run = accelerator()
-    device = run.device
-    fit_index = np.arange(len(dataset.train.images)) if fit_index is None else np.asarray(fit_index)
-    images = torch.from_numpy(dataset.train.images).to(device)
-    responses = torch.from_numpy(dataset.train.responses).to(device)
-    mean, sd = scale_of(responses[fit_index]) if recipe.standardised else (0 * responses[0], 0 * responses[0] + 1)
-    dtype, memory_format = precision(model, device)
-    model.to(device=device, memory_format=memory_format)
-    if device.type == "cuda" and run.num_processes > 1:
-        convert_sync_batchnorm(model)
-    kind = RidgeHeads if recipe.ridge_heads else TrainedHeads
-    heads = kind(model, (responses - mean) / sd, dataset.train.objects, fit_index, recipe, label_weight)
-    if recipe.ridge_heads and not pretrained:
-        set_batch_norm(model, images[fit_index], normalisation)
-    state = _State.fresh(heads.module, make_optimiser(heads.module, recipe, pretrained), device, dtype)
-    wrapped = run.prepare(heads.module) if run.num_processes > 1 else heads.module
+    training = _Training(model, dataset, recipe, seed, normalisation, pretrained, label_weight, fit_index)
     if checkpoint:
-        state.take_up(checkpoint)
-    steps = len(batches(torch.arange(len(fit_index)), recipe.batch_size, run.num_processes))
-    scheduler = recipe.schedule.scheduler(state.optimiser, recipe.epochs * steps, steps)
-    translation = round(recipe.translation * images.shape[-2])
+        training.take_up(checkpoint)
+    began = saved_at = time.monotonic()
+    training.renew_heads()
+    for epoch in range(len(training.history), recipe.epochs):
+        entry = training.epoch(epoch)
+        training.renew_heads()
+        if held_out_index is not None:
+            entry["held_out_explained_variance"] = training.score(dataset.train, held_out_index, held_out_score)
+        ended = time.monotonic()
+        entry["seconds"], began = ended - began, ended
+        training.history.append(entry)
+        if progress:
+            progress(epoch + 1, recipe.epochs, entry)
+        if checkpoint and ended - saved_at >= CHECKPOINT_SECONDS and epoch + 1 < recipe.epochs:
+            training.save(checkpoint)
+            saved_at = time.monotonic()
+    return training.finish()
 
-    def losses(whole_batch):
+
+class _Training:
+    """A network's training under way: what lies on the device, what an epoch does, what a checkpoint holds."""
+
+    def __init__(self, model, dataset, recipe, seed, normalisation, pretrained, label_weight, fit_index):
+        self.run = run = accelerator()
+        self.model, self.recipe, self.seed, self.normalisation = model, recipe, seed, normalisation
+        self.label_weight, self.history = label_weight, []
+        self.fit_index = np.arange(len(dataset.train.images)) if fit_index is None else np.asarray(fit_index)
+        self.images = torch.from_numpy(dataset.train.images).to(run.device)
+        responses = torch.from_numpy(dataset.train.responses).to(run.device)
+        self.mean, self.sd = 0 * responses[0], 0 * responses[0] + 1
+        if recipe.standardised:
+            self.mean, self.sd = scale_of(responses[self.fit_index])
+        self.dtype, self.memory_format = precision(model, run.device)
+        model.to(device=run.device, memory_format=self.memory_format)
+        if run.device.type == "cuda" and run.num_processes > 1:
+            convert_sync_batchnorm(model)
+        kind, targets = RidgeHeads if recipe.ridge_heads else TrainedHeads, (responses - self.mean) / self.sd
+        self.heads = kind(model, targets, dataset.train.objects, self.fit_index, recipe, label_weight)
+        if recipe.ridge_heads and not pretrained:
+            set_batch_norm(model, self.images[self.fit_index], normalisation)
+        self.optimiser = make_optimiser(self.heads.module, recipe, pretrained)
+        self.scaler = torch.amp.GradScaler(run.device.type, enabled=self.dtype == torch.float16)
+        self.wrapped = run.prepare(self.heads.module) if run.num_processes > 1 else self.heads.module
+        self.n_steps = len(batches(torch.arange(len(self.fit_index)), recipe.batch_size, run.num_processes))
+        self.scheduler = recipe.schedule.scheduler(self.optimiser, recipe.epochs * self.n_steps, self.n_steps)
+        self.translation = round(recipe.translation * self.images.shape[-2])
+
+    def renew_heads(self):
+        """Fit heads by ridge to the backbone as it is now."""
+        if self.recipe.ridge_heads:
+            self.heads.renew(extract(self.model, self.images[self.fit_index], self.normalisation))
+
+    def losses(self, whole_batch):
         """Neural and label loss of this process's share of a batch; their means over processes are the batch's."""
-        batch, weight = _share(whole_batch, run.process_index, run.num_processes)
-        inputs = make_batch(images, normalisation, batch, translation=translation, memory_format=memory_format)
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            output = wrapped(inputs)
-        neural, label = heads.losses(output, batch)
+        batch, weight = _share(whole_batch, self.run.process_index, self.run.num_processes)
+        how = {"translation": self.translation, "memory_format": self.memory_format}
+        inputs = make_batch(self.images, self.normalisation, batch, **how)
+        with torch.autocast(self.run.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            output = self.wrapped(inputs)
+        neural, label = self.heads.losses(output, batch)
         return neural.sum() * weight, label.sum() * weight
 
-    began = saved_at = time.monotonic()
-    if recipe.ridge_heads:
-        heads.renew(extract(model, images[fit_index], normalisation))
-    for epoch in range(len(state.history), recipe.epochs):
-        _train_mode(model, batch_norm_at_rest=recipe.ridge_heads)
-        order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(fit_index)).to(device)
-        torch.manual_seed((seed * 1000 + epoch) * 64 + run.process_index)
-        sums = torch.zeros(2, device=device)
-        for step, whole_batch in enumerate(batches(order, recipe.batch_size, run.num_processes), epoch * steps):
-            scheduler.step_update(step)
-            neural, label = losses(whole_batch)
-            state.step(neural if label_weight is None else neural + label_weight * label, recipe.clip)
+    def epoch(self, epoch):
+        """Train on every image once: dict of the steps' mean losses."""
+        _train_mode(self.model, batch_norm_at_rest=self.recipe.ridge_heads)
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.fit_index)
+        order = torch.from_numpy(order).to(self.run.device)
+        torch.manual_seed((self.seed * 1000 + epoch) * 64 + self.run.process_index)
+        sums = torch.zeros(2, device=self.run.device)
+        whole_batches = batches(order, self.recipe.batch_size, self.run.num_processes)
+        for step, whole_batch in enumerate(whole_batches, epoch * self.n_steps):
+            self.scheduler.step_update(step)
+            neural, label = self.losses(whole_batch)
+            self.step(neural if self.label_weight is None else neural + self.label_weight * label)
             sums += torch.stack([neural.detach(), label.detach()]) * len(whole_batch)
-        neural_loss, label_loss = (run.reduce(sums, "mean") / len(fit_index)).tolist()
-        state.history.append({"neural_loss": neural_loss, "label_loss": label_loss})
-        if recipe.ridge_heads:
-            heads.renew(extract(model, images[fit_index], normalisation))
-        if held_out_index is not None:
-            score = _score(model, dataset, held_out_index, normalisation, (mean, sd), held_out_score)
-            state.history[-1]["held_out_explained_variance"] = score
-        ended = time.monotonic()
-        state.history[-1]["seconds"], began = ended - began, ended
-        if progress:
-            progress(epoch + 1, recipe.epochs, state.history[-1])
-        due = time.monotonic() - saved_at >= CHECKPOINT_SECONDS and epoch + 1 < recipe.epochs
-        if checkpoint and due and run.is_main_process:
-            state.save(checkpoint)
-            saved_at = time.monotonic()
-    if wrapped is not heads.module:
-        run.free_memory()  # else it keeps every network that it ever wrapped
-    with torch.no_grad():  # fold the responses' scale into the head
-        head = model.neuron_head
-        head.weight.mul_(sd[:, None])
-        head.bias.mul_(sd).add_(mean)
-    return state.history
+        neural_loss, label_loss = (self.run.reduce(sums, "mean") / len(self.fit_index)).tolist()
+        return {"neural_loss": neural_loss, "label_loss": label_loss}
 
-
-def _score(model, dataset, index, normalisation, scale, held_out_score):
-    """Score of training images in the units of the file; NaN for a run that has diverged."""
-    predicted, _ = predict(model, dataset.train.images[index], normalisation)
-    if not np.isfinite(predicted).all():
-        return float("nan")
-    mean, sd = (part.cpu().numpy() for part in scale)
-    return held_out_score(dataset.train.responses[index], predicted * sd + mean)
-
-
-@dataclass
-class _State:
-    """What a checkpoint holds: enough to go on from the end of an epoch. Heads by ridge follow from the backbone."""
-
-    model: nn.Module  # what the optimiser trains
-    optimiser: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    history: list
-
-    @classmethod
-    def fresh(cls, model, optimiser, device, dtype):
-        return cls(model, optimiser, torch.amp.GradScaler(device.type, enabled=dtype == torch.float16), [])
-
-    def step(self, loss, clip):
+    def step(self, loss):
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimiser)
-        nn.utils.clip_grad_norm_(self.model.parameters(), clip)
+        nn.utils.clip_grad_norm_(self.heads.module.parameters(), self.recipe.clip)
         self.scaler.step(self.optimiser)
         self.scaler.update()
 
+    def score(self, split, index, held_out_score):
+        """Score of held-out images in the units of the file; NaN for a run that has diverged."""
+        predicted, _ = predict(self.model, split.images[index], self.normalisation)
+        if not np.isfinite(predicted).all():
+            return float("nan")
+        return held_out_score(split.responses[index], predicted * self.sd.cpu().numpy() + self.mean.cpu().numpy())
+
     def _parts(self):
-        return {"model": self.model, "optimiser": self.optimiser, "scaler": self.scaler}
+        # not the heads by ridge, which follow from the backbone
+        return {"model": self.heads.module, "optimiser": self.optimiser, "scaler": self.scaler}
 
     def save(self, path):
-        saved = {name: part.state_dict() for name, part in self._parts().items()} | {"history": self.history}
-        cache.write_whole(path, lambda path: torch.save(saved, path))
+        if self.run.is_main_process:
+            saved = {name: part.state_dict() for name, part in self._parts().items()} | {"history": self.history}
+            cache.write_whole(path, lambda path: torch.save(saved, path))
 
     def take_up(self, path):
         """Go on from a checkpoint, if there is one."""
@@ -172,6 +166,16 @@ class _State:
             for name, part in self._parts().items():
                 part.load_state_dict(saved[name])
             self.history = saved["history"]
+
+    @torch.no_grad()
+    def finish(self):
+        """Fold the responses' scale into the neuron head; the history."""
+        if self.wrapped is not self.heads.module:
+            self.run.free_memory()  # else it keeps every network that it ever wrapped
+        head = self.model.neuron_head
+        head.weight.mul_(self.sd[:, None])
+        head.bias.mul_(self.sd).add_(self.mean)
+        return self.history
 
 
 def scale_of(responses):
