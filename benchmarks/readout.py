@@ -65,7 +65,7 @@ class Peak:
     def now(self):
         status = Path("/proc/self/statm")
         if status.exists():
-            return int(status.read_text().split()[1]) * resource.getpagesize()
+            return int(status.read_text(encoding="utf-8").split()[1]) * resource.getpagesize()
         high = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return high if sys.platform == "darwin" else high * 1024
 
