@@ -20,8 +20,8 @@ lint: .venv/installed  ## check style and formatting
 notebooks: .venv/installed  ## refresh the committed notebooks and figures/standin in place
 	$(PY) -m helpers report --in-place $(PROFILE_OPTION)
 
-lab: .venv/installed  ## open JupyterLab
-	$(PY) -m jupyter lab notebooks
+lab: .venv/installed  ## open JupyterLab at the project's root
+	$(PY) -m jupyter lab
 
 clean:  ## delete reports and caches of tools; never data or runs
 	rm -rf report .pytest_cache .ruff_cache

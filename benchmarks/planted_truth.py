@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import cache, datasets, metrics, models
+from helpers import cache, datasets, metrics, models, notebook
 from helpers.analyses import labels, layer_profile, tables
 from helpers.datasets.simulated import neurons, rendering, standin
 from helpers.experiments import profiles, runs
@@ -158,7 +158,7 @@ def main(arguments=None):
         profile = profiles.PROFILES[options.profile]
         table = pd.concat([analyse(share, options, folder, profile) for share in options.shares], ignore_index=True)
     table = table.assign(seeds=options.seeds, n_train=options.n_images[0], n_val=options.n_images[1])
-    table["made"] = f"{command}; {cache.stamp()}"
+    table["made"] = f"{command}; {notebook.stamp()}"
     columns = ["label_share", "quantity", "comparison", "declared", "planted", "found", "low", "high"]
     columns += ["verdict", "as_planted", "seeds", "n_train", "n_val", "made"]
     cache.write_whole(options.out, lambda path: table[columns].to_csv(path, index=False))

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import cache, datasets, metrics
+from helpers import cache, datasets, metrics, notebook
 from helpers.experiments import profiles, runs
 from helpers.experiments.profiles import PROFILES
 from helpers.experiments.rows import CNN, EXPERIMENTS
@@ -152,7 +152,7 @@ def ablate(network, dataset, profile, options):
         print(f"{told(words, lines[words])}  ({done} of {len(chosen)}, at most {left:.0f} min left)", flush=True)
     same = {"data": dataset.name, "simulated": dataset.is_standin, "network": network}
     last = {"folds": " ".join(map(str, options.folds)), "n_held_out": len(held_out_index), "profile": profile.name}
-    last |= {"pixels": max(dataset.images.shape[2:]), "made": f"{command(network, options)}; {cache.stamp()}"}
+    last |= {"pixels": max(dataset.images.shape[2:]), "made": f"{command(network, options)}; {notebook.stamp()}"}
     return [same | {"variant": words} | found | last for words, found in lines.items()]
 
 

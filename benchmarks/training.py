@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from helpers import cache, models
+from helpers import models, notebook
 from helpers.datasets.images import IMAGENET, IMAGENET_MEAN, IMAGENET_SD
 from helpers.device import accelerator, precision
 from helpers.experiments.rows import ADAM
@@ -166,7 +166,7 @@ def main():
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--profile", action="store_true")
     options = options.parse_args()
-    print(cache.stamp())
+    print(notebook.stamp())
     if options.profile:
         for name in options.networks:
             for pixels in options.pixels:

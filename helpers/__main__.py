@@ -118,13 +118,14 @@ def search(options):
 
 
 def claims(options):
-    from helpers import datasets
+    from helpers import datasets, notebook
     from helpers.analyses import claims
     from helpers.experiments.profiles import current_profile
 
-    profile = current_profile(options.profile)
-    dataset = profile.prepare(datasets.load(options.data))
-    frame, path = claims.write(dataset, profile, seeds=options.seeds)
+    profile, dataset_file = current_profile(options.profile), datasets.load(options.data)
+    dataset = profile.prepare(dataset_file)
+    made = {"folder": notebook.output_folder(dataset_file), "stamp": notebook.stamp()}
+    frame, path = claims.write(dataset, profile, seeds=options.seeds, **made)
     for line in frame.to_dict("records"):
         print(f"{line['claim']}: {line['test']}\n    {line['verdict']}  {claims.effect(line)}  {line['note']}")
     print(path)
@@ -135,7 +136,7 @@ def report(options):
     from helpers.datasets import describe
     from helpers.report import notebooks
 
-    # known before pages of an earlier run are removed: a file that can be read, a cache that can be written
+    # known before any work: a file that can be read, a cache that can be written
     path = None if options.in_place else datasets.find(options.data)
     describe.check(path or datasets.standin_path())
     cache.make_writable(cache.runs_folder(), "IT_RUNS")
@@ -191,14 +192,14 @@ def parser():
     standin.set_defaults(call=data_standin)
 
     row = groups.add_parser("run", help="train one row of the results table, or find it finished")
-    row.add_argument("name", help="of an entry in helpers/experiments.py")
+    row.add_argument("name", help="of an entry in helpers/experiments/rows.py")
     row.add_argument("--seed", type=int, default=0)
     row.add_argument(
         "--held-out-fold", type=int, choices=range(5), help="leave out and predict this fold of the training images"
     )
     row.set_defaults(call=run)
     trials = groups.add_parser("search", help="search the shallow CNN's settings; as many workers as you start")
-    trials.add_argument("--storage", help="database URL that the workers share; a local journal file without it")
+    trials.add_argument("--storage", help="URL of a server's database that workers share; without it a journal file")
     trials.add_argument("--trials", type=int, help="finished trials to stop at")
     trials.set_defaults(call=search)
     register = groups.add_parser("claims", help="test the published study claim by claim, several seeds a row")
@@ -217,6 +218,11 @@ def main(arguments=None):
     options = parser().parse_args(arguments)
     try:
         options.call(options)
+    except KeyboardInterrupt:
+        if options.traceback:
+            raise
+        print("\ninterrupted: finished runs are kept, and the same command goes on from them", file=sys.stderr)
+        return 130
     except (ValueError, OSError) as error:  # a DataError is a ValueError
         if options.traceback:
             raise

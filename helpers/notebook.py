@@ -1,18 +1,27 @@
-"""Google Colab: install what it lacks, keep what it has; data and runs go to Drive, where a disconnect leaves them."""
+"""What every notebook opens with: Colab's set-up, the folder of its figures and tables, a stamp of what made them.
 
+On Colab data and finished runs go to Drive, where a disconnect leaves them, and what is large and soon made again to
+the local disk. The top of this module imports what Python brings: Colab installs the rest by it.
+"""
+
+import contextlib
+import functools
+import hashlib
 import importlib
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+SCRATCH = Path("/content/it_scratch")  # Colab's local disk
 PREINSTALLED = ("torch", "torchvision", "numpy")  # built for Colab's devices, and imported already
 
 
 def set_up(drive):
-    """Install the project for this kernel; set $IT_RUNS and $IT_DATA, unless they are set.
+    """Install the project for this kernel; set $IT_RUNS, $IT_SCRATCH and $IT_DATA, unless they are set.
 
     Data: IT_data.h5 on Drive (a shortcut to it will do), else in the project, else a stand-in, made on Drive once.
 
@@ -35,4 +44,47 @@ def set_up(drive):
         subprocess.run([sys.executable, "-m", "helpers", "data", "standin", str(data)], cwd=ROOT, check=True)
     os.environ.setdefault("IT_DATA", str(data))
     os.environ.setdefault("IT_RUNS", str(drive / "it_runs"))
+    os.environ.setdefault("IT_SCRATCH", str(SCRATCH))  # Drive is slow, and keeps what is overwritten in its trash
     print(f"project {ROOT}\ndata    {os.environ['IT_DATA']}\nruns    {os.environ['IT_RUNS']}")
+
+
+def output_folder(dataset):
+    """Where a notebook's figures and tables go, $IT_OUT or else figures/<data set>; made if need be."""
+    from helpers.cache import make_writable
+
+    given = os.environ.get("IT_OUT")
+    folder = Path(given) if given else folder_for(dataset.path, ROOT / "figures")
+    make_writable(folder, "IT_OUT")
+    return folder
+
+
+def folder_for(path, parent):
+    """The folder of a data file below `parent`, by the file's name; another file of that name has one with a hash.
+
+    Whose a folder is stands in its data_file.txt; without that it is the one of the project's own file in data/.
+    """
+    path = Path(path).resolve()
+    folder, own = parent / path.stem, ROOT / "data" / path.name
+    note = folder / "data_file.txt"
+    owner = Path(note.read_text(encoding="utf-8").strip()) if note.exists() else own if own.exists() else path
+    if owner != path:
+        folder = parent / f"{path.stem}-{hashlib.blake2b(str(path).encode(), digest_size=3).hexdigest()}"
+    elif path != own and not note.exists():
+        with contextlib.suppress(OSError):  # a folder that cannot be written is refused by those who write to it
+            folder.mkdir(parents=True, exist_ok=True)
+            note.write_text(f"{path}\n", encoding="utf-8")
+    return folder
+
+
+def stamp():
+    """Date, code version and hardware, for reports."""
+    from helpers.cache import code_hash
+    from helpers.device import hardware
+
+    version = f"hash {code_hash('run')}"
+    git = functools.partial(subprocess.run, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):  # no git, or not a clone
+        version = git(["git", "rev-parse", "--short", "HEAD"], check=True).stdout.strip()
+        if git(["git", "status", "--porcelain", "helpers", "benchmarks/*.py"], check=True).stdout:
+            version += ", changed"
+    return f"{datetime.now(UTC):%Y-%m-%d}; code {version}; {hardware()}"

@@ -1,12 +1,29 @@
-"""One line that rewrites itself: how much is done, and the time left."""
+"""How much is done and the time left: tqdm's bar, in text on standard output, gone when the work is done."""
 
+import sys
 import time
 
-SILENT_SECONDS = 5  # what ends sooner needs no line
+from tqdm import tqdm
+
+SILENT_SECONDS = 5.0  # what ends sooner needs no bar
+_open = {}  # (label, began) -> bar of `show`
+
+
+def bar(label, total):
+    """A bar of `total` steps: move it on by `advance` and close it; print a line then, or a notebook keeps a blank."""
+    text = {"ascii": True, "file": sys.stdout, "mininterval": 0.5, "leave": False}
+    return tqdm(total=total, desc=label, delay=SILENT_SECONDS, **text)
+
+
+def advance(bar, done):
+    """Move a bar on to `done` steps; the time left is measured from the first one, of work that was taken up too."""
+    if bar.n == 0 and done > 1:
+        bar.initial = bar.n = bar.last_print_n = done - 1
+    bar.update(done - bar.n)
 
 
 def show(label, began, done, total):
-    """Print how far a piece of work has got.
+    """Show how far a piece of work has got, and at its end how long it took.
 
     Parameters
     ----------
@@ -15,9 +32,12 @@ def show(label, began, done, total):
     done, total : ints, of the same things
     """
     seconds = time.monotonic() - began
-    if seconds < SILENT_SECONDS:
-        return
+    if (label, began) not in _open:
+        _open[label, began] = bar(label, total)
+        _open[label, began].start_t -= seconds
+    shown = _open[label, began]
+    shown.update(done - shown.n)
     if done == total:
-        print(f"\r{label}: {total} in {seconds:.0f} s{' ' * 20}", flush=True)
-    else:
-        print(f"\r{label}: {done} of {total}, {seconds / done * (total - done):.0f} s left   ", end="", flush=True)
+        _open.pop((label, began)).close()
+        if seconds >= SILENT_SECONDS:
+            print(f"{label}: {total} in {seconds:.0f} s", flush=True)

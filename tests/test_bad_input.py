@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from test_datasets import MEAN, SD, write_file
 
-from helpers import cache, datasets
+from helpers import cache, datasets, notebook
 from helpers.__main__ import main
 from helpers.analyses import frozen_networks, layer_profile
 from helpers.datasets import describe, pack
@@ -526,7 +526,7 @@ def test_unwritable_output_folder_is_named(tmp_path, tiny, monkeypatch):
     (tmp_path / "file").write_text("mine")
     monkeypatch.setenv("IT_OUT", str(tmp_path / "file"))
     with pytest.raises(OSError, match=rf"^{tmp_path}/file: cannot be written .*expected \$IT_OUT to name a folder"):
-        cache.output_folder(tiny)
+        notebook.output_folder(tiny)
 
 
 def test_finished_runs_are_read_where_nothing_can_be_written(tiny, finished, monkeypatch):

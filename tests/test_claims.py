@@ -12,7 +12,7 @@ from helpers import models
 from helpers.analyses import claims, layer_profile, tables
 from helpers.analyses.claims import CLAIMS, Claim
 from helpers.experiments import runs
-from helpers.experiments.profiles import PROFILES, Profile
+from helpers.experiments.profiles import PROFILES
 from helpers.experiments.rows import EXPERIMENTS
 
 TINY = PROFILES["tiny"]
@@ -86,9 +86,8 @@ def test_register_without_pretrained_weights(tiny, runs_folder, tmp_path, monkey
     """Every claim has a line; those that weights decide say so, the others have an effect; the file is stamped."""
     for place in ("helpers.models.weights", "helpers.models"):
         monkeypatch.setattr(f"{place}.find_weights", lambda tag: (None, models.RANDOM))
-    monkeypatch.setattr(Profile, "limit", lambda self, experiment, dataset: (experiment, dataset), raising=False)
     monkeypatch.setenv("IT_OUT", str(tmp_path))
-    frame, path = claims.write(tiny, TINY, seeds=2)
+    frame, path = claims.write(tiny, TINY, seeds=2, folder=tmp_path, stamp="today")
     columns = ["claim", "test", "quantity", "effect", "low", "high", "seeds", "verdict", "note", "made"]
     assert list(frame.columns) == columns
     assert frame["claim"].nunique() >= 10 and len(frame) == len(CLAIMS)

@@ -8,6 +8,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
+from helpers import plots
 from helpers.analyses import layer_profile
 from helpers.datasets.images import Normalisation, to_batch
 from helpers.experiments.profiles import PROFILES
@@ -140,3 +141,11 @@ def test_predictions_are_the_weighted_mean_of_kernel_ridge_through_the_masks(pop
         expected += weights * (model.predict(K[N_TRAIN:, :N_TRAIN]) + mean)
     assert_allclose(fitted.predictions, expected, atol=1e-3)
     assert_allclose(fitted.weights.sum(0), 1, rtol=1e-5)
+
+
+def test_receptive_fields_are_drawn_where_they_lie(population, fitted):
+    axes = plots.receptive_fields(fitted.fields(GRID), fitted.centres, fitted.score, n_shown=2)
+    best = fitted.score.argmax()
+    assert axes[0].get_title().startswith(f"neuron {best}:")
+    assert_allclose(axes[0].images[0].get_array(), fitted.fields(GRID)[best])
+    assert_allclose(axes[2].collections[0].get_offsets(), fitted.centres[:, ::-1])

@@ -1,8 +1,16 @@
 """All five notebooks run in the tiny profile, and the pages that come of it open without a network."""
 
+import json
+import os
 import re
+import signal
+import subprocess
+import sys
 
+import nbformat
 import pandas as pd
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from helpers.experiments.rows import EXPERIMENTS, published_rows
 from helpers.report import notebooks
@@ -32,12 +40,76 @@ def test_notebooks_run_and_render(tiny_file, tmp_path, monkeypatch):
         assert name in EXPERIMENTS
 
 
-def test_a_failing_cell_is_named(tmp_path):
-    import nbformat
-    import pytest
-    from nbformat.v4 import new_code_cell, new_notebook
+def written(path, *sources, figures=0):
+    """A notebook file of code cells, the last of which has figures among its outputs as it lies there."""
+    cells = [new_code_cell(source) for source in sources]
+    cells[-1].outputs = [new_output("display_data", {"image/png": "iVBORw0KGgo="})] * figures
+    nbformat.write(new_notebook(cells=cells), path)
+    return path
 
-    path = tmp_path / "9_broken.ipynb"
-    nbformat.write(new_notebook(cells=[new_code_cell("1"), new_code_cell("raise KeyError('gone')")]), path)
+
+def test_a_failing_cell_is_named_and_old_pages_stay(tiny_file, tmp_path, monkeypatch):
+    broken = written(tmp_path / "9_broken.ipynb", "1", "raise KeyError('gone')")
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", [broken])
+    monkeypatch.setenv("IT_OUT", str(tmp_path / "pages"))
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "index.html").write_text("old", encoding="utf-8")
     with pytest.raises(notebooks.NotebookError, match=r"9_broken.ipynb, code cell 2: KeyError: 'gone'"):
-        notebooks.execute(path)
+        notebooks.build(tiny_file)
+    assert (tmp_path / "pages" / "index.html").read_text(encoding="utf-8") == "old"
+
+
+def test_the_kernel_is_this_interpreters_in_an_environment_of_its_own(tmp_path, monkeypatch):
+    spec = {"argv": ["/no/such/python", "-f", "{connection_file}"], "display_name": "other", "language": "python"}
+    (tmp_path / "kernels" / "python3").mkdir(parents=True)
+    (tmp_path / "kernels" / "python3" / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    draws = "import sys\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\nprint(sys.executable, end='')"
+    executed = notebooks.execute(written(tmp_path / "9_draws.ipynb", draws, figures=1))
+    assert notebooks.n_figures(executed) == 1
+    assert sys.executable in [output.get("text") for output in executed.cells[0].outputs]
+    with pytest.raises(notebooks.NotebookError, match="9_silent.ipynb: none of its figures was drawn; expected 2"):
+        notebooks.execute(written(tmp_path / "9_silent.ipynb", "1", figures=2))
+
+
+WORKS = """
+import time
+from helpers import progress
+progress.SILENT_SECONDS = {silent}
+began = time.monotonic()
+for done in range(1, 6):
+    time.sleep(0.6 if {silent} < 5 else 0)
+    progress.show("counting", began, done, 5)
+"""
+
+
+@pytest.mark.parametrize(("silent", "lines"), [(0.1, r"counting: 5 in \d+ s\n"), (5, "")])
+def test_of_a_progress_bar_a_notebook_keeps_one_line_at_most(silent, lines, tmp_path):
+    executed = notebooks.execute(written(tmp_path / "9_works.ipynb", WORKS.format(silent=silent)))
+    assert re.fullmatch(lines, "".join(output.text for output in executed.cells[0].outputs))
+
+
+REPORT = """
+import sys
+from pathlib import Path
+from helpers import __main__
+from helpers.report import notebooks
+
+notebooks.NOTEBOOKS = [Path(sys.argv[1])]
+sys.exit(__main__.main(["report", "--data", sys.argv[2]]))
+"""
+
+
+def test_an_interrupted_report_says_so_in_one_sentence_and_leaves_no_kernel(tiny_file, tmp_path):
+    sleeps = written(tmp_path / "9_sleeps.ipynb", "import os, time\nprint('pid', os.getpid())\ntime.sleep(600)")
+    environment = os.environ | {"IT_OUT": str(tmp_path / "pages"), "IT_RUNS": str(tmp_path / "runs")}
+    command = [sys.executable, "-u", "-c", REPORT, str(sleeps), str(tiny_file)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        kernel = next(int(line.split()[1]) for line in process.stdout if line.startswith("pid"))
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 130 and said.strip().count("\n") == 0 and "finished runs are kept" in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(kernel, 0)

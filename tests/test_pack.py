@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from test_sources import CSV, NC, SHARED, ZIP, make_store
 
 from helpers import datasets
 from helpers.__main__ import main
 from helpers.datasets import pack
+from helpers.datasets.formats.brainio import read_assembly
 from helpers.datasets.hdf5 import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*val images, too few")
@@ -171,3 +173,69 @@ def test_an_image_is_turned_as_its_exif_says(tmp_path):
     dataset = datasets.load(pack.pack(tmp_path / "images", table, tmp_path / "own.h5"))
     (i,) = np.flatnonzero(dataset.train.metadata["file"] == "0.png")
     np.testing.assert_array_equal(dataset.train.images[i], np.broadcast_to(np.rot90(pixels, -1), (3, 14, 14)))
+
+
+@pytest.mark.parametrize("images", ["zip", "folder"])
+def test_pack_a_brainio_assembly(tmp_path, images):
+    ids, objects, pixels, shown, values, regions = make_store(tmp_path / "store")
+    inputs = [tmp_path / "store" / name for name in (NC, CSV, ZIP)]
+    if images == "folder":
+        inputs[2] = tmp_path / "images"
+        inputs[2].mkdir()
+        for i, image in enumerate(pixels):
+            Image.fromarray(image).save(inputs[2] / f"im{i}.png")
+    arguments = ["data", "pack", *map(str, inputs), str(tmp_path / "own.h5"), "--where", "region=V4", "animal=Tito"]
+    assert main(arguments) == 2  # one site is left
+    assert main([*arguments[:-1]]) == 0
+    dataset = datasets.load(tmp_path / "own.h5")
+    sites = np.flatnonzero(regions == "V4")
+    index = {name: i for i, name in enumerate(ids)}
+    for split in (dataset.train, dataset.val):
+        for image, name, response, of in zip(
+            split.images, split.metadata["image_id"], split.responses, split.objects, strict=True
+        ):
+            i = index[name]
+            np.testing.assert_array_equal(image[0], pixels[i])
+            np.testing.assert_allclose(response, values[np.ix_(sites, shown == i)].mean(axis=1), atol=1e-6)
+            assert of == objects[i]
+    assert dataset.neurons["array"].tolist() == [["A", "M", "P"][i % 3] for i in sites]
+
+
+def test_an_assembly_is_read_by_the_lengths_of_its_axes(tmp_path):
+    ids, _, _, shown, values, _ = make_store(tmp_path / "store")
+    with h5py.File(tmp_path / "store" / NC, "r+") as file:  # only lengths say which axis is which
+        del file["dicarlo.MajajHong2015.public"].attrs["DIMENSION_LIST"]
+    recordings = read_assembly(*(tmp_path / "store" / name for name in (NC, CSV, ZIP)))
+    for trials, name in zip(recordings.trials, recordings.metadata["image_id"], strict=True):
+        expected = values[:, ids[shown] == name].T
+        np.testing.assert_array_equal(trials[: len(expected)], expected)
+        assert np.isnan(trials[len(expected) :]).all()
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [({"region": "V1"}, "no region V1; expected of IT, V4"), ({"area": "IT"}, "no coordinate area")],
+)
+def test_a_filter_that_fits_nothing(tmp_path, where, reason):
+    make_store(tmp_path / "store")
+    with pytest.raises(DataError, match=reason):
+        read_assembly(*(tmp_path / "store" / name for name in (NC, CSV, ZIP)), where=where)
+
+
+@pytest.mark.skipif(not (SHARED / "brainio_samples").exists(), reason="needs files that BrainIO wrote")
+@pytest.mark.parametrize("name", ["assy_test_TestMe.nc", "assy_test_package_assembly.nc"])
+def test_files_that_brainio_wrote(tmp_path, name):
+    path = SHARED / "brainio_samples" / name
+    with h5py.File(path) as file:
+        key = "stimulus_id" if "stimulus_id" in file else "image_id"
+        ids = file[key].asstr()[()]
+        values = next(data[()] for data in file.values() if data.ndim > 1).reshape(6, 3)
+        neurons = file["neuroid_id"].asstr()[()].tolist()
+    frame = pd.DataFrame({"image_id": sorted(set(ids)), "filename": [f"{name}.png" for name in sorted(set(ids))]})
+    frame.to_csv(tmp_path / "s.csv", index=False)
+    for file in frame["filename"]:
+        Image.new("L", (12, 12)).save(tmp_path / file)
+    recordings = read_assembly(path, tmp_path / "s.csv", tmp_path)
+    assert recordings.neurons["name"].tolist() == neurons
+    for image, trials in zip(frame["image_id"], recordings.trials, strict=True):
+        np.testing.assert_array_equal(trials[: (ids == image).sum()], values[ids == image])

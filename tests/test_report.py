@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from helpers import notebook
 from helpers.analyses import tables
 from helpers.report import notebooks, one_page, summary
 
@@ -142,26 +143,38 @@ def test_pages_describe_pictures_wrap_and_load_nothing(tmp_path):
     picture = io.BytesIO()
     plt.imsave(picture, np.zeros((2, 2)))
     output = new_output("display_data", {"image/png": base64.b64encode(picture.getvalue()).decode()})
-    notebook = new_notebook(
+    described = new_notebook(
         cells=[
             new_markdown_cell("# A title\n\n**Question.** Why\nnow?"),
             new_markdown_cell("## Layers\n\nRidge from each `block`, see [there](https://example.org)."),
             new_code_cell("draw()", outputs=[output], metadata={"tags": ["hide-input"]}),
         ]
     )
-    assert notebooks.opening(notebook) == {"title": "A title", "question": "Why now?"}
-    notebooks.render(notebook, tmp_path / "page.html", code=False)
-    page = (tmp_path / "page.html").read_text()
+    assert notebooks.opening(described) == {"title": "A title", "question": "Why now?"}
+    notebooks.render(described, tmp_path / "page.html", code=False)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert re.findall(r'<img[^>]*alt="([^"]*)"', page) == ["Layers. Ridge from each block, see there."]
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=.https?:", page)
     assert notebooks.STYLE in page
-    assert "image/png" in notebook.cells[2].outputs[0].data  # the notebook itself is left alone
+    assert "image/png" in described.cells[2].outputs[0].data  # the notebook itself is left alone
 
 
 def test_widgets_are_not_stored(tmp_path):
     path = tmp_path / "9_widget.ipynb"
     cells = [new_code_cell("import ipywidgets"), new_code_cell("ipywidgets.IntSlider()", metadata={"tags": ["widget"]})]
     nbformat.write(new_notebook(cells=cells), path)
-    notebook = notebooks.execute(path)
-    assert notebook.cells[1].outputs == []
-    assert "widgets" not in notebook.metadata
+    executed = notebooks.execute(path)
+    assert executed.cells[1].outputs == []
+    assert "widgets" not in executed.metadata
+
+
+def test_two_data_files_of_one_name_have_a_folder_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebook, "ROOT", tmp_path / "project")
+    files = [tmp_path / place / "lab.h5" for place in ("A", "B", "project/data")]
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    folders = [notebook.folder_for(path, tmp_path / "report") for path in files]
+    assert len(set(folders)) == 3 and folders[2] == tmp_path / "report" / "lab"
+    assert [notebook.folder_for(path, tmp_path / "report") for path in files] == folders
+    assert notebook.folder_for(tmp_path / "A" / "other.h5", tmp_path / "report") == tmp_path / "report" / "other"

@@ -22,7 +22,7 @@ TINY = profiles.PROFILES["tiny"]
 def work(tiny_file, folder, storage, counted, stuck, stuck_at):
     """A worker in a process of its own. counted : its trials so far; stuck : set at `stuck_at`, where it stays."""
     os.environ["IT_RUNS"] = str(folder)
-    fit = search.training.fit
+    fit = search.loop.fit
 
     def counting_fit(*arguments, **settings):
         counted.value += 1
@@ -31,7 +31,7 @@ def work(tiny_file, folder, storage, counted, stuck, stuck_at):
             time.sleep(600)
         return fit(*arguments, **settings)
 
-    search.training.fit = counting_fit
+    search.loop.fit = counting_fit
     search.search(TINY.prepare(datasets.load(tiny_file)), TINY, n_trials=N_TRIALS, storage=storage)
 
 
@@ -47,14 +47,13 @@ def trials_of(tiny, storage):
     return search.open_study(start, dataset, storage).trials
 
 
-def test_two_workers_share_a_study(tiny_file, tiny, tmp_path, runs_folder):
-    storage = f"sqlite:///{tmp_path / 'study.db'}"
-    trials_of(tiny, storage)  # makes the study
-    workers = [begin(tiny_file, runs_folder, storage) for _ in range(2)]
+def test_two_workers_share_a_study(tiny_file, tiny, runs_folder):
+    trials_of(tiny, None)  # makes the study
+    workers = [begin(tiny_file, runs_folder, None) for _ in range(2)]
     for process, counted in workers:
         process.join()
         assert process.exitcode == 0 and counted.value
-    trials = trials_of(tiny, storage)
+    trials = trials_of(tiny, None)
     assert len(trials) == sum(counted.value for _, counted in workers)
     assert N_TRIALS <= len(trials) <= N_TRIALS + 1  # each ends the trial it is at
     assert all(trial.state.is_finished() for trial in trials)
@@ -62,20 +61,25 @@ def test_two_workers_share_a_study(tiny_file, tiny, tmp_path, runs_folder):
 
 
 def test_each_waiting_trial_goes_to_one_worker(tmp_path):
-    url, n_workers, n_each = f"sqlite:///{tmp_path / 'study.db'}", 2, 20
-    study = optuna.create_study(study_name="waiting", storage=search.open_sqlite(url))
+    path, n_workers, n_each = tmp_path / "study.journal", 2, 20
+    study = optuna.create_study(study_name="waiting", storage=search.open_journal(path))
     for number in range(n_workers * n_each):
         study.enqueue_trial({"number": number})
     together = threading.Barrier(n_workers)
 
     def ask(_):
-        worker = optuna.load_study(study_name="waiting", storage=search.open_sqlite(url))
+        worker = optuna.load_study(study_name="waiting", storage=search.open_journal(path))
         together.wait()
         return [worker.ask().number for _ in range(n_each)]
 
     with ThreadPoolExecutor(n_workers) as pool:
         asked = [number for numbers in pool.map(ask, range(n_workers)) for number in numbers]
     assert sorted(asked) == list(range(n_workers * n_each))
+
+
+def test_sqlite_is_refused_before_any_work(tiny, runs_folder):
+    with pytest.raises(ValueError, match="sqlite:///study.db: .* expected the URL of a database on a server"):
+        search.search(tiny, TINY, n_trials=1, storage="sqlite:///study.db")
 
 
 @pytest.mark.parametrize("killed_at", [1, 3])

@@ -94,7 +94,9 @@ def save(folder, name, candidate, dataset, profile):
         finished = runs.run(EXPERIMENTS[candidate.run], dataset, profile)
         weights = finished.folder / "weights.safetensors"
         cache.write_whole(folder / "fine_tuned.safetensors", lambda path: shutil.copyfile(weights, path))
-    cache.write_whole(folder / "model.json", lambda path: path.write_text(json.dumps(description, indent=1)))
+    cache.write_whole(
+        folder / "model.json", lambda path: path.write_text(json.dumps(description, indent=1), encoding="utf-8")
+    )
 
 
 def predict(folder, dataset, profile):
@@ -103,7 +105,7 @@ def predict(folder, dataset, profile):
     Raises ValueError if the model was fitted to other data, or its readout to other layers.
     """
     folder = Path(folder)
-    description = json.loads((folder / "model.json").read_text())
+    description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     if description["data"] != dataset.fingerprint:
         raise ValueError(f"{folder}: fitted to other data than {dataset.path}")
     n_val, parts = len(dataset.val.images), []

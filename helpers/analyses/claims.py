@@ -199,8 +199,8 @@ def spread_of_seeds(dataset, profile, n_seeds):
     return words
 
 
-def write(dataset, profile, *, seeds):
-    """Make the register with so many seeds a row and write it, stamped, where figures go: the frame and its path.
+def write(dataset, profile, *, seeds, folder, stamp):
+    """Make the register with so many seeds a row and write it, stamped, to a folder: the frame and its path.
 
     Raises ValueError if there is not one seed at least.
     """
@@ -208,8 +208,8 @@ def write(dataset, profile, *, seeds):
         raise ValueError(f"seeds must be 1 or more, found {seeds}")
     frame = register(dataset, profile, seeds=seeds)
     command = f"python -m helpers claims --seeds {seeds} --profile {profile.name}"
-    frame["made"] = f"{command}; {dataset.path.name}; {cache.stamp()}"
-    path = cache.output_folder(dataset) / f"claims_{'five' if seeds == 5 else seeds}_seeds.csv"
+    frame["made"] = f"{command}; {dataset.path.name}; {stamp}"
+    path = folder / f"claims_{'five' if seeds == 5 else seeds}_seeds.csv"
     write_whole(path, lambda beside: frame.to_csv(beside, index=False))
     return frame, path
 

@@ -162,13 +162,12 @@ def block_readouts(tag, dataset, profile, *, pretrained=True):
     found, source = kernels(tag, dataset, profile, pretrained=pretrained)
 
     def compute():
-        arrays, folds = {}, choosing_folds(dataset)
+        arrays, folds, began = {}, choosing_folds(dataset), time.monotonic()
         for done, (layer, K) in enumerate(found.items(), 1):
-            print(f"\r{short_name(tag, source)}: ridge from block {done} of {len(found)} ", end="", flush=True)
             fitted = regression.ridge(K, dataset.train.responses, folds=folds)
             arrays[f"score {layer}"] = fitted.score
             arrays |= {f"{role} {layer}": array for role, array in by_role(fitted.predictions, dataset).items()}
-        print(flush=True)
+            progress.show(f"{short_name(tag, source)}: ridge from blocks", began, done, len(found))
         return arrays
 
     settings = {"readouts": file_names(found.values())}

@@ -10,7 +10,7 @@ import numpy as np
 
 from helpers.datasets import hdf5
 from helpers.datasets.describe import catalogue, doubts
-from helpers.datasets.hdf5 import CATEGORY_OF, DataError
+from helpers.datasets.hdf5 import DataError
 from helpers.datasets.images import Normalisation, read_images, resized
 
 DATA = Path(__file__).parents[2] / "data"
@@ -84,8 +84,12 @@ def find(path=None):
     """
     given = path or os.environ.get("IT_DATA")
     if given:
-        if not Path(given).exists() and str(given) in catalogue():
-            return _fetched(str(given))
+        if str(given) in catalogue() and not Path(given).exists():
+            name, given = str(given), DATA / catalogue()[str(given)]["out"]
+            if not given.exists():
+                from helpers.datasets import sources
+
+                sources.fetch(name, given)
         if not Path(given).exists():
             raise DataError(f"{given}: no such file{'' if path else ' (from $IT_DATA)'}.")
         return Path(given)
@@ -93,15 +97,6 @@ def find(path=None):
         return DATA / "IT_data.h5"
     target = standin_path()
     print(f"NO RECORDINGS in {DATA / 'IT_data.h5'}: using the stand-in with SIMULATED responses, {target}", flush=True)
-    return target
-
-
-def _fetched(name):
-    target = DATA / catalogue()[name]["out"]
-    if not target.exists():
-        from helpers.datasets import sources
-
-        sources.fetch(name, target)
     return target
 
 
@@ -138,7 +133,7 @@ def load(path=None):
     with hdf5.opened(path) as file:
         arrays = hdf5.examine(file)
         is_standin = hdf5.is_standin(file)
-        parts = [_read_part(file, arrays, split) for split in hdf5.SPLITS]
+        parts = [hdf5.read_part(file, arrays, split) for split in hdf5.SPLITS]
         neurons = hdf5.read_metadata(file, "neurons", parts[0]["responses"].shape[1])
         declared = hdf5.declared_constants(file)
         images = read_images(arrays, declared and Normalisation(*declared))
@@ -152,17 +147,6 @@ def load(path=None):
     contents = [train.responses, val.responses, val.repeats, train.repeats, np.concatenate(digests)]
     fingerprint = _digest(described, [array for array in contents if array is not None])
     return Dataset(path, path.stem, is_standin, fingerprint, images, train, val, test, neurons)
-
-
-def _read_part(file, arrays, split):
-    """All but the images of a split: the fields of its Split."""
-    objects = hdf5.read_objects(arrays[f"object_{split}"])
-    part = {"objects": objects, "categories": np.array([CATEGORY_OF.get(name, name) for name in objects.tolist()])}
-    if f"spikes_{split}" in arrays:
-        part["responses"] = hdf5.read_responses(arrays[f"spikes_{split}"])
-    if f"spikes_{split}_repeats" in arrays:
-        part["repeats"] = hdf5.read_responses(arrays[f"spikes_{split}_repeats"], allow_missing=True)
-    return part | {"metadata": hdf5.read_metadata(file, f"images_{split}", len(objects))}
 
 
 def _splits(images, parts):

@@ -38,6 +38,11 @@ def failure(path, key, found, expected=None):
     return DataError(f"{path}: {key} {found}{end}")
 
 
+def refused(data, found, expected):
+    """The same of an HDF5 data set."""
+    return failure(data.file.filename, data.name.lstrip("/"), found, expected)
+
+
 @contextmanager
 def opened(path):
     """Open a data file for reading; whatever cannot be read in it is a DataError."""
@@ -231,3 +236,14 @@ def read_responses(data, *, allow_missing=False):
         found = f"has {plural(len(silent), 'constant neuron')}, the first in column {silent[0]}"
         raise failure(data.file.filename, key, found, "only neurons whose responses vary")
     return responses
+
+
+def read_part(file, arrays, split):
+    """All but the images of a split: objects, categories, responses, repeats (where it has them) and metadata."""
+    objects = read_objects(arrays[f"object_{split}"])
+    part = {"objects": objects, "categories": np.array([CATEGORY_OF.get(name, name) for name in objects.tolist()])}
+    if f"spikes_{split}" in arrays:
+        part["responses"] = read_responses(arrays[f"spikes_{split}"])
+    if f"spikes_{split}_repeats" in arrays:
+        part["repeats"] = read_responses(arrays[f"spikes_{split}_repeats"], allow_missing=True)
+    return part | {"metadata": read_metadata(file, f"images_{split}", len(objects))}

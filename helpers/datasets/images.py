@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers.datasets.hdf5 import SPLITS, failure
+from helpers.datasets.hdf5 import SPLITS, refused
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_SD = (0.229, 0.224, 0.225)
@@ -64,7 +64,7 @@ class Encoding:
         low, high = pixels.min(), pixels.max()
         if low < -BEYOND or high > 1 + BEYOND:
             found = f"holds pixels of {low:.3g} to {high:.3g}, taken as {self.words}"
-            raise failure(data.file.filename, data.name.lstrip("/"), found, "0 to 1, at most 2 % beyond")
+            raise refused(data, found, "0 to 1, at most 2 % beyond")
         if not (self.declared or evident(self.normalisation, pixels[:SAMPLE])):
             raise _untold(data, x)
         return pixels
@@ -73,8 +73,7 @@ class Encoding:
 def evident(normalisation, pixels):
     """Whether most images, brought back to pixels, show that these were the right constants.
 
-    An image does that where it is within 0 to 1 and in whole 255ths (99 % of its pixels), or gray though the constants
-    of its three channels differ.
+    That is, are within 0 to 1 and in whole 255ths (99 % of the pixels), or gray though the channels' constants differ.
     """
     flat = pixels.reshape(len(pixels), -1)
     levels = flat * 255
@@ -94,8 +93,7 @@ def encoding(arrays, declared=None):
     first, *others = [_encoding(data, declared) for data in stimuli]
     for data, other in zip(stimuli[1:], others, strict=True):
         if other != first:
-            found, expected = f"holds {other.words}", f"{first.words}, as in stimulus_train"
-            raise failure(data.file.filename, data.name.lstrip("/"), found, expected)
+            raise refused(data, f"holds {other.words}", f"{first.words}, as in stimulus_train")
     return first
 
 
@@ -108,15 +106,14 @@ def _encoding(data, declared):
     for normalisation, words in KNOWN.values():
         if evident(normalisation, normalisation.undo(x)):
             if normalisation == KNOWN["twice"][0]:
-                raise failure(data.file.filename, data.name.lstrip("/"), f"holds images {words}", "once")
+                raise refused(data, f"holds images {words}", "once")
             return Encoding(normalisation, words)
     raise _untold(data, x)
 
 
 def _untold(data, x):
     found = f"holds images whose normalisation cannot be told (values from {x.min():.3g} to {x.max():.3g})"
-    known = "whole 255ths or gray with known constants, or constants given by `data declare FILE imagenet`"
-    return failure(data.file.filename, data.name.lstrip("/"), found, known)
+    return refused(data, found, "whole 255ths or gray with known constants, or `data declare FILE imagenet`")
 
 
 def encode(x, normalisation, n_channels, dtype):
@@ -151,15 +148,11 @@ def blocks(data):
 def read_block(data, start, stop):
     """Images as the file has them, (stop - start, 1 or 3, height, width): uint8, or finite float32."""
     x = data[start:stop]
-    if x.ndim == 3:
-        x = x[:, None]
-    if x.dtype == np.uint8:
-        return x
-    x = x.astype(np.float32, copy=False)
+    x = x[:, None] if x.ndim == 3 else x
+    x = x if x.dtype == np.uint8 else x.astype(np.float32, copy=False)
     if not np.isfinite(x.sum(dtype=np.float64)):
         image = start + int(np.flatnonzero(~np.isfinite(x).all(axis=(1, 2, 3)))[0])
-        found = f"holds NaN or infinity, first in image {image}"
-        raise failure(data.file.filename, data.name.lstrip("/"), found, "finite numbers")
+        raise refused(data, f"holds NaN or infinity, first in image {image}", "finite numbers")
     return x
 
 

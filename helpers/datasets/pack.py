@@ -113,9 +113,6 @@ def write(recordings, out, *, seed=0, pixels=None, as_course=False):
     -------
     out : Path
 
-    Raises
-    ------
-    DataError
     """
     source = recordings.path
     splits = recordings.splits or _random_split(source, recordings.objects, seed)
@@ -170,7 +167,7 @@ def _write_columns(file, group, columns):
 
 
 def _random_split(source, objects, seed):
-    """A tenth of the images for val, a tenth for test, spread evenly over the objects by drawing every n-th of each."""
+    """A tenth of the images for val, a tenth for test, spread evenly over the objects: every n-th of each."""
     n_images = len(objects)
     n_held_out = max(3, 2 * round(n_images / 10))
     if n_images < n_held_out + 2:

@@ -50,7 +50,7 @@ class Experiment:
 
 def published_rows():
     """Rows of the published table, name -> dict of its columns; numbers as float or None."""
-    with PUBLISHED_TABLE.open(newline="") as file:
+    with PUBLISHED_TABLE.open(newline="", encoding="utf-8") as file:
         rows = {row["row"]: row for row in csv.DictReader(file)}
     scores = [f"{prefix}{score}" for prefix in ("", "rerun_") for score in ("explained_variance", "correlation")]
     for row in rows.values():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import cache, metrics, models
+from helpers import cache, metrics, models, progress
 from helpers.datasets.hdf5 import plural
 from helpers.device import accelerator, half_precision
 from helpers.experiments import checkpoints, fitting, profiles
@@ -62,20 +62,21 @@ def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
 
     def compute():
         began = time.monotonic()
+        with progress.bar(label, experiment.recipe.epochs) as epochs_done:
 
-        def progress(done, epochs, epoch):
-            _show_progress(label, done, epochs, epoch)
-            checkpoint.keep()
+            def after_epoch(done, epochs, epoch):
+                progress.advance(epochs_done, done)
+                checkpoint.keep()
 
-        result = fitting.fit_row(
-            experiment,
-            dataset,
-            seed=seed,
-            held_out_fold=held_out_fold,
-            checkpoint=checkpoint.take_up(),
-            progress=progress,
-            held_out_score=held_out_score,
-        )
+            result = fitting.fit_row(
+                experiment,
+                dataset,
+                seed=seed,
+                held_out_fold=held_out_fold,
+                checkpoint=checkpoint.take_up(),
+                progress=after_epoch,
+                held_out_score=held_out_score,
+            )
         print(
             f"{label}: {plural(experiment.recipe.epochs, 'epoch')} in {time.monotonic() - began:.0f} s "
             f"from {result['info']['weights']} weights",
@@ -126,14 +127,6 @@ def weights_of(experiment):
         return models.RANDOM, ""
     state, source = models.find_weights(experiment.backbone)
     return source, cache.weights_digest(state or {})
-
-
-def _show_progress(label, done, epochs, epoch):
-    """One line that rewrites itself: epochs done and the time left."""
-    left = epoch["seconds"] * (epochs - done)
-    print(f"\r{label}: epoch {done} of {epochs}, {left:.0f} s left   ", end="", flush=True)
-    if done == epochs:
-        print("\r", end="", flush=True)
 
 
 def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):

@@ -1,11 +1,10 @@
 """Search for the shallow CNN's settings by Optuna, on folds of the training images; one process or many workers.
 
-The study lies in a journal file on a local disk, or in any database that Optuna takes by URL. A worker that is killed
-loses the trial it was at; others and later ones go on with the study.
+The study lies in a journal file, which workers on one machine share, or in a server's database, which Optuna takes by
+URL. A worker that is killed loses the trial it was at; others and later ones go on with the study.
 """
 
 import json
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from helpers import cache, models
+from helpers import cache, models, progress
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS
 from helpers.training import loop
@@ -29,12 +28,9 @@ def open_study(start, dataset, storage=None):
 
     Raises ValueError for an SQLite file, which gives one waiting trial to two workers.
     """
-    shared = storage
-    if shared is not None and shared.startswith("sqlite"):
-        raise ValueError(
-            f"{shared}: an SQLite file is not for several workers; expected the URL of a server's database"
-        )
-    if shared is None:
+    if storage is not None and storage.startswith("sqlite"):
+        raise ValueError(f"{storage}: SQLite is not for several workers; expected the URL of a database on a server")
+    if storage is None:
         cache.make_writable(cache.runs_folder(), "IT_RUNS")
         storage = open_journal(cache.runs_folder() / "search.journal")
     settings = {"start": start, "data": dataset.fingerprint, "code": cache.code_hash("search")}
@@ -45,8 +41,6 @@ def open_study(start, dataset, storage=None):
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.load_study(study_name=name, storage=storage)
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3)
-    # one process alone draws the same trials every time; workers that share a database must not
-    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials) if shared is None else None)
     return study
 
 
@@ -108,6 +102,7 @@ def search(dataset, profile, *, n_trials, storage=None):
     fit_index, held_out_index = runs.fold_of(dataset, 0)
 
     def objective(trial):
+        study.sampler = optuna.samplers.TPESampler(seed=trial.number)  # the same every time, another for every worker
         experiment = suggest(trial)
         model, _ = models.build(experiment, dataset, 0)
 
@@ -132,15 +127,13 @@ def search(dataset, profile, *, n_trials, storage=None):
         return history[-1]["held_out_explained_variance"]
 
     finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    left = ""
-    while (done := len(study.get_trials(deepcopy=False, states=finished))) < n_trials:
-        print(f"\rtrial {done + 1} of {n_trials}{left}   ", end="", flush=True)
-        began = time.monotonic()
-        study.optimize(objective, n_trials=1)
-        left = f", {(time.monotonic() - began) * (n_trials - done - 1):.0f} s left"
+    with progress.bar("trials", n_trials) as trials_done:
+        while (done := len(study.get_trials(deepcopy=False, states=finished))) < n_trials:
+            progress.advance(trials_done, done)
+            study.optimize(objective, n_trials=1)
     if all(trial.params != starting_point(start) for trial in study.get_trials(deepcopy=False, states=finished)):
         study.enqueue_trial(starting_point(start))  # the worker that was at the starting point was killed
         study.optimize(objective, n_trials=1)
     best = study.best_trial
-    print(f"\r{n_trials} trials; best on held-out training images: {best.value:.3f}", flush=True)
+    print(f"{n_trials} trials; best on held-out training images: {best.value:.3f}", flush=True)
     return study

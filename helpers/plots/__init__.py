@@ -19,6 +19,7 @@ from helpers.plots.scores import (
     interval_rows,
     layer_violins,
     neuron_scatter,
+    receptive_fields,
     seen_and_unseen,
 )
 
@@ -41,6 +42,7 @@ __all__ = [
     "neuron_scatter",
     "new_axis",
     "published_numbers",
+    "receptive_fields",
     "recipe_colour",
     "seen_and_unseen",
     "shades",

@@ -1,5 +1,6 @@
 """Figures of images, neurons, layers and training: each takes data and an axis, and returns the axis."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
@@ -173,3 +174,28 @@ def neuron_scatter(x, y, *, xlabel, ylabel, ceiling, colour, ax=None):
     ax.set_aspect("equal")
     ax.legend(fontsize=8, frameon=False, loc="lower right")
     return ax
+
+
+def receptive_fields(fields, centres, scores, *, n_shown=5, axes=None):
+    """Receptive fields of the neurons that are predicted best, a panel each, and the centres of all in the last panel.
+
+    Parameters
+    ----------
+    fields : array of shape (n_neurons, grid, grid), rows from the top of the image down
+    centres : (n_neurons, 2), down and right in shares of the image
+    scores : (n_neurons,), by which neurons are ordered and the centres are coloured
+    axes : n_shown + 1 axes, new ones if None; returned
+    """
+    best = np.argsort(-np.asarray(scores), kind="stable")[:n_shown]
+    if axes is None:
+        axes = plt.subplots(1, len(best) + 1, figsize=(2.2 * (len(best) + 1), 2.6), layout="constrained")[1]
+    for neuron, ax in zip(best, axes, strict=False):
+        ax.imshow(fields[neuron], cmap="Greys", vmin=0, extent=(0, 1, 1, 0))
+        ax.set_title(f"neuron {neuron}: {scores[neuron]:.2f}", fontsize=9)
+    drawn = axes[len(best)].scatter(centres[:, 1], centres[:, 0], c=scores, cmap="viridis", s=14)
+    axes[len(best)].figure.colorbar(drawn, ax=axes[len(best)], label="leave-one-out R²")
+    axes[len(best)].set_title("centres of all neurons", fontsize=9)
+    for ax in axes:
+        ax.set(xlim=(0, 1), ylim=(1, 0), xticks=(0, 1), yticks=(0, 1), aspect="equal")
+    axes[0].set(xlabel="share of the image's width", ylabel="share of its height")
+    return axes

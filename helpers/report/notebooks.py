@@ -1,22 +1,27 @@
 """Execute the notebooks on a data set and render them as pages that open without a network, and as one sheet."""
 
+import asyncio
+import contextlib
 import copy
 import html
 import json
 import os
 import re
+import signal
 import time
 from pathlib import Path
 
 import nbformat
 import pandas as pd
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from helpers import datasets
-from helpers.cache import ROOT, write_whole
+from helpers import datasets, notebook
+from helpers.cache import ROOT, make_writable, write_whole
 from helpers.report import one_page, summary
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]_*.ipynb"))
@@ -44,7 +49,28 @@ class NotebookError(RuntimeError):
 
 
 class StreamingClient(NotebookClient):
-    """A notebook client that also prints what cells print, as they print it."""
+    """A notebook client that also prints what cells print, as they print it, and stops at Ctrl-C.
+
+    Its kernel is that of this interpreter, whatever specifications lie on $JUPYTER_PATH.
+    """
+
+    interrupted = False
+
+    def create_kernel_manager(self):
+        self.km = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+        return self.km
+
+    async def async_start_new_kernel(self, **options):
+        task = asyncio.current_task()
+
+        def interrupt():
+            self.interrupted, self.shutdown_kernel = True, "immediate"
+            task.cancel()  # which shuts the kernel down on its way out
+
+        with contextlib.suppress(RuntimeError):  # not in a thread, nor on Windows
+            for number in (signal.SIGINT, signal.SIGTERM):  # nbclient's own handlers end in an AssertionError
+                asyncio.get_running_loop().add_signal_handler(number, interrupt)
+        await super().async_start_new_kernel(**options)
 
     def output(self, outs, msg, display_id, cell_index):
         if msg["msg_type"] == "stream":
@@ -59,7 +85,10 @@ def build(path=None, *, profile=None, in_place=False):
     ----------
     path : data file, or None for the one that datasets.find names; the stand-in's with `in_place`
     profile : name of a profile, or None
-    in_place : refresh the committed notebooks and figures/<data set>/ instead of copies in report/<data set>/
+    in_place : refresh the committed notebooks and figures/<data set>/ instead of copies in report/<data set>/ or,
+        where that is set, in $IT_OUT
+
+    Pages of an earlier run stay until there are new ones.
 
     Returns
     -------
@@ -67,72 +96,101 @@ def build(path=None, *, profile=None, in_place=False):
 
     Raises
     ------
-    NotebookError at the first cell that fails.
+    NotebookError at the first cell that fails; KeyboardInterrupt at Ctrl-C, with no kernel left.
     """
     path = (datasets.standin_path() if in_place else datasets.find(path)).resolve()
-    for name in ("IT_RUNS", "IT_WEIGHTS"):  # kernels run in another folder
-        if os.environ.get(name):
-            os.environ[name] = str(Path(os.environ[name]).resolve())
-    target = ROOT / "figures" / path.stem if in_place else ROOT / "report" / path.stem
-    target.mkdir(parents=True, exist_ok=True)
-    os.environ |= {"IT_DATA": str(path), "IT_OUT": str(target)} | ({"IT_PROFILE": profile} if profile else {})
-    for page in [*target.glob("*.html"), *target.glob("report.pdf")]:  # of an earlier run, should this one fail
-        page.unlink()
+    target = folder_of(path, in_place=in_place)
+    make_writable(target, "IT_OUT")
+    settings = {"IT_DATA": str(path), "IT_OUT": str(target)} | ({"IT_PROFILE": profile} if profile else {})
     began = time.monotonic()
     for i, source in enumerate(NOTEBOOKS, 1):
         print(
             f"\n== {source.stem} ({i} of {len(NOTEBOOKS)}, {(time.monotonic() - began) / 60:.1f} min so far)",
             flush=True,
         )
-        notebook = execute(source)
+        executed = execute(source, settings)
         place = source if in_place else target / source.name
-        write_whole(place, lambda path, notebook=notebook: nbformat.write(notebook, path))
+        write_whole(place, lambda path, executed=executed: nbformat.write(executed, path))
+        print(f"{n_figures(executed)} figures", flush=True)
         if not in_place:
-            render(notebook, target / f"{source.stem}.html")
+            render(executed, target / f"{source.stem}.html")
         if source.stem == REPORT:
-            one_page.write(target, **opening(notebook))
+            one_page.write(target, **opening(executed))
             if not in_place:
-                render(notebook, target / "index.html", code=False)
+                render(executed, target / "index.html", code=False)
     if in_place:
-        made = json.loads((target / "answer.json").read_text())["run"]
+        made = json.loads((target / "answer.json").read_text(encoding="utf-8"))["run"]
         refresh_readme(summary.readme_block(pd.read_csv(target / "results.csv"), made))
     print(f"\nDone in {(time.monotonic() - began) / 60:.1f} min: {target}", flush=True)
     return target if in_place else target / "index.html"
 
 
+def folder_of(path, *, in_place):
+    """Where the pages and figures of a data file go."""
+    if in_place:
+        return ROOT / "figures" / path.stem
+    given = os.environ.get("IT_OUT")
+    return Path(given).resolve() if given else notebook.folder_for(path, ROOT / "report")
+
+
 def refresh_readme(block):
     """Put the results between the README's two marks."""
     readme = ROOT / "README.md"
-    before, mark, rest = readme.read_text().partition("<!-- results: written by `make notebooks` -->\n")
+    before, mark, rest = readme.read_text(encoding="utf-8").partition("<!-- results: written by `make notebooks` -->\n")
     _, end, after = rest.partition("<!-- end of results -->")
-    write_whole(readme, lambda path: path.write_text(before + mark + block + "\n" + end + after))
+    write_whole(readme, lambda path: path.write_text(before + mark + block + "\n" + end + after, encoding="utf-8"))
 
 
-def execute(source):
-    """The executed notebook, its cells numbered from 1 by a fresh kernel."""
-    notebook = nbformat.read(source, as_version=4)
+def environment(settings):
+    """What a kernel's environment is, whatever the user's shell says: figures inline, this project, UTF-8."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONSTARTUP", "MATPLOTLIBRC")}
+    for name in ("IT_RUNS", "IT_SCRATCH", "IT_WEIGHTS", "IT_DATA", "IT_OUT"):  # kernels run in another folder
+        if kept.get(name):
+            kept[name] = str(Path(kept[name]).resolve())
+    paths = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
+    own = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYTHONPATH": os.pathsep.join(paths)}
+    return kept | own | {"PYTHONUTF8": "1"} | settings
+
+
+def execute(source, settings=None):
+    """The executed notebook, its cells numbered from 1 by a fresh kernel.
+
+    settings : environment variables for the kernel beside `environment`'s. Raises NotebookError where a cell fails, or
+    where figures are drawn in the notebook as it lies there and none came.
+    """
+    executed = nbformat.read(source, as_version=4)
+    expected = n_figures(executed)
     client = StreamingClient(
-        notebook,
+        executed,
         timeout=None,
         store_widget_state=False,  # it would need a network to show
         coalesce_streams=True,
-        kernel_name="python3",
         extra_arguments=["--IPKernelApp.log_level=ERROR"],  # not "running over TCP without encryption"
         resources={"metadata": {"path": source.parent}},
     )
     try:
-        client.execute()
+        client.execute(env=environment(settings or {}))
     except CellExecutionError as error:
-        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        cells = [cell for cell in executed.cells if cell.cell_type == "code"]
         number = next(i for i, cell in enumerate(cells, 1) if any(o.output_type == "error" for o in cell.outputs))
         raise NotebookError(f"{source.name}, code cell {number}: {error.ename}: {error.evalue}") from error
-    except DeadKernelError as error:
+    except (DeadKernelError, asyncio.CancelledError) as error:
+        if client.interrupted:
+            raise KeyboardInterrupt from None
         raise NotebookError(f"{source.name}: its kernel died, of too little memory perhaps") from error
-    for cell in notebook.cells:
+    for cell in executed.cells:
         cell.metadata.pop("execution", None)  # times of day, which would change at every run
         if "widget" in cell.metadata.get("tags", []):
             cell.outputs = []
-    return notebook
+    if expected and not n_figures(executed):
+        raise NotebookError(f"{source.name}: none of its figures was drawn; expected {expected}")
+    return executed
+
+
+def n_figures(notebook):
+    """How many pictures the outputs of a notebook hold."""
+    outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
+    return sum("image/png" in output.get("data", {}) for output in outputs)
 
 
 def opening(notebook):
@@ -172,4 +230,4 @@ def render(notebook, path, *, code=True):
     # The template loads two libraries from elsewhere; no cell of these notebooks needs them.
     page = re.sub(r'<script[^>]*\bsrc="https?://[^"]*"[^>]*>\s*</script>', "", page)
     page = page.replace("</head>", f"{STYLE}</head>", 1)
-    write_whole(path, lambda path: path.write_text(page))
+    write_whole(path, lambda path: path.write_text(page, encoding="utf-8"))

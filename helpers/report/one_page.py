@@ -21,7 +21,7 @@ EXPLORATION = (
 def content(folder, *, title, question):
     """What the page shows, from the files that notebook 4 left in a folder: a dict of text, for the template."""
     folder = Path(folder)
-    answer = json.loads((folder / "answer.json").read_text())
+    answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
     results = pd.read_csv(folder / "results.csv")
     trained = summary.by_recipe(results.dropna(subset="explained_variance"))
     readouts = pd.read_csv(folder / "combined.csv", index_col=0)

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -42,8 +43,7 @@ def write(
 ):
     """Make a stand-in and write it, whole or not at all; the same settings give the same bytes.
 
-    Images are gray uint8. Beside the responses stand the receptive fields of the neurons, and what is built in is said
-    by the file's attributes.
+    Images are gray uint8; the neurons' receptive fields stand beside, and attributes say what is built in.
 
     Parameters
     ----------
@@ -53,8 +53,7 @@ def write(
     seed, label_share, local_share, n_trials
         As in simulate.
     repeats : bool, optional
-        Whether single trials of the validation images are written as spikes_val_repeats; by default, unless full or
-        as_course.
+        Whether single trials of val are written as spikes_val_repeats; by default, unless full or as_course.
     n_images, pixels : three ints (train, val, test) and an int, optional
         Other sizes.
     n_objects : int, optional
@@ -73,44 +72,53 @@ def write(
     OSError
         If the folder cannot be written; before anything is rendered.
     """
+    counts, side = FULL if full else QUICK
+    n_images, pixels = n_images or counts, pixels or side
+    n_objects = n_objects or min(64, max(1, sum(n_images) // 8))
+    if repeats is None:
+        repeats = not (full or as_course)
+    built_in = dict(label_share=label_share, local_share=local_share, n_trials=n_trials, seed=seed)
+    with written_whole(path) as beside:
+        scenes = render(sum(n_images), size=pixels, n_objects=n_objects, seed=seed)
+        simulated = simulate(scenes, n_train=n_images[0], **built_in)
+        with h5py.File(beside, "w") as file:
+            file.attrs.update(description=DESCRIPTION, version=VERSION, reliability=RELIABILITY, **built_in)
+            write_splits(file, scenes, simulated, n_images, repeats=repeats, as_course=as_course)
+    return Path(path)
+
+
+@contextmanager
+def written_whole(path):
+    """A path to write to, whose file takes its place when it is complete; its folder is tried before all work."""
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:  # known before minutes of rendering
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.touch()
         beside.unlink()
     except OSError as error:
         raise OSError(f"{path}: cannot be written ({error.strerror}); expected a folder that can.") from error
-    counts, size = FULL if full else QUICK
-    (n_train, n_val, n_test), size = n_images or counts, pixels or size
-    total = n_train + n_val + n_test
-    n_objects = n_objects or min(64, max(1, total // 8))
-    scenes = render(total, size=size, n_objects=n_objects, seed=seed)
-    simulated = simulate(
-        scenes, n_train=n_train, label_share=label_share, local_share=local_share, n_trials=n_trials, seed=seed
-    )
-    ends = np.cumsum([0, n_train, n_val, n_test])
     try:
-        with h5py.File(beside, "w") as file:
-            file.attrs.update(description=DESCRIPTION, version=VERSION, seed=seed, n_trials=n_trials)
-            file.attrs.update(label_share=label_share, local_share=local_share, reliability=RELIABILITY)
-            for split, start, stop in zip(SPLITS, ends, ends[1:], strict=False):
-                write_images(file, f"stimulus_{split}", scenes.pixels[start:stop], as_course=as_course)
-                file[f"object_{split}"] = np.char.encode(scenes.objects[start:stop], "latin-1")
-                if split != "test":
-                    average = simulated.trials[start:stop].mean(1, dtype=float)
-                    file[f"spikes_{split}"] = average.astype(np.float32)
-            if not (full or as_course) if repeats is None else repeats:
-                val = simulated.trials[n_train : n_train + n_val]
-                file.create_dataset("spikes_val_repeats", data=val, compression="gzip")
-            if not as_course:
-                for name, values in zip(("x", "y", "width"), simulated.receptive_fields.T, strict=True):
-                    file[f"receptive_field_{name}"] = values
-                    file[f"receptive_field_{name}"].attrs["unit"] = FIELD_UNITS[name]
+        yield beside
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
-    return path
+
+
+def write_splits(file, scenes, simulated, n_images, *, repeats, as_course):
+    """Images, object names and responses of each split; single trials of val and receptive fields where wanted."""
+    ends = np.cumsum([0, *n_images])
+    for split, start, stop in zip(SPLITS, ends, ends[1:], strict=False):
+        write_images(file, f"stimulus_{split}", scenes.pixels[start:stop], as_course=as_course)
+        file[f"object_{split}"] = np.char.encode(scenes.objects[start:stop], "latin-1")
+        if split != "test":
+            file[f"spikes_{split}"] = simulated.trials[start:stop].mean(1, dtype=float).astype(np.float32)
+    if repeats:
+        file.create_dataset("spikes_val_repeats", data=simulated.trials[ends[1] : ends[2]], compression="gzip")
+    if not as_course:
+        for (name, unit), values in zip(FIELD_UNITS.items(), simulated.receptive_fields.T, strict=True):
+            file[f"receptive_field_{name}"] = values
+            file[f"receptive_field_{name}"].attrs["unit"] = unit
 
 
 def write_images(file, key, pixels, *, as_course):
