@@ -64,7 +64,7 @@ def register(dataset, profile, *, seeds=None):
     blocks = layer_profile.block_readouts(LITE0, dataset, profile)
     pretrained = {experiment.backbone for experiment in EXPERIMENTS.values() if experiment.pretrained}
     sources = {tag: models.find_weights(tag)[1] for tag in pretrained} | {LITE0: blocks.source}
-    found = [obstacle(claim, dataset, profile, sources, n_blocks=len(blocks.score)) for claim in CLAIMS]
+    found = [obstacle(claim, dataset, profile, sources, n_blocks=len(blocks.score), seeds=seeds) for claim in CLAIMS]
     runnable = [claim for claim, lacking in zip(CLAIMS, found, strict=True) if lacking is None]
 
     names = dict.fromkeys(name for claim in runnable for name in (claim.row, claim.against) if name not in DEPTHS)
@@ -120,15 +120,16 @@ def verdict(low, high, sign):
     return "refuted" if high < SMALLEST else OPEN
 
 
-def obstacle(claim, dataset, profile, sources, *, n_blocks):
+def obstacle(claim, dataset, profile, sources, *, n_blocks, seeds=None):
     """Return why a claim cannot be tested here, as a dict seeds, verdict, note; None if it can.
 
     sources : dict timm tag -> where its weights came from. n_blocks : how many blocks of frozen Lite0 were read.
+    seeds : as in `register`
     """
     rows = [EXPERIMENTS[name] for name in (claim.row, claim.against) if name not in DEPTHS]
     tags = {row.backbone for row in rows if row.pretrained} if rows else {LITE0}
     missing = sorted(tag for tag in tags if sources[tag] == models.RANDOM)
-    left_out = [row for row in rows if not profile.n_seeds(row)]
+    left_out = [row for row in rows if not (seeds or profile.n_seeds(row) or runs.find_all(row, dataset, profile))]
     remedies = [f"put weights in $IT_WEIGHTS: {', '.join(missing)}"] if missing else []
     remedies += [f"run by: {runs.command(row, dataset)}" for row in left_out]
     if len(dataset.object_names) < 2 and any(row.label_weight is not None for row in rows):
