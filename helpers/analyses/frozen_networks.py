@@ -3,6 +3,7 @@
 Pixels are the lowest bar, the object mean the control that knows the labels alone.
 """
 
+import functools
 import itertools
 import time
 from collections.abc import Callable
@@ -90,18 +91,11 @@ def rows(dataset, profile):
 
     The best single block is chosen on the folds that also score it, which can only favour it.
     """
-    return {
-        name: Row(
-            **cache.cached(
-                dataset,
-                "readouts",
-                _slug(name),
-                _settings(name, spec),
-                lambda name=name, spec=spec: _row(name, spec, dataset),
-            )
-        )
-        for name, spec in specs(dataset, profile).items()
-    }
+    found = {}
+    for name, spec in specs(dataset, profile).items():
+        compute = functools.partial(_row, name, spec, dataset)
+        found[name] = Row(**cache.cached(dataset, "readouts", _slug(name), _settings(name, spec), compute))
+    return found
 
 
 def _row(name, spec, dataset):
@@ -127,15 +121,12 @@ def kernel(spec, dataset):
 
 def kernel_files(spec):
     """Which Gram matrices a RowSpec sums, group by group; changes with network, weights, layers, data and code."""
-    return (
-        [layer_profile.PIXEL_SIDE]
-        if spec.kernels is None
-        else [layer_profile.file_names(group) for group in spec.kernels]
-    )
+    groups = spec.kernels
+    return [layer_profile.PIXEL_SIDE] if groups is None else [layer_profile.file_names(group) for group in groups]
 
 
 def fitted(spec, dataset):
-    """A RowSpec fitted to all training images, as a regression.Readout."""
+    """A RowSpec fitted to all training images, as a regression.Readout or located.Located."""
     return spec.fit(kernel(spec, dataset), dataset.train.responses, folds=layer_profile.choosing_folds(dataset))
 
 

@@ -17,7 +17,7 @@ ALPHAS = np.logspace(-3, 1, 9)  # penalties for a kernel whose mean training dia
 BANDWIDTHS = (1.0, 1.5, 2.2)  # of Gaussian kernels, where the root mean square norm of the features is 1
 CENTRES, SDS = np.linspace(0.1, 0.9, 7), (0.15, 0.22, 0.33)  # of the masks, in shares of the image's sides
 N_MASKS, TEMPERATURE = 12, 0.003  # masks that are kept; score that multiplies a mask's weight by e
-N_SEARCHED = 1000  # images at most on which masks and bandwidth are chosen
+N_SEARCHED = 500  # images at most on which masks and bandwidth are chosen: 148 eigendecompositions
 PLACES = 2**26  # numbers in the kernels of several masks that are in memory at once
 
 
