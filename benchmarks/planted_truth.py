@@ -58,7 +58,7 @@ def estimates(dataset, simulated):
     noise_free = simulated.responses[n_train : n_train + n_val]
     share, reliability = simulated.label_share, simulated.reliability
     ceiling = metrics.noise_ceiling(dataset.val.repeats)
-    split = metrics.split_by_object(responses, noise_free, objects)
+    split = labels.split_by_object(responses, noise_free, objects)
     by_accident = len(np.unique(objects)) / n_val  # share of the variance within objects that their means hold
     between = (split.between_share - by_accident) / (1 - by_accident) / ceiling
     rows = [

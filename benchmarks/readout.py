@@ -2,6 +2,7 @@
 
     python benchmarks/readout.py [--network resnet50.tv_in1k --px 224 --n-images 1000 --components 400]
     python benchmarks/readout.py --ours --n-images 2880    ours alone, where the pipeline does not fit in memory
+    python benchmarks/readout.py --ours --network tf_efficientnet_lite0 --n-images 3200    and what a located one adds
     python benchmarks/readout.py --scaling                 seconds against neurons and images, ours alone
 
 The course's pipeline: a forward hook, features flattened to float32, scikit-learn's `PCA(svd_solver="full")` and
@@ -15,6 +16,7 @@ import argparse
 import multiprocessing
 import resource
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -29,7 +31,7 @@ from sklearn.linear_model import LinearRegression
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from helpers import datasets, metrics
 from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD, Normalisation, to_batch
-from helpers.readout import features, gram, regression
+from helpers.readout import features, gram, located, places, regression
 
 IMAGENET = Normalisation(mean=IMAGENET_MEAN, sd=IMAGENET_SD)
 LAYERS = ["conv1", "layer1", "layer2", "layer3", "layer4", "global_pool"]
@@ -110,6 +112,30 @@ def ours(options):
     }
 
 
+def by_place(options):
+    """What the located readout takes beside `ours`: a pass, Gram matrices by place, masks and fits."""
+    network, images, responses = network_and_data(options)
+    n_images, n_train = len(images), int(0.8 * len(images))
+    layers, begin, costs = features.rectified_layers(network), time.perf_counter(), Counter()
+    with Peak() as peak, tempfile.NamedTemporaryFile() as file:
+        stack = np.memmap(file, np.float32, "w+", shape=(features.GRID**2, n_images, n_images))
+        places.grams_by_place(
+            network, images, layers, normalisation=IMAGENET, n_train=n_train, blur=0.1, out=stack, costs=costs
+        )
+        fits = time.perf_counter()
+        predictions = located.ridge(stack, responses[:n_train]).predictions
+        costs["fits"] = time.perf_counter() - fits
+    total = time.perf_counter() - begin
+    return {
+        "total": total,
+        "after": total - costs["forward"],
+        "memory": peak.above_base,
+        "disk": costs["bytes"] + stack.nbytes,
+        "scores": {"located": metrics.explained_variance(responses[n_train:], predictions).mean()},
+        "parts": {part: round(costs[part]) for part in ("forward", "spill", "product", "fits")},
+    }
+
+
 def course(options):
     """One pass, PCA and least squares for each layer."""
     network, images, responses = network_and_data(options)
@@ -170,7 +196,7 @@ def alone(side, options):
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         result = pool.apply(side, (options,))
     print(
-        f"{side.__name__:7s} {result['after']:8.1f} s after the forward passes  {result['total']:8.1f} s in all  "
+        f"{side.__name__:8s} {result['after']:8.1f} s after the forward passes  {result['total']:8.1f} s in all  "
         f"{result['memory'] / 1e9:6.2f} GB memory  {result['disk'] / 1e9:6.2f} GB disk  parts (s): {result['parts']}",
         flush=True,
     )
@@ -186,6 +212,7 @@ def compare(options):
     for layer in options.layers:
         mine, theirs = (side["scores"][layer] for side in rounds[0])
         print(f"{layer:12s} explained variance {mine:.5f} {theirs:.5f}  difference {mine - theirs:+.1e}")
+    alone(by_place, options)
 
 
 def scaling(options):
@@ -227,6 +254,6 @@ if __name__ == "__main__":
     if options.scaling:
         scaling(options)
     elif options.ours:
-        print(alone(ours, options)["scores"])
+        print(alone(ours, options)["scores"], alone(by_place, options)["scores"])
     else:
         compare(options)

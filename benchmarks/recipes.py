@@ -1,10 +1,10 @@
 """What each part of the repaired recipes is worth: an ablation by folds of the training images. Val takes no part.
 
-    python benchmarks/recipes.py [--data FILE] [--networks lite0 vit_tiny shallow] [--folds 1] [--seeds 3] [--pixels N]
+    python benchmarks/recipes.py [--data FILE] [--networks lite0 vit_tiny shallow] [--folds 2 3] [--seeds 3]
     python benchmarks/recipes.py --networks lite0 --variants published without-translation     some variants alone
 
-A variant is the repaired recipe with one part taken away or changed, or the published recipe; all train for the same
-epochs (but the one that doubles them). Rates were chosen on fold 0, so the evidence comes from another. Runs lie in the
+A variant is the repaired recipe with one part taken away or changed, or the published recipe, whole. Rates and epochs
+were chosen on fold 0, the shallow CNN's batches on fold 1: the evidence comes from the others. Runs lie in the
 cache of runs: a killed ablation goes on where it was. Rows go to benchmarks/recipes.csv, where those of other data
 sets, networks and variants stay: explained variance of the held-out images, and the paired difference to the repaired
 recipe with its 95 % interval over images within objects and seeds (not corrected for the number of variants).
@@ -18,11 +18,9 @@ import numpy as np
 import pandas as pd
 
 from helpers import cache, datasets, metrics, notebook
-from helpers.analyses import frozen_networks
 from helpers.experiments import profiles, runs
 from helpers.experiments.profiles import PROFILES
 from helpers.experiments.rows import CNN, EXPERIMENTS
-from helpers.models.networks import Inputs
 from helpers.training.recipe import CONSTANT, Recipe
 
 TABLE = Path(__file__).parent / "recipes.csv"
@@ -32,40 +30,26 @@ TWICE_THE_EPOCHS = "twice the epochs"
 # network -> its row of the results table, and whether it starts from pretrained weights
 NETWORKS = {"lite0": ("lite0", True), "vit_tiny": ("vit-tiny", False), "shallow": ("shallow-dropout-l2", False)}
 
-# What is taken away or changed -> fields of Recipe or Experiment.
+# What is taken away or changed -> fields of Recipe or Experiment; at most eight with twice the epochs.
 ANY = {
     "without translation": {"translation": 0.0},
-    "loss not standardised": {"standardised": False},
     "constant rate": {"schedule": CONSTANT},
 }
-TRUNK = ANY | {
-    "without linear-probe start": {"linear_probe_start": False},
+BACKBONE = ANY | {
+    "backbone at rest": {"learning_rate": 0.0, "epochs": 1},  # the start: ridge on the same stages
+    "one head that has seen all images": {"ridge_heads": 1},
+    "heads trained with the backbone": {"ridge_heads": 0},
     "pooled output for the grid of stages": {"stages": None},
-    "without averaging": {"ema": 0.0},
-    "one rate of 1e-3": {"learning_rate": 1e-3, "backbone_rate": 1.0},
+    "twice the rate": {"learning_rate": 2 * CNN.learning_rate},
 }
 PARTS = {
-    "lite0": TRUNK
-    | {
-        "without linear-probe start, head at 1e-3": {
-            "linear_probe_start": False,
-            "learning_rate": 1e-3,
-            "backbone_rate": 0.2,
-        },
-        "batch norm trained": {"frozen_batch_norm": False},
-        "backbone frozen": {"backbone_rate": 0.0},
-        "backbone rate times 5": {"backbone_rate": 5 * CNN.backbone_rate},
-        "layer-wise rates": {"layer_decay": 0.75},
-        "backbone cut near the best block": {"stages": (3,)},  # of the five stages the one that ends nearest to it
-        "inputs normalised twice": {"inputs": Inputs.TWICE},
-    },
-    # random weights: backbone rate, layer-wise rates and frozen batch norm do not apply
-    "vit_tiny": TRUNK,
+    "lite0": BACKBONE,
+    "vit_tiny": BACKBONE,  # random weights: layer-wise rates do not apply
     "shallow": ANY
     | {
+        "loss not standardised": {"standardised": False},
         "rate of 1e-3": {"learning_rate": 1e-3},
         "batches of 32": {"batch_size": 32},
-        "with averaging": {"ema": 0.98},
         "without weight decay": {"weight_decay": 0.0},
         "without dropout": {"dropout_applied": False},
     },
@@ -88,31 +72,28 @@ def slug(words):
     return words.replace(",", "").replace(" ", "-")
 
 
-def variants(network, profile, dataset):
-    """Dict variant -> Experiment of one network as the profile cuts it, repaired first; and the data, cut likewise."""
+def variants(network):
+    """Dict variant -> Experiment of one network, repaired first."""
     row, pretrained = NETWORKS[network]
-    repaired, cut = profile.limit(EXPERIMENTS[f"{row}-repaired"], dataset)
-    published, _ = profile.limit(EXPERIMENTS[f"{row}-published"], dataset)
+    repaired, published = (EXPERIMENTS[f"{row}-{recipe}"] for recipe in (REPAIRED, PUBLISHED))
     if repaired.pretrained and not pretrained:
         repaired, published = (
             replace(e, name=e.name.replace(row, f"{row}-random"), pretrained=False) for e in (repaired, published)
         )
-    recipe = repaired.recipe
-    twice = {"epochs": 2 * recipe.epochs, "schedule": recipe.schedule.shortened(2)}
+    twice = {"epochs": 2 * repaired.recipe.epochs}
     of_recipe = {field.name for field in fields(Recipe)}
     found = {REPAIRED: repaired, PUBLISHED: published}
     for words, changes in (PARTS[network] | {TWICE_THE_EPOCHS: twice}).items():
         recipe = replace(repaired.recipe, **{key: value for key, value in changes.items() if key in of_recipe})
         others = {key: value for key, value in changes.items() if key not in of_recipe}
         found[words] = replace(repaired, name=f"{repaired.name}~{slug(words)}", recipe=recipe, **others)
-    return found, cut
+    return found
 
 
 def train(experiment, dataset, profile, options):
-    """Run one variant with each seed and fold; `experiment` and `dataset` are cut already."""
-    as_it_is = replace(profile, limits=None)
+    """Run one variant with each seed and fold."""
     done = [
-        [runs.run(experiment, dataset, as_it_is, seed=seed, held_out_fold=fold) for fold in options.folds]
+        [runs.run(experiment, dataset, profile, seed=seed, held_out_fold=fold) for fold in options.folds]
         for seed in range(options.seeds)
     ]
     infos = [run.info for of_seed in done for run in of_seed]
@@ -124,25 +105,6 @@ def train(experiment, dataset, profile, options):
         infos[0]["n_train"],
         sum(info["diverged"] for info in infos),
     )
-
-
-def frozen(repaired, dataset, profile, held_out_index):
-    """Readouts of the frozen network's blocks on the same images, and their mean with the repaired recipe's.
-
-    Each image is predicted by a fit that saw neither it nor its fold; the best block is named on all folds, which can
-    only favour it.
-    """
-    found = {}
-    for name, row in frozen_networks.rows(dataset, profile).items():
-        network, _, what = name.partition(": ")
-        held_out = row.held_out[held_out_index][None]
-        if what == "best single block":
-            found["best single frozen block"] = Scored(held_out, repaired.weights)
-        elif what == "sum of blocks":
-            words = f"sum of frozen blocks of {network}"
-            found[words] = Scored(held_out, repaired.weights)
-            found[f"mean of repaired and {words}"] = Scored((repaired.predictions + held_out) / 2, repaired.weights)
-    return found
 
 
 def line(scored, repaired, responses, objects):
@@ -167,7 +129,8 @@ def told(variant, found):
 
 def ablate(network, dataset, profile, options):
     """Run the chosen variants of one network: a list of the table's lines."""
-    experiments_of, dataset = variants(network, profile, dataset)
+    experiments_of = variants(network)
+    dataset = profile.training_data(experiments_of[REPAIRED], dataset)
     chosen = options.variants or [slug(words) for words in experiments_of]
     chosen = {words: e for words, e in experiments_of.items() if words == REPAIRED or slug(words) in chosen}
     held_out_index = np.concatenate([runs.fold_of(dataset, fold)[1] for fold in options.folds])
@@ -187,10 +150,6 @@ def ablate(network, dataset, profile, options):
         spent += scored[words].seconds * n_runs
         left = spent / done * (len(chosen) - done) / 60
         print(f"{told(words, lines[words])}  ({done} of {len(chosen)}, at most {left:.0f} min left)", flush=True)
-    if network == "lite0":
-        for words, readout in frozen(scored[REPAIRED], dataset, profile, held_out_index).items():
-            lines[words] = line(readout, scored[REPAIRED], responses, objects)
-            print(told(words, lines[words]), flush=True)
     same = {"data": dataset.name, "simulated": dataset.is_standin, "network": network}
     last = {"folds": " ".join(map(str, options.folds)), "n_held_out": len(held_out_index), "profile": profile.name}
     last |= {"pixels": max(dataset.images.shape[2:]), "made": f"{command(network, options)}; {notebook.stamp()}"}
@@ -201,8 +160,8 @@ def command(network, options):
     """The command that makes a network's lines again."""
     data = f" --data {Path(options.data).name}" if options.data else ""
     folds = " ".join(map(str, options.folds))
-    pixels = f" --pixels {options.pixels}" if options.pixels else ""
-    return f"python benchmarks/recipes.py{data} --networks {network} --folds {folds} --seeds {options.seeds}{pixels}"
+    few = f" --n-train {options.n_train}" if options.n_train else ""
+    return f"python benchmarks/recipes.py{data} --networks {network} --folds {folds} --seeds {options.seeds}{few}"
 
 
 def keep(lines, path):
@@ -222,14 +181,17 @@ def main(arguments=None):
     options.add_argument("--data", help="data file; without it $IT_DATA, data/IT_data.h5 or the stand-in")
     options.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     options.add_argument("--variants", nargs="+", choices=sorted(known), help="beside repaired; all without it")
-    options.add_argument("--folds", nargs="+", type=int, choices=range(datasets.N_FOLDS), default=[1], help="held out")
+    options.add_argument(
+        "--folds", nargs="+", type=int, choices=range(datasets.N_FOLDS), default=[2, 3], help="held out"
+    )
     options.add_argument("--seeds", type=int, default=3)
-    options.add_argument("--profile", choices=PROFILES, default="quick", help="epochs, images and pixels")
-    options.add_argument("--pixels", type=int, help="at most so many a side, where the profile allows more")
+    options.add_argument("--profile", choices=PROFILES, default="quick", help="images and pixels")
+    options.add_argument("--n-train", type=int, help="training images; the profile's without it")
     options.add_argument("--table", type=Path, default=TABLE)
     options = options.parse_args(arguments)
     profile = PROFILES[options.profile]
-    profile = replace(profile, pixels=min(side for side in (profile.pixels, options.pixels, 10**6) if side))
+    if options.n_train:
+        profile = replace(profile, n_train=options.n_train)
     dataset = profile.prepare(datasets.load(options.data))
     for network in options.networks:
         keep(ablate(network, dataset, profile, options), options.table)

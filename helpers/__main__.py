@@ -8,9 +8,11 @@ from helpers.datasets.hdf5 import DataError
 
 
 def data_fetch(options):
-    from helpers.datasets import sources
+    from helpers.datasets import DATA, describe, sources
 
-    print(sources.fetch(**({"url": options.url} if options.url else {})))
+    out = options.out or DATA / describe.catalogue().get(options.name, {}).get("out", options.name)
+    given = {"origin": options.origin, "session": options.session, "as_course": options.as_course}
+    print(sources.fetch(options.name, out, unverified=options.unverified, **given))
 
 
 def data_check(options):
@@ -19,10 +21,34 @@ def data_check(options):
     print(describe.check(options.file))
 
 
+def data_declare(options):
+    from helpers.datasets import hdf5, images
+
+    constants, words = images.KNOWN[options.images]
+    hdf5.declare_constants(options.file, constants.mean, constants.sd)
+    print(f"{options.file}: its images are declared to be {words}")
+
+
 def data_pack(options):
     from helpers.datasets import pack
 
-    print(pack.pack(options.images, options.table, options.out, seed=options.seed, pixels=options.pixels))
+    *inputs, out = options.files
+    common = {"seed": options.seed, "pixels": options.pixels}
+    where = dict(pair.split("=", 1) for pair in options.where)
+    of_kind = {Path(name).suffix.lower(): name for name in inputs}
+    if ".nc" in of_kind and len(inputs) == 3 and ".csv" in of_kind:
+        assembly, stimuli = of_kind[".nc"], of_kind[".csv"]
+        (images,) = (name for name in inputs if name not in (assembly, stimuli))
+        print(pack.pack_assembly(assembly, stimuli, images, out, where=where, **common))
+    elif of_kind.keys() <= {".npz", ".npy"} and len(inputs) in ((1,) if ".npz" in of_kind else (2, 3)):
+        images, responses, objects = (*inputs, None, None)[:3]
+        print(pack.pack_arrays(images, out, responses=responses, objects=objects, **common))
+    elif len(inputs) == 2 and Path(inputs[0]).suffix.lower() not in (".npy", ".npz"):
+        print(pack.pack(*inputs, out, neurons=options.neurons, **common))
+    else:
+        raise DataError(
+            f"{' '.join(inputs)}: expected FOLDER TABLE.csv, ARRAYS.npz, or ASSEMBLY.nc TABLE.csv IMAGES.zip."
+        )
 
 
 def data_standin(options):
@@ -63,18 +89,19 @@ def run(options):
     profile = current_profile(options.profile)
     dataset = profile.prepare(datasets.load(options.data))
     experiment = EXPERIMENTS[options.name]
-    print(runs.cut_words(experiment, dataset, profile), flush=True)
+    print(runs.size_words(experiment, dataset, profile), flush=True)
     finished = runs.run(experiment, dataset, profile, seed=options.seed, held_out_fold=options.held_out_fold)
     where, predicted = "val", finished.val
     responses, objects = dataset.val.responses, dataset.val.objects
     if options.held_out_fold is not None:
-        _, limited = profile.limit(experiment, dataset)
-        _, held_out = runs.fold_of(limited, options.held_out_fold)
+        _, held_out = runs.fold_of(dataset, options.held_out_fold)
         where, predicted = f"fold {options.held_out_fold} of the training images", finished.held_out
-        responses, objects = limited.train.responses[held_out], limited.train.objects[held_out]
+        responses, objects = dataset.train.responses[held_out], dataset.train.objects[held_out]
     found = metrics.interval(responses, predicted, objects)
     how = f"{tables.state(experiment, [finished])}, weights: {finished.info['weights']}"
-    print(f"explained variance on {where}: {found.estimate:z.2f} [{found.low:z.2f}, {found.high:z.2f}] ({how})")
+    print(
+        f"explained variance on {where}: {tables.with_interval(found.estimate, found.low, found.high, 'z.2f')} ({how})"
+    )
     if dataset.is_standin:
         print(tables.SIMULATED)
     print(f"{finished.folder}: {finished.info['seconds']:.0f} s of training on {finished.info['hardware']}")
@@ -87,7 +114,7 @@ def search(options):
 
     profile = current_profile(options.profile)
     dataset = profile.prepare(datasets.load(options.data))
-    search.search(dataset, profile, n_trials=options.trials or profile.n_trials, storage=options.storage)
+    search.search(dataset, profile, n_trials=options.trials, storage=options.storage)
 
 
 def claims(options):
@@ -125,16 +152,30 @@ def parser():
     groups = commands.add_subparsers(required=True)
 
     data = groups.add_parser("data", help="get, check, pack or simulate a data file").add_subparsers(required=True)
-    fetch = data.add_parser("fetch", help="download the course's file to data/IT_data.h5")
-    fetch.add_argument("--url", help="another place to get it from")
+    fetch = data.add_parser("fetch", help="download recordings: the course's file, or public ones with their trials")
+    fetch.add_argument("name", nargs="?", default="course", help="course, majaj-hong-it, majaj-hong-v4 or cowley-v4")
+    fetch.add_argument("out", nargs="?", help="file to write; data/NAME.h5 without it")
+    fetch.add_argument("--from", dest="origin", metavar="FOLDER_OR_URL", help="where the source's files lie")
+    fetch.add_argument("--unverified", action="store_true", help="take files whose digest differs, and say so")
+    fetch.add_argument("--session", help="of cowley-v4: another than 210325, without labels")
+    fetch.add_argument("--as-course", action="store_true", help="the course file's keys and float32 images alone")
     fetch.set_defaults(call=data_fetch)
     check = data.add_parser("check", help="print what a file holds, or what is wrong with it")
     check.add_argument("file")
     check.set_defaults(call=data_check)
-    pack = data.add_parser("pack", help="write a data file from a folder of images and a table of responses")
-    pack.add_argument("images", help="folder of images")
-    pack.add_argument("table", help="CSV: file, object, one column per neuron")
-    pack.add_argument("out", help="the HDF5 file to write")
+    declare = data.add_parser("declare", help="say in a file how its images are normalised, where this cannot be told")
+    declare.add_argument("file")
+    declare.add_argument("images", choices=("imagenet", "clip", "half", "none", "bytes"), help="mean and sd used")
+    declare.set_defaults(call=data_declare)
+    pack = data.add_parser(
+        "pack",
+        help="write a data file from own recordings",
+        description="Write a data file from: FOLDER TABLE.csv (a row per image or presentation: file, object, a column "
+        "per neuron); ARRAYS.npz, or IMAGES.npy RESPONSES.npy [OBJECTS.npy]; ASSEMBLY.nc STIMULI.csv IMAGES.zip.",
+    )
+    pack.add_argument("files", nargs="+", metavar="FILE", help="what to pack, and last the HDF5 file to write")
+    pack.add_argument("--neurons", nargs="+", metavar="PATTERN", help="the table's columns of neurons, as 'unit *'")
+    pack.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE", help="of an assembly, as region=IT")
     pack.add_argument("--seed", type=int, default=0, help="of the split into train, val and test")
     pack.add_argument("--pixels", type=int, help="side to resize the images to")
     pack.set_defaults(call=data_pack)

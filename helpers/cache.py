@@ -33,9 +33,16 @@ _RIDGE = ("readout/gram", "readout/regression")
 # What computes a kind of result. tests/test_cache.py holds the lists against what is executed.
 CODE = {
     "run": (*CUT, *_RIDGE, "device", "models/networks", "models/weights", "training/loop", "training/recipe")
-    + ("experiments/fitting",),
-    "gram": (*CUT, "models/weights", "readout/features", "readout/gram", "analyses/layer_profile"),
-    "readout": (*CUT, *_RIDGE, "readout/features", "analyses/layer_profile", "analyses/frozen_networks")
+    + ("training/heads", "experiments/fitting"),
+    "gram": (*CUT, "models/weights", "readout/features", "readout/places", "readout/gram", "analyses/layer_profile"),
+    "readout": (
+        *CUT,
+        *_RIDGE,
+        "readout/features",
+        "readout/located",
+        "analyses/layer_profile",
+        "analyses/frozen_networks",
+    )
     + ("models/networks", "models/weights", "experiments/fitting"),  # which rebuild a fine-tuned network
 }
 CODE["search"] = (*CODE["run"], "experiments/search", "metrics")

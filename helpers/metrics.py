@@ -1,12 +1,13 @@
 """How well responses are predicted: one value per neuron, computed in float64; means over neurons are taken last.
 
-Explained variance and correlation, the noise ceiling from repeated trials, the part of a score that object identity
-carries, and intervals for a mean over neurons that hold for new images and new training seeds.
+Explained variance and correlation, two noise ceilings from repeated trials, and intervals for a mean over neurons that
+hold for new images and new training seeds. What is not defined is NaN, and a NaN stays one.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.stats import t as student_t
 from sklearn.metrics import explained_variance_score
 
@@ -14,27 +15,16 @@ from sklearn.metrics import explained_variance_score
 # uses it). Without repeats it stands in for the noise ceiling: it bounds explained variance, its root correlation.
 PUBLISHED_RELIABILITY = 0.82
 MINIMUM_RELIABILITY = 0.2  # below this, dividing by a neuron's ceiling magnifies noise more than it tells
+LEVEL = 0.95  # of intervals
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate, the mean over neurons and seeds, between the two ends of its interval."""
+    """An estimate, the mean over neurons and seeds, between the two ends of its interval; NaN where not defined."""
 
     estimate: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class ObjectSplit:
-    """Explained variance of each part and the share of response variance between objects: arrays (n_neurons,).
-
-    ``between_share * between + (1 - between_share) * within`` is the explained variance.
-    """
-
-    between: np.ndarray
-    within: np.ndarray
-    between_share: np.ndarray
 
 
 def explained_variance(responses, predictions):
@@ -42,7 +32,7 @@ def explained_variance(responses, predictions):
 
     responses, predictions : arrays of shape (n_images, n_neurons). Returns (n_neurons,) float64; 1 is best, 0 a
     constant prediction. A constant response gets NaN (scikit-learn: 0 or 1), as there was nothing to explain; take
-    means with ``np.nanmean``. Raises ValueError for unlike shapes, values that are not finite, or a single image.
+    means with `known_mean`. Raises ValueError for unlike shapes, values that are not finite, or a single image.
     """
     responses, predictions = _checked(responses, predictions)
     score = explained_variance_score(responses, predictions, multioutput="raw_values")
@@ -59,6 +49,13 @@ def correlation(responses, predictions):
     return _correlation(*_moments(responses, predictions, uniform))[0]
 
 
+def known_mean(values, axis=-1):
+    """Return the mean over an axis, neurons unless told otherwise, of the values that are not NaN; NaN of none."""
+    known = ~np.isnan(values)
+    n_known = known.sum(axis)
+    return np.where(n_known > 0, np.where(known, values, 0).sum(axis) / np.maximum(n_known, 1), np.nan)
+
+
 def noise_ceiling(repeats):
     """Explainable share of the variance of the trial-averaged responses, which bounds a model's explained variance.
 
@@ -72,80 +69,69 @@ def noise_ceiling(repeats):
     root of a positive value bounds correlation. NaN for a neuron with constant averages, without an image that has two
     trials, or with fewer than four images. Raises ValueError if there are not three axes or a value is infinite.
     """
-    repeats = np.asarray(repeats, dtype=np.float64)
-    if repeats.ndim != 3 or np.isinf(repeats).any():
-        raise ValueError(f"repeats must be finite or NaN, (n_images, n_repeats, n_neurons); found {repeats.shape}")
-    present = ~np.isnan(repeats)
-    n_trials = present.sum(1)  # (n_images, n_neurons), as are averages and noise
-    averages = np.where(present, repeats, 0).sum(1) / np.maximum(n_trials, 1)
-    squares = (np.where(present, repeats - averages[:, None], 0) ** 2).sum(1)
-    trial_variance = squares / np.maximum(n_trials - 1, 1)
+    repeats = _checked_repeats(repeats)
+    n_trials = (~np.isnan(repeats)).sum(1)  # (n_images, n_neurons), as are averages and noise
+    averages = known_mean(repeats, axis=1)
+    squares = np.nansum((repeats - averages[:, None]) ** 2, axis=1)
+    trial_variance = np.where(n_trials >= 2, squares / np.maximum(n_trials - 1, 1), np.nan)
+    borrowed = np.where(n_trials == 1, known_mean(trial_variance, axis=0), trial_variance)
+    noise = known_mean(borrowed / np.maximum(n_trials, 1), axis=0)
 
-    seen, repeated = n_trials >= 1, n_trials >= 2
-    n_seen = np.maximum(seen.sum(0), 1)
-    pooled = (trial_variance * repeated).sum(0) / np.maximum(repeated.sum(0), 1)
-    noise = np.where(repeated, trial_variance, pooled) / np.maximum(n_trials, 1)
-    noise = (noise * seen).sum(0) / n_seen
-    centre = averages.sum(0) / n_seen
-    total = ((averages - centre) ** 2 * seen).sum(0) / np.maximum(n_seen - 1, 1)
-
-    usable = repeated.any(0) & (n_seen >= 4) & (total > 1e-12 * centre**2)
+    n_seen, centre = (n_trials >= 1).sum(0), known_mean(averages, axis=0)
+    total = np.nansum((averages - centre) ** 2, axis=0) / np.maximum(n_seen - 1, 1)
+    usable = (n_seen >= 4) & (total > 1e-12 * centre**2)
     # For normal responses 1 / total is (n - 1) / (n - 3) too large on average, the bias of an F ratio: taken out here.
     noise_share = noise / np.where(usable, total, 1) * (n_seen - 3) / np.maximum(n_seen - 1, 1)
     return np.where(usable, 1 - noise_share, np.nan)
 
 
-def normalised(explained_variance, correlation, ceiling, *, minimum=MINIMUM_RELIABILITY):
+def split_half_ceiling(repeats, *, n_splits=20, seed=0):
+    """The same share from halves of the trials: their correlation, Spearman-Brown corrected, as Brain-Score has it.
+
+    The trials of every image are dealt at random into two halves, whose averages are correlated over images; of r, the
+    mean over splits, 2 r / (1 + r) is the reliability of the average of all trials (Spearman; Brown 1910, Br. J.
+    Psychol. 3). An odd number of trials makes halves unlike and the value a little low.
+
+    repeats : as for `noise_ceiling`; images with a single trial are left out. Returns (n_neurons,) float64, not
+    clipped; NaN as there, where a half is constant, and with fewer than four images that have two trials.
+    """
+    repeats = _checked_repeats(repeats)
+    rng = np.random.default_rng(seed)
+    correlations = []
+    for _ in range(n_splits):
+        order = np.argsort(rng.random(repeats.shape[:2]), axis=1)[:, :, None]  # one deal for all neurons
+        dealt = np.take_along_axis(repeats, order, axis=1)
+        turn = np.cumsum(~np.isnan(dealt), axis=1) % 2
+        odd, even = (pd.DataFrame(known_mean(np.where(turn == half, dealt, np.nan), axis=1)) for half in (1, 0))
+        correlations.append(odd.corrwith(even).where((odd + even).count() >= 4))
+    r = np.mean(correlations, axis=0)
+    defined = (r > -1) & ~np.isnan(noise_ceiling(repeats))
+    return np.where(defined, 2 * r / np.where(defined, 1 + r, 1), np.nan)
+
+
+def normalised(explained_variance, correlation, ceiling):
     """Scores as a share of what is explainable: explained variance / ceiling, and correlation / root of the ceiling.
 
     explained_variance, correlation : arrays of shape (n_neurons,). ceiling : the same, from `noise_ceiling`, or a
     number such as `PUBLISHED_RELIABILITY`. Returns two arrays (n_neurons,), NaN where the ceiling is NaN or below
-    ``minimum``; ``np.isnan`` counts those left out. Values above 1 occur, as the ceiling is an estimate too. Raises
-    ValueError if ``minimum`` is not positive.
+    `MINIMUM_RELIABILITY`; ``np.isnan`` counts those left out. Values above 1 occur, as the ceiling is an estimate too.
     """
-    if minimum <= 0:
-        raise ValueError(f"minimum must be positive, found {minimum}")
-    ceiling = np.asarray(ceiling, dtype=np.float64)
-    ceiling = np.where(ceiling >= minimum, ceiling, np.nan)
+    ceiling = np.where(np.asarray(ceiling) >= MINIMUM_RELIABILITY, ceiling, np.nan)
     return explained_variance / ceiling, correlation / np.sqrt(ceiling)
 
 
-def object_mean_prediction(responses_train, objects_train, objects_val):
-    """Predict each image by its object's mean training response: the control that knows the label and nothing else.
+def ratio_of_means(scores, ceiling):
+    """Return the mean score over the mean ceiling, of the neurons that have both: a number, NaN where none has.
 
-    responses_train : array of shape (n_train, n_neurons). objects_train, objects_val : (n_train,) and (n_val,). Returns
-    (n_val, n_neurons) float64; an object without training images gets the mean of all of them.
+    The mean of ratios, of `normalised`, is biased by neurons whose ceiling is low and uncertain; here they count for
+    little and none is left out. scores : array of shape (n_neurons,). ceiling : the same, or a number.
     """
-    responses_train = np.asarray(responses_train, dtype=np.float64)
-    names, index = np.unique(objects_train, return_inverse=True)
-    means = np.zeros((len(names) + 1, responses_train.shape[1]))
-    np.add.at(means, index, responses_train)
-    means[:-1] /= np.bincount(index)[:, None]
-    means[-1] = responses_train.mean(0)
-    row_of = {name: row for row, name in enumerate(names)}
-    return means[[row_of.get(name, -1) for name in objects_val]]
+    ceiling = np.where(np.isnan(scores), np.nan, ceiling)
+    below = known_mean(ceiling)
+    return known_mean(np.where(np.isnan(ceiling), np.nan, scores)) / below if below > 0 else np.nan
 
 
-def split_by_object(responses, predictions, objects):
-    """Explained variance between objects (mean responses against mean predictions) and within them (what is left).
-
-    Shapes and errors are those of `explained_variance`; objects : (n_images,). Returns an `ObjectSplit`. Objects count
-    by their numbers of images; a part without variance is NaN. An object with a single image counts as between alone,
-    and with few images an object the between part also holds differences within objects and noise.
-    """
-    responses, predictions = _checked(responses, predictions)
-    response_means = object_mean_prediction(responses, objects, objects)
-    prediction_means = object_mean_prediction(predictions, objects, objects)
-    share = response_means.var(0) / np.where(_is_constant(responses), np.nan, responses.var(0))
-    between = explained_variance(response_means, prediction_means)
-    within = explained_variance(responses - response_means, predictions - prediction_means)
-    # A share within 1e-12 of 0 or 1 is rounding, and so would be the score of the part that is empty.
-    return ObjectSplit(np.where(share > 1e-12, between, np.nan), np.where(share < 1 - 1e-12, within, np.nan), share)
-
-
-def interval(
-    responses, predictions, objects, *, metric=explained_variance, n_resamples=2000, seed=0, level=0.95, comparisons=1
-):
+def interval(responses, predictions, objects, *, metric=explained_variance, n_resamples=2000, seed=0, comparisons=1):
     """Interval of the mean over neurons and seeds of a metric, for new images of the same objects and new seeds.
 
     The estimate plus and minus a Student t quantile times its standard error. Two sources of variance are added:
@@ -159,37 +145,26 @@ def interval(
       and is counted once (two-way analysis of variance). With one seed the interval is over images alone.
 
     Degrees of freedom combine by Welch-Satterthwaite. In simulation the ends cover as well as percentiles do, and they
-    do not run out of resamples at the levels that many comparisons ask for.
+    do not run out of resamples at the levels that many comparisons ask for. A neuron whose responses are equal in a
+    resample takes no part in it; where a resample leaves no neuron, as with a handful of images, the ends are NaN.
 
     responses : array of shape (n_images, n_neurons). predictions : the same or (n_seeds, n_images, n_neurons).
     objects : (n_images,). metric : `explained_variance` or `correlation`. comparisons : how many intervals the table
     shows (Bonferroni). Raises ValueError if shapes disagree, a value is not finite, or the metric is another one.
     """
-    return _interval(responses, [predictions], objects, metric, n_resamples, seed, level, comparisons)
+    return _interval(responses, [predictions], objects, metric, n_resamples, seed, comparisons)
 
 
-def paired_interval(
-    responses,
-    predictions_a,
-    predictions_b,
-    objects,
-    *,
-    metric=explained_variance,
-    n_resamples=2000,
-    seed=0,
-    level=0.95,
-    comparisons=1,
-):
+def paired_interval(responses, a, b, objects, *, metric=explained_variance, n_resamples=2000, seed=0, comparisons=1):
     """Interval of the difference a - b of two models' means: the same resampled images for both.
 
     Parameters, method and errors are those of `interval`. With as many seeds for a as for b, seeds are paired too: they
     share initial weights and the order of images. With different numbers they count as independent.
     """
-    models = [predictions_a, predictions_b]
-    return _interval(responses, models, objects, metric, n_resamples, seed, level, comparisons)
+    return _interval(responses, [a, b], objects, metric, n_resamples, seed, comparisons)
 
 
-def _interval(responses, models, objects, metric, n_resamples, seed, level, comparisons):
+def _interval(responses, models, objects, metric, n_resamples, seed, comparisons):
     """Interval of the first model's mean, less the second's where there are two."""
     weights, freedom = _image_weights(np.asarray(objects), n_resamples, seed)
     estimate, over_images, counted_twice, variances = 0.0, 0.0, 0.0, []
@@ -204,12 +179,11 @@ def _interval(responses, models, objects, metric, n_resamples, seed, level, comp
             variances.append((scores[:, 0].var(ddof=1) / n_seeds, n_seeds - 1))
             apart = scores[:, 1:] - scores[:, 1:].mean(0)
             counted_twice += apart.var(1).sum() / (n_seeds - 1) / n_seeds
-    variances.append((max(np.var(over_images) - counted_twice, 0), freedom))
-    total = sum(variance for variance, _ in variances)
-    half = 0.0
+    variances.append((np.maximum(np.var(over_images) - counted_twice, 0), freedom))
+    half = total = sum(variance for variance, _ in variances)  # NaN stays NaN; 0 where nothing varies
     if total > 0:
         freedom = total**2 / sum(variance**2 / freedom for variance, freedom in variances)
-        half = student_t.ppf(1 - (1 - level) / (2 * comparisons), freedom) * np.sqrt(total)
+        half = student_t.ppf(1 - (1 - LEVEL) / (2 * comparisons), freedom) * np.sqrt(total)
     return Interval(float(estimate), float(estimate - half), float(estimate + half))
 
 
@@ -222,7 +196,7 @@ def _scores(responses, predictions, weights, metric):
         raise ValueError(f"{weights.shape[1]} objects for {len(responses)} images")
     seeds = predictions if np.ndim(predictions) == 3 else [predictions]
     moments = (_moments(*_checked(responses, prediction), weights) for prediction in seeds)
-    return np.array([np.nanmean(formulas[metric](*each), axis=1) for each in moments])
+    return np.array([known_mean(formulas[metric](*each)) for each in moments])
 
 
 def _image_weights(objects, n_resamples, seed):
@@ -246,17 +220,21 @@ def _image_weights(objects, n_resamples, seed):
 def _checked(responses, predictions):
     responses, predictions = np.asarray(responses, dtype=np.float64), np.asarray(predictions, dtype=np.float64)
     if responses.shape != predictions.shape or responses.ndim != 2 or len(responses) < 2:
-        raise ValueError(
-            "responses and predictions must both be (n_images, n_neurons) with two images or more; "
-            f"found {responses.shape} and {predictions.shape}"
-        )
+        raise ValueError(f"expected two arrays (n_images > 1, n_neurons), found {responses.shape}, {predictions.shape}")
     if not (np.isfinite(responses).all() and np.isfinite(predictions).all()):
         raise ValueError("responses and predictions must be finite")
     return responses, predictions
 
 
+def _checked_repeats(repeats):
+    repeats = np.asarray(repeats, dtype=np.float64)
+    if repeats.ndim != 3 or np.isinf(repeats).any():
+        raise ValueError(f"repeats must be finite or NaN, (n_images, n_repeats, n_neurons); found {repeats.shape}")
+    return repeats
+
+
 def _is_constant(values):
-    """Whether each column varies by no more than float32 rounding of its largest value."""
+    """Return the columns, (n_columns,) bool, that vary by no more than float32 rounding of their largest value."""
     return np.ptp(values, 0) <= 4 * np.finfo(np.float32).eps * np.abs(values).max(0)
 
 

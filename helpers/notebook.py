@@ -1,4 +1,4 @@
-"""What every notebook opens with: Colab's set-up, the folder of its figures and tables, a stamp of what made them.
+"""What every notebook opens with: Colab's set-up, its data set and profile, where its figures and tables go.
 
 On Colab data and finished runs go to Drive, where a disconnect leaves them, and what is large and soon made again to
 the local disk. The top of this module imports what Python brings: Colab installs the rest by it.
@@ -11,6 +11,7 @@ import importlib
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -46,6 +47,77 @@ def set_up(drive):
     os.environ.setdefault("IT_RUNS", str(drive / "it_runs"))
     os.environ.setdefault("IT_SCRATCH", str(SCRATCH))  # Drive is slow, and keeps what is overwritten in its trash
     print(f"project {ROOT}\ndata    {os.environ['IT_DATA']}\nruns    {os.environ['IT_RUNS']}")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a notebook works on.
+
+    Attributes
+    ----------
+    dataset : Dataset, as the profile sees it
+    profile : Profile
+    output : Path of the folder of figures and tables
+    ceiling : noise ceiling per neuron (n_neurons,), or the published reliability where the file has no repeats
+    ceiling_sentence : str, which of the two it is
+    note : str, the sentence about simulated responses; empty for recordings
+    """
+
+    dataset: object
+    profile: object
+    output: Path
+    ceiling: object
+    ceiling_sentence: str
+    note: str
+
+    def save(self, drawn, name, caption):
+        """Write a figure, captioned, as `name`.png. drawn : the figure, an axis of it, or an array of axes."""
+        from helpers import plots
+
+        figure = getattr(drawn, "figure", None) or (drawn if hasattr(drawn, "savefig") else drawn.flat[0].figure)
+        plots.caption(figure, f"{self.note} {caption}".strip())
+        figure.savefig(self.output / f"{name}.png", dpi=150, bbox_inches="tight")
+
+    def keep(self, frame, name):
+        """Write a table as `name`.csv, and return it."""
+        frame.to_csv(self.output / f"{name}.csv", index=frame.index.name is not None or frame.index.dtype == object)
+        return frame
+
+    def committed(self, name):
+        """A table that a command made, as it takes longer than a notebook; an empty one where nobody has made it."""
+        import pandas as pd
+
+        path = ROOT / "figures" / self.dataset.path.stem / f"{name}.csv"
+        return pd.read_csv(path) if path.exists() else pd.DataFrame()
+
+    def answer(self, *sentences):
+        """Show sentences as a list, below the note on simulated responses."""
+        from IPython.display import Markdown, display
+
+        note = f"**{self.note}**\n\n" if self.note else ""
+        display(Markdown(note + "\n".join(f"- {sentence}" for sentence in sentences)))
+
+
+def setup():
+    """Load the data set that is there, cut it to the profile, and say what they are: a Study."""
+    import matplotlib.pyplot as plt
+    import pandas as pd
+
+    from helpers import datasets
+    from helpers.analyses import tables
+    from helpers.experiments.profiles import current_profile
+
+    plt.rcParams["figure.dpi"] = 80  # keeps the notebook small; saved figures have 150
+    pd.set_option("display.max_colwidth", None)
+    file, profile = datasets.load(), current_profile()
+    dataset = profile.prepare(file)
+    train, val = dataset.train.responses, dataset.val.responses
+    print(f"{file.path.name}, profile {profile.name!r}: (n_images, n_neurons) = {train.shape} train, {val.shape} val")
+    print(f"(height, width) = {dataset.images.shape[2:]} pixels, {len(dataset.object_names)} objects", end="")
+    print("" if dataset is file else f"; cut from {len(file.train.images)} images of {file.images.shape[2:]} pixels")
+    note = tables.SIMULATED if dataset.is_standin else ""
+    print(note or "recordings")
+    return Study(dataset, profile, output_folder(file), *tables.ceiling_of(dataset), note)
 
 
 def output_folder(dataset):

@@ -1,6 +1,6 @@
 """Kill a training process at random moments, start it again, and compare with one that was never killed.
 
-    python tests/kill.py [--times 50]
+    python tests/kill.py [--times 50] [--row lite0-bi-objective-repaired]
 
 Every process is a real one that trains a real row and gets a real SIGKILL. They are forked from a server that has
 imported the package and run nothing, which spares each start the imports. A checkpoint is written after every epoch,
@@ -24,7 +24,9 @@ import numpy as np
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["helpers.experiments.runs", "helpers.experiments.search"])
-EPOCHS = 20
+# row -> epochs: heads trained with the network, and heads by ridge that follow from the backbone
+ROWS = {"shallow-dropout-l2-repaired": 20, "lite0-bi-objective-repaired": 5}
+SHALLOW = "shallow-dropout-l2-repaired"
 
 
 class Kill(NamedTuple):
@@ -35,7 +37,7 @@ class Kill(NamedTuple):
     writing: bool  # whether it fell into writing a file
 
 
-def train(tiny_file, folder, ready):
+def train(tiny_file, folder, ready, name):
     """Train the row in this process; its runs lie in a folder."""
     import torch
 
@@ -48,25 +50,25 @@ def train(tiny_file, folder, ready):
     os.environ["IT_RUNS"] = str(folder)
     loop.CHECKPOINT_SECONDS = 0.0
     dataset = datasets.load(tiny_file)
-    experiment = EXPERIMENTS["shallow-dropout-l2-repaired"]
-    experiment = replace(experiment, recipe=replace(experiment.recipe, epochs=EPOCHS))
+    experiment = EXPERIMENTS[name]
+    experiment = replace(experiment, recipe=replace(experiment.recipe, epochs=ROWS[name]))
     ready.set()
     with contextlib.redirect_stdout(io.StringIO()):
-        runs.run(experiment, dataset, replace(profiles.PROFILES["tiny"], limits=None), seed=0)
+        runs.run(experiment, dataset, profiles.PROFILES["tiny"], seed=0)
 
 
-def begin(tiny_file, folder):
+def begin(tiny_file, folder, name=SHALLOW):
     """A process that has the data in memory and is about to train."""
     ready = SERVER.Event()
-    process = SERVER.Process(target=train, args=(str(tiny_file), str(folder), ready))
+    process = SERVER.Process(target=train, args=(str(tiny_file), str(folder), ready, name))
     process.start()
     assert ready.wait(timeout=120)
     return process
 
 
-def whole(tiny_file, folder):
+def whole(tiny_file, folder, name=SHALLOW):
     """Seconds of a run that nobody kills, and its predictions."""
-    process, began = begin(tiny_file, folder), time.monotonic()
+    process, began = begin(tiny_file, folder, name), time.monotonic()
     process.join()
     assert process.exitcode == 0
     return time.monotonic() - began, predictions_in(folder)
@@ -78,7 +80,7 @@ def predictions_in(folder):
         return {name: arrays[name] for name in arrays.files}
 
 
-def kill_until_done(tiny_file, folder, seconds, n_kills):
+def kill_until_done(tiny_file, folder, seconds, n_kills, name=SHALLOW):
     """Start a run again and again, each time killed at a random moment of its `seconds`, at most so many times.
 
     Returns a list of Kill; the run is finished then.
@@ -87,7 +89,7 @@ def kill_until_done(tiny_file, folder, seconds, n_kills):
 
     kills, half_written = [], set()
     while True:
-        process, began = begin(tiny_file, folder), time.monotonic()
+        process, began = begin(tiny_file, folder, name), time.monotonic()
         process.join(timeout=random.uniform(0, 0.6) * seconds if len(kills) < n_kills else None)
         if process.exitcode is not None:
             assert process.exitcode == 0
@@ -111,16 +113,18 @@ def main():
 
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--times", type=int, default=50, help="kills in all")
-    times, kills, same = options.parse_args().times, [], True
+    options.add_argument("--row", choices=ROWS, default=SHALLOW)
+    options = options.parse_args()
+    times, kills, same = options.times, [], True
     with tempfile.TemporaryDirectory() as folder:
         tiny_file = standin.write(Path(folder) / "tiny.h5", n_images=(96, 32, 32), pixels=32, n_trials=6)
-        seconds, expected = whole(tiny_file, Path(folder) / "whole")
-        print(f"uninterrupted: {EPOCHS} epochs in {seconds:.1f} s", flush=True)
+        seconds, expected = whole(tiny_file, Path(folder) / "whole", options.row)
+        print(f"uninterrupted: {ROWS[options.row]} epochs in {seconds:.1f} s", flush=True)
         began, rounds = time.monotonic(), 0
         while len(kills) < times and same:
             rounds += 1
             here = Path(folder) / str(rounds)
-            more = kill_until_done(tiny_file, here, seconds, times - len(kills))
+            more = kill_until_done(tiny_file, here, seconds, times - len(kills), options.row)
             same = identical(predictions_in(here), expected)
             for kill in more:
                 words = ", while it wrote a file" if kill.writing else ""

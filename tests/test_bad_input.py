@@ -72,6 +72,27 @@ def raw(x):
     return (x * SD + MEAN).clip(0, 1)
 
 
+def resized(x):
+    """Colour images between whole 255ths, as interpolation leaves them."""
+    colour = np.stack([np.roll(raw(x)[:, 0], shift, axis=1) for shift in range(3)], axis=1)
+    return (colour + 0.37 * np.roll(colour, 1, axis=3)) / 1.37
+
+
+def of_matlab(path):
+    with h5py.File(path, "r+") as file:
+        file["stimulus_train"].attrs["MATLAB_class"] = np.bytes_("single")
+
+
+def declared(path):
+    with h5py.File(path, "r+") as file:
+        file.attrs["image_mean"] = file.attrs["image_sd"] = [0.5, 0.5]
+
+
+def with_animals(path):
+    with h5py.File(path, "r+") as file:
+        file["neurons/animal"] = [b"Tito", b"Chabo"]
+
+
 def linked(key, link):
     def breaker(path):
         shutil.copy(path, path.with_name("other.h5"))
@@ -103,13 +124,13 @@ def stored_outside(path):
     with h5py.File(path, "r+") as file:
         del file["spikes_val"]
         other = path.with_name("other.bin")
-        other.write_bytes(bytes(72))
-        file.create_dataset("spikes_val", (6, 3), "f4", external=[(str(other), 0, h5py.h5f.UNLIMITED)])
+        other.write_bytes(bytes(120))
+        file.create_dataset("spikes_val", (10, 3), "f4", external=[(str(other), 0, h5py.h5f.UNLIMITED)])
 
 
 def virtual(path):
-    layout = h5py.VirtualLayout((6, 3), "f4")
-    layout[:] = h5py.VirtualSource("other.h5", "spikes_val", (6, 3))
+    layout = h5py.VirtualLayout((10, 3), "f4")
+    layout[:] = h5py.VirtualSource("other.h5", "spikes_val", (10, 3))
     with h5py.File(path, "r+") as file:
         del file["spikes_val"]
         file.create_virtual_dataset("spikes_val", layout)
@@ -139,14 +160,15 @@ BROKEN = {
     "folder": (a_folder, None, "folder"),
     **{f"{key} missing": (without(key), key, "missing") for key in KEYS},
     "group for an array": (a_group, "object_val", "group"),
-    "images of rank 3": (changed("stimulus_val", lambda x: x[:, 0]), "stimulus_val", "4 dimensions"),
+    "images of rank 2": (changed("stimulus_val", lambda x: x[:, 0, 0]), "stimulus_val", "3 or 4 dimensions"),
+    "one channel in val": (changed("stimulus_val", lambda x: x[:, :1]), "stimulus_val", "(3, 12, 12)"),
     "responses of rank 1": (changed("spikes_train", lambda r: r[:, 0]), "spikes_train", "2 dimensions"),
     "objects of rank 2": (changed("object_val", lambda o: o[:, None]), "object_val", "1 dimension."),
     "channels last": (of_all_images(lambda x: np.moveaxis(x, 1, 3)), "stimulus_train", "channels last"),
-    "one channel": (of_all_images(lambda x: x[:, :1]), "stimulus_train", "(n_images, 3, height, width)"),
+    "two channels": (of_all_images(lambda x: x[:, :2]), "stimulus_train", "(n_images, 1 or 3, height, width)"),
     "tiny images": (of_all_images(lambda x: x[..., :4]), "stimulus_train", "at least 8"),
     "other image size in val": (changed("stimulus_val", lambda x: x[..., :10]), "stimulus_val", "(12, 12)"),
-    "other number of responses": (changed("spikes_val", lambda r: r[:-1]), "spikes_val", "expected 6"),
+    "other number of responses": (changed("spikes_val", lambda r: r[:-1]), "spikes_val", "expected 10"),
     "other number of objects": (changed("object_test", lambda o: o[:-1]), "object_test", "expected 4"),
     "other number of neurons": (changed("spikes_val", lambda r: r[:, :2]), "spikes_val", "expected 3"),
     "one neuron": (changed("spikes_train", lambda r: r[:, :1]), "spikes_train", "two or more"),
@@ -159,25 +181,28 @@ BROKEN = {
     "too large for float32": (
         changed("spikes_val", lambda r: r.astype(float) * 1e300),
         "spikes_val",
-        "infinity 18 times",
+        "infinity 30 times",
     ),
     "NaN pixel": (element("stimulus_val", (5, 1, 2, 3), np.nan), "stimulus_val", "image 5"),
     "infinite pixel": (element("stimulus_train", (17, 0, 0, 0), -np.inf), "stimulus_train", "image 17"),
     "constant neuron": (element("spikes_train", (slice(None), 2), 4.0), "spikes_train", "column 2"),
-    "raw images 0-1": (of_all_images(raw), "stimulus_train", "0 to 1"),
     "raw images 0-1, val only": (changed("stimulus_val", raw), "stimulus_val", "0 to 1"),
-    "raw images 0-255": (of_all_images(lambda x: np.rint(raw(x) * 255)), "stimulus_train", "0 to 255"),
-    "raw uint8 images": (of_all_images(lambda x: (raw(x) * 255).astype("u1")), "stimulus_train", "0 to 255"),
+    "raw images 0-1, resized": (of_all_images(resized), "stimulus_train", "cannot be told"),
+    "colour images, resized": (of_all_images(lambda x: (resized(x) - MEAN) / SD), "stimulus_train", "data declare"),
+    "raw uint16 images": (of_all_images(lambda x: (raw(x) * 65535).astype("u2")), "stimulus_train", "cannot be told"),
     "normalised twice": (of_all_images(lambda x: (x - MEAN) / SD), "stimulus_train", "twice"),
-    "scaled to -1..1": (of_all_images(lambda x: raw(x) * 2 - 1), "stimulus_train", "-1 to 1"),
-    "other constants": (of_all_images(lambda x: (raw(x) - 0.45) / 0.3), "stimulus_train", "other constants"),
-    "unknown scale": (of_all_images(lambda x: x * 2), "stimulus_train", "unknown scale"),
+    "other constants": (of_all_images(lambda x: (raw(x) - 0.45) / 0.3), "stimulus_train", "cannot be told"),
+    "unknown scale": (of_all_images(lambda x: x * 2), "stimulus_train", "cannot be told"),
+    "one image off the range": (element("stimulus_val", 5, 9.0), "stimulus_val", "0 to 1, at most 2 % beyond"),
+    "saved by MATLAB": (of_matlab, "stimulus_train", "MATLAB"),
+    "declared by two numbers": (declared, "image_mean and image_sd", "three numbers"),
+    "short list of animals": (with_animals, "neurons/animal", "expected 3"),
     "empty train": (changed("stimulus_train", lambda x: x[:0]), "stimulus_train", "0 images"),
     "empty test": (changed("stimulus_test", lambda x: x[:0]), "stimulus_test", "0 images"),
     "one val image": (changed("stimulus_val", lambda x: x[:1]), "stimulus_val", "2 or more"),
-    "repeats of other neurons": (repeats_of((6, 4, 2)), "spikes_val_repeats", "(6, n_repeats, 3)"),
-    "repeats of rank 2": (repeats_of((6, 3)), "spikes_val_repeats", "3 dimensions"),
-    "infinite repeat": (repeats_of((6, 4, 3), np.inf), "spikes_val_repeats", "infinity"),
+    "repeats of other neurons": (repeats_of((10, 4, 2)), "spikes_val_repeats", "(10, n_repeats, 3)"),
+    "repeats of rank 2": (repeats_of((10, 3)), "spikes_val_repeats", "3 dimensions"),
+    "infinite repeat": (repeats_of((10, 4, 3), np.inf), "spikes_val_repeats", "infinity"),
     "external link": (linked("spikes_val", h5py.ExternalLink("other.h5", "spikes_val")), "spikes_val", "external link"),
     "dangling link": (linked("spikes_val", h5py.SoftLink("/nowhere")), "spikes_val", "dangling"),
     "external storage": (stored_outside, "spikes_val", "other files"),
@@ -188,7 +213,7 @@ BROKEN = {
 def provoke(folder, name, read):
     """The DataError of reading that broken file, after checking that reading changed nothing."""
     path = folder / "lab_data.h5"
-    write_file(path, kind="colour" if name == "raw images 0-1" else "gray")
+    write_file(path)
     BROKEN[name][0](path)
     before = _contents(folder)
     with pytest.raises(DataError) as error:
@@ -223,8 +248,34 @@ def split_duplicated(path):
         file["stimulus_val"][2] = file["stimulus_train"][5]
 
 
+def shuffled_repeats(path):
+    with h5py.File(path, "r+") as file:
+        file["spikes_val_repeats"] = np.repeat(file["spikes_val"][()][::-1][:, None], 3, axis=1)
+
+
+def zeros_for_missing(path):
+    with h5py.File(path, "r+") as file:
+        repeats = np.repeat(file["spikes_val"][()][:, None], 3, axis=1)
+        repeats[:5, 1:] = 0
+        file["spikes_val_repeats"] = repeats
+
+
+def one_trial_each(path):
+    with h5py.File(path, "r+") as file:
+        file["spikes_val_repeats"] = file["spikes_val"][()][:, None]
+
+
+def few_val(path):
+    for key in ("stimulus_val", "object_val", "spikes_val"):
+        changed(key, lambda x: x[:9])(path)
+
+
 # name: (what makes a good file doubtful, the warning)
 DOUBTFUL = {
+    "repeats in another order": (shuffled_repeats, "the mean of spikes_val_repeats is not spikes_val (correlation "),
+    "zeros for missing trials": (zeros_for_missing, "the mean of spikes_val_repeats is not spikes_val (correlation "),
+    "one repeat per image": (one_trial_each, "spikes_val_repeats has one trial per image"),
+    "nine val images": (few_val, "only 9 val images"),
     "duplicated images": (split_duplicated, "1 image in both stimulus_train and stimulus_val"),
     "object only in val": (element("object_val", 3, b"pen"), "object_val has 1 object that object_train lacks: pen"),
     "constant in val": (element("spikes_val", (slice(None), 1), 0), "spikes_val has 1 constant neuron"),
@@ -273,25 +324,52 @@ def constant(rows, _):
         row[2] = 1
 
 
+def two_objects(rows, _):
+    rows[3][:2] = ["0.png", "pen"]
+
+
+def sixteen_bits(rows, folder):
+    Image.fromarray(np.full((16, 16), 4095, np.uint16)).save(folder / "4.png")
+
+
+def counting(rows, _):
+    for i, row in enumerate(rows):
+        row.append(i if i else "c")
+
+
+def with_position(rows, _):
+    for row in rows:
+        row.append("pos_x" if row[0] == "file" else 0.5)
+
+
+def tailed(rows, _):
+    for row in rows[1:]:
+        row[2] = f"{row[2]:.2f}".replace(".", ",")
+
+
 # name: (what breaks a good table or its images, whether an image is at fault, a word of the reason)
 BAD_RECORDINGS = {
     "image missing": (cell(3, 0, "nowhere.png"), False, "nowhere.png"),
     "text for a response": (cell(2, 3, "high"), False, "line 3, column b holds 'high'"),
     "no response": (cell(2, 3, ""), False, "line 3, column b holds ''"),
     "infinite response": (cell(2, 2, "inf"), False, "line 3, column a holds 'inf'"),
-    "file named twice": (cell(3, 0, "0.png"), False, "'0.png' more than once"),
+    "image of two objects": (two_objects, False, "more than one object"),
     "no file column": (cell(0, 0, "picture"), False, "expected one called file"),
     "column without a name": (cell(0, 1, ""), False, "without a name"),
     "two columns of a name": (cell(0, 2, "b"), False, "same name"),
     "one neuron": (lambda rows, _: [row.pop() for row in rows], False, "1 column of neurons"),
     "short row": (lambda rows, _: rows[4].pop(), False, "line 5 has 3 cells; expected 4"),
-    "too few rows": (lambda rows, _: rows.__delitem__(slice(4, None)), False, "3 rows"),
+    "too few rows": (lambda rows, _: rows.__delitem__(slice(4, None)), False, "3 images"),
     "empty table": (lambda rows, _: rows.clear(), False, "expected one called file"),
     "unknown split": (cell(0, 1, "split"), False, "expected train, val and test"),
     "object not latin-1": (cell(1, 1, "杯"), False, "latin-1"),
     "other size": (other_size, True, "30 x 9 pixels"),
     "transparent image": (transparent, True, "mode RGBA"),
     "not an image": (not_an_image, True, "cannot be read as an image"),
+    "16 bits a channel": (sixteen_bits, True, "16 bits"),
+    "column that counts": (counting, False, "1 column not like neurons, 'c'; expected only neurons, or --neurons"),
+    "column of a position": (with_position, False, "'pos_x'"),
+    "decimal commas between commas": (tailed, False, "a finite number with a point"),
     "constant neuron": (constant, False, "column a is constant"),
 }
 
@@ -323,7 +401,7 @@ def test_bad_recordings(tmp_path, name):
 
 def test_pack_leaves_an_existing_file_alone(tmp_path):
     (tmp_path / "own.h5").write_text("mine")
-    (tmp_path / "table.csv").write_text("file,a,b\n" + "".join(f"{i}.png,{i},{-i}\n" for i in range(9)))
+    (tmp_path / "table.csv").write_text("file,a,b\n" + "".join(f"{i}.png,{i % 5},{-i}\n" for i in range(9)))
     with pytest.raises(DataError, match=r"own.h5: exists already"):
         pack.pack(tmp_path, tmp_path / "table.csv", tmp_path / "own.h5")
     assert (tmp_path / "own.h5").read_text() == "mine"

@@ -34,6 +34,8 @@ OPEN = "undecidable with these data"
         (-0.005, 0.02, -1, "refuted"),
         (0.001, 0.004, 1, "supported"),
         (float("nan"), float("nan"), 1, OPEN),
+        (0.02, float("nan"), 1, OPEN),
+        (float("nan"), -0.02, -1, OPEN),
     ],
 )
 def test_verdict_of_an_interval(low, high, sign, expected):
@@ -47,22 +49,37 @@ def test_a_planted_difference_is_supported_and_its_absence_refuted(tiny):
     predictions = {"good": responses + 0.3 * noise, "bad": responses + 0.8 * noise}
     predictions["same"] = predictions["good"] + 1e-4 * rng.normal(size=noise.shape)
     pairs = [("good", "bad", 1), ("bad", "good", 1), ("same", "good", 1), ("same", "good", -1)]
-    found = claims.compare([Claim("", "", *pair) for pair in pairs], predictions, tiny)
+    found = claims.compare([Claim("", "", *pair, "score") for pair in pairs], predictions, tiny)
     assert [line["verdict"] for line in found] == ["supported", "refuted", "refuted", "refuted"]
     score = {key: np.mean([explained_variance_score(responses, p) for p in predictions[key]]) for key in predictions}
     assert found[0]["effect"] == pytest.approx(score["good"] - score["bad"], abs=1e-9)
 
-    alone = claims.compare([Claim("", "", "good", "bad", 1)], predictions, tiny)[0]
+    alone = claims.compare([Claim("", "", "good", "bad", 1, "score")], predictions, tiny)[0]
     assert found[0]["high"] - found[0]["low"] > alone["high"] - alone["low"]  # corrected for the number of claims
 
 
 def test_dropout_that_is_never_called_changes_nothing(tiny, runs_folder):
     done = runs.run_all([EXPERIMENTS[claims.INERT], EXPERIMENTS[claims.ABOVE]], tiny, TINY, seeds=2)
     predictions = {name: np.array([run.val for run in found]) for name, found in done.items()}
-    claim = next(c for c in CLAIMS if c.name == claims.INERT and c.against == claims.ABOVE)
+    claim = next(c for c in CLAIMS if c.row == claims.INERT and c.against == claims.ABOVE)
     line = claims.compare([claim], predictions, tiny)[0]
     assert line["effect"] == line["low"] == line["high"] == 0 and line["verdict"] == "refuted"
     assert not np.array_equal(predictions[claims.INERT][0], predictions[claims.INERT][1])  # seeds do
+
+
+def test_a_claim_about_labels_is_judged_by_the_object_part():
+    """Predictions that lose scale and views and gain the object: raw scores say the opposite of what was taught."""
+    rng = np.random.default_rng(0)
+    objects = np.repeat([f"object{i}" for i in range(20)], 12)
+    of_object, of_view = np.repeat(rng.standard_normal((20, 5)), 12, axis=0), rng.standard_normal((240, 5))
+    val = SimpleNamespace(responses=of_object + of_view, objects=objects)
+    predictions = {"labels": 3 * of_object + 0.3 * rng.standard_normal((5, 240, 5))}
+    predictions["none"] = 0.3 * of_view + 0.3 * rng.standard_normal((5, 240, 5))
+    both = [Claim("", "", "labels", "none", -1, quantity) for quantity in claims.QUANTITIES]
+    found = claims.compare(both, predictions, SimpleNamespace(val=val))
+    assert [line["verdict"] for line in found] == ["supported", "refuted"]
+    of_stage_3 = {c.claim: c.quantity for c in CLAIMS if "labels" in c.claim}
+    assert len(of_stage_3) == 2 and set(of_stage_3.values()) == {"object part"}
 
 
 def test_register_without_pretrained_weights(tiny, runs_folder, tmp_path, monkeypatch):
@@ -71,14 +88,15 @@ def test_register_without_pretrained_weights(tiny, runs_folder, tmp_path, monkey
         monkeypatch.setattr(f"{place}.find_weights", lambda tag: (None, models.RANDOM))
     monkeypatch.setenv("IT_OUT", str(tmp_path))
     frame, path = claims.write(tiny, TINY, seeds=2, folder=tmp_path, stamp="today")
-    assert list(frame.columns) == ["claim", "test", "effect", "low", "high", "seeds", "verdict", "note", "made"]
+    columns = ["claim", "test", "quantity", "effect", "low", "high", "seeds", "verdict", "note", "made"]
+    assert list(frame.columns) == columns
     assert frame["claim"].nunique() >= 10 and len(frame) == len(CLAIMS)
     assert frame["verdict"].str.match("supported|refuted|undecidable").all()
     tested = frame["effect"].notna()
     assert (frame["verdict"][~tested] == "undecidable: random weights for want of pretrained ones").all()
-    assert (tested == [c.name.startswith("shallow") for c in CLAIMS]).all()
+    assert (tested == [c.row.startswith("shallow") for c in CLAIMS]).all()
     assert (frame["low"] <= frame["effect"])[tested].all() and (frame["effect"] <= frame["high"])[tested].all()
-    assert "two of 2 seeds" in frame["note"][[c.name == claims.INERT for c in CLAIMS].index(True)]
+    assert "two of 2 seeds" in frame["note"][[c.row == claims.INERT for c in CLAIMS].index(True)]
 
     read = pd.read_csv(path)
     assert path.name == "claims_2_seeds.csv" and read["made"][0].startswith("python -m helpers claims --seeds 2")
@@ -90,12 +108,12 @@ def test_what_cannot_be_tested_says_why_and_what_would_test_it(tiny):
     everything = dict.fromkeys((e.backbone for e in EXPERIMENTS.values()), "file")
 
     def found(name, dataset, profile):
-        claim = next(c for c in CLAIMS if c.name == name)
+        claim = next(c for c in CLAIMS if c.row == name)
         return claims.obstacle(claim, dataset, profile, everything, n_blocks=2)
 
     left_out = found("efficientnet-b5-published", tiny, PROFILES["quick"])
-    assert left_out["verdict"] == "undecidable: left out of profile 'quick'"
-    assert "python -m helpers run efficientnet-b5-published --seed 0 --profile full" in left_out["note"]
+    assert left_out["verdict"] == "undecidable: not in profile 'quick'"
+    assert "python -m helpers run efficientnet-b5-published --seed 0" in left_out["note"]
     assert found("efficientnet-b5-published", tiny, PROFILES["full"]) is None
     one = replace(tiny, train=replace(tiny.train, objects=np.full_like(tiny.train.objects, "face0")))
     assert found("lite0-bi-objective-repaired", one, TINY)["verdict"] == "undecidable: all images have one object label"
@@ -109,21 +127,23 @@ def test_the_middle_block_is_chosen_by_folds_not_by_val():
     assert list(claims.blocks_compared(blocks).values()) == ["blocks.0", "blocks.3", "blocks.6"]
 
 
-def test_a_network_that_was_cut_no_less_than_its_rival_has_not_lost():
-    def done(epochs):
-        rows = zip(("lite0-published", "shallow-dropout-l2-published"), epochs, strict=True)
-        info = {"n_train": 100, "diverged": False}
-        return {name: [SimpleNamespace(info=info | {"epochs": n})] * 2 for name, n in rows}
+def test_a_claim_whose_rows_did_not_run_whole_has_no_number(tiny):
+    def runs_of(name, epochs=15, **info):
+        info = {"name": name, "epochs": epochs, "recipe_epochs": 15, "n_train": len(tiny.train.images)} | info
+        return [SimpleNamespace(info={"weights": "file", "pixels": "32 x 32", "diverged": False} | info)] * 2
 
-    claim = next(c for c in CLAIMS if (c.name, c.against) == ("lite0-published", "shallow-dropout-l2-published"))
-    lost = {"effect": -0.1, "low": -0.2, "high": -0.05, "verdict": "refuted"}
-    assert claims.qualified(lost, claim, done((15, 20)))["verdict"] == "refuted"
-    for epochs in ((3, 20), (3, 4)):  # cut more; cut to a fifth, both
-        cut = claims.qualified(lost, claim, done(epochs))
-        assert cut["verdict"].startswith("undecidable") and "3 of 15" in cut["note"]
-    assert claims.qualified(lost, claim, done((12, 4)))["verdict"] == "refuted"
-    won = {"effect": 0.1, "low": 0.05, "high": 0.2, "verdict": "supported"}
-    assert claims.qualified(won, claim, done((3, 20)))["verdict"] == "supported"
+    claim = next(c for c in CLAIMS if (c.row, c.against) == ("lite0-published", "shallow-dropout-l2-published"))
+    whole = {name: runs_of(name) for name in (claim.row, claim.against)}
+    assert claims.refused(claim, whole, tiny) is None
+    cut = whole | {claim.row: runs_of(claim.row, epochs=3)}
+    expected = {"seeds": "", "verdict": "undecidable: lite0-published, 3 of 15 epochs", "note": ""}
+    assert claims.refused(claim, cut, tiny) == expected
+    accident = whole | {claim.row: runs_of(claim.row, weights=models.RANDOM)}
+    assert claims.refused(claim, accident, tiny)["verdict"].endswith(tables.ACCIDENT)
+    line = {"effect": 0.1, "low": 0.05, "high": 0.2, "verdict": "supported"}
+    single = {name: of_row[:1] for name, of_row in whole.items()}
+    assert claims.qualified(line, claim, whole) == {"verdict": "supported", "note": ""}
+    assert claims.qualified(line, claim, single)["verdict"] == "supported (one seed)"
 
 
 @pytest.mark.parametrize(
@@ -150,6 +170,7 @@ def test_one_thing_at_a_time(name, against, changed):
 
 
 def test_claims_name_experiments_and_single_changes_stay_out_of_the_table():
-    assert {name for c in CLAIMS for name in (c.name, c.against)} <= {*EXPERIMENTS, *claims.DEPTHS}
+    assert {name for c in CLAIMS for name in (c.row, c.against)} <= {*EXPERIMENTS, *claims.DEPTHS}
+    assert {c.sign for c in CLAIMS} == {-1, 1} and {c.quantity for c in CLAIMS} == set(claims.QUANTITIES)
     assert all(e.in_table for e in EXPERIMENTS.values() if e.name.endswith(("-published", "-repaired")))
     assert repr(replace(EXPERIMENTS["lite0-published"], in_table=False)) == repr(EXPERIMENTS["lite0-published"])

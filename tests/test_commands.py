@@ -43,7 +43,7 @@ def test_a_run_prints_its_cut_and_its_score(fold, tiny_file, runs_folder, capsys
     with np.load(Path(last.partition(": ")[0]) / "predictions.npz") as arrays:
         predicted = arrays["held_out" if fold else "val"]
     assert f": {explained_variance_score(responses, predicted):z.2f}" in scored
-    assert cut == "profile 'tiny': 2 of 10 epochs, 64 images of 32x32"
+    assert cut == "10 epochs of 64 images of 32x32 pixels"
 
 
 def test_a_stand_in_is_not_written_over_a_file(tmp_path, capsys):

@@ -1,6 +1,5 @@
 """Data files: read back exactly, split, cut, batched, fetched and packed."""
 
-import csv
 import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,13 +11,14 @@ import torch
 from PIL import Image
 
 from helpers import datasets
-from helpers.datasets import describe, pack, sources
+from helpers.__main__ import main
+from helpers.datasets import describe, sources
 from helpers.datasets.hdf5 import DataError
 from helpers.datasets.images import IMAGENET, Normalisation, to_batch, training_statistics
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]
 SD = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
-COUNTS = {"train": 20, "val": 6, "test": 4}
+COUNTS = {"train": 20, "val": 10, "test": 4}
 
 
 def write_file(path, *, kind="gray", size=(12, 12), n_neurons=3, objects=None, repeats=False, seed=0):
@@ -43,6 +43,7 @@ def write_file(path, *, kind="gray", size=(12, 12), n_neurons=3, objects=None, r
             trials = rng.normal(size=(COUNTS["val"], 5, n_neurons)).astype(np.float32)
             trials[0, 3:] = np.nan
             file["spikes_val_repeats"] = trials
+            file["spikes_val"][:] = np.nanmean(trials, axis=1)
     return pixels
 
 
@@ -52,8 +53,12 @@ def write_file(path, *, kind="gray", size=(12, 12), n_neurons=3, objects=None, r
 )
 def test_images_come_back_in_the_smallest_exact_form(tmp_path, kind, n_channels, dtype):
     pixels = write_file(tmp_path / "a.h5", kind=kind, size=(12, 20))
+    if kind == "colour float":  # neither whole 255ths nor gray: only the user can know
+        with pytest.raises(DataError, match="stimulus_train .*cannot be told"):
+            datasets.load(tmp_path / "a.h5")
+        assert main(["data", "declare", str(tmp_path / "a.h5"), "imagenet"]) == 0
     dataset = datasets.load(tmp_path / "a.h5")
-    assert dataset.images.shape == (30, n_channels, 12, 20) and dataset.images.dtype == dtype
+    assert dataset.images.shape == (34, n_channels, 12, 20) and dataset.images.dtype == dtype
     found = dataset.images / (255 if dtype == np.uint8 else 1)
     np.testing.assert_allclose(np.broadcast_to(found, pixels.shape), pixels, atol=2e-7)
     with h5py.File(tmp_path / "a.h5") as file:
@@ -63,6 +68,80 @@ def test_images_come_back_in_the_smallest_exact_form(tmp_path, kind, n_channels,
     for split in (dataset.train, dataset.val, dataset.test):
         assert np.shares_memory(split.images, dataset.images)
     assert dataset.test.responses is None and dataset.val.repeats is None
+
+
+def rewrite_images(path, change):
+    with h5py.File(path, "r+") as file:
+        for split in COUNTS:
+            images = change(file[f"stimulus_{split}"][()])
+            del file[f"stimulus_{split}"]
+            file[f"stimulus_{split}"] = images
+
+
+@pytest.mark.parametrize("kind", ["gray", "colour"])
+@pytest.mark.parametrize("layout", ["three channels", "one channel", "no channel"])
+def test_uint8_images_are_read_as_they_are(tmp_path, kind, layout):
+    if kind == "colour" and layout != "three channels":
+        pytest.skip("colour has three")
+    pixels = write_file(tmp_path / "a.h5", kind=kind)
+    expected = datasets.load(tmp_path / "a.h5")
+    index = {"three channels": slice(None), "one channel": np.s_[:, :1], "no channel": np.s_[:, 0]}[layout]
+    rewrite_images(tmp_path / "a.h5", lambda x: np.rint((x * SD + MEAN) * 255).astype(np.uint8)[index])
+    found = datasets.load(tmp_path / "a.h5")
+    np.testing.assert_array_equal(found.images, np.rint(pixels * 255)[:, : found.images.shape[1]])
+    assert found.fingerprint == expected.fingerprint  # the same data in another form
+    assert "uint8 pixels" in describe.check(tmp_path / "a.h5")
+
+
+CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073])[:, None, None]
+CLIP_SD = np.array([0.26862954, 0.26130258, 0.27577711])[:, None, None]
+
+
+@pytest.mark.parametrize("kind", ["gray", "colour"])
+@pytest.mark.parametrize(
+    ("words", "mean", "sd"),
+    [("CLIP", CLIP_MEAN, CLIP_SD), ("-1 to 1", 0.5, 0.5), ("0 to 1", 0, 1), ("0 to 255", 0, 1 / 255)],
+)
+@pytest.mark.parametrize("dtype", ["f4", "f2"])
+def test_known_constants_are_found_by_evidence(tmp_path, kind, words, mean, sd, dtype):
+    pixels = write_file(tmp_path / "a.h5", kind=kind)
+    rewrite_images(tmp_path / "a.h5", lambda x: (((x * SD + MEAN) * 255).round() / 255 - mean) / sd)
+    rewrite_images(tmp_path / "a.h5", lambda x: x.astype(dtype))
+    found = datasets.load(tmp_path / "a.h5").images
+    scale = 255 if found.dtype == np.uint8 else 1
+    atol = 1e-3 if dtype == "f2" else 1e-6
+    np.testing.assert_allclose(np.broadcast_to(found / scale, pixels.shape), pixels, atol=atol)
+    assert words in describe.check(tmp_path / "a.h5")
+
+
+def test_gray_images_may_overshoot_by_two_percent(tmp_path):
+    write_file(tmp_path / "a.h5", kind="gray float")
+    rewrite_images(tmp_path / "a.h5", lambda x: ((x * SD + MEAN) * 1.038 - 0.019 - MEAN) / SD)
+    images = datasets.load(tmp_path / "a.h5").images
+    assert images.shape[1] == 1 and images.dtype == np.float32 and -0.02 < images.min() < 0
+    rewrite_images(tmp_path / "a.h5", lambda x: ((x * SD + MEAN) * 1.1 - 0.05 - MEAN) / SD)
+    with pytest.raises(DataError, match="stimulus_train"):
+        datasets.load(tmp_path / "a.h5")
+
+
+def test_optional_repeats_and_metadata(tmp_path):
+    write_file(tmp_path / "a.h5", repeats=True)
+    rng = np.random.default_rng(0)
+    trials = rng.normal(size=(20, 4, 3)).astype(np.float32)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["spikes_train"][:] = trials.mean(axis=1)
+        file["spikes_train_repeats"] = trials
+        file["neurons/animal"] = [b"Tito", b"Chabo", b"Tito"]
+        file["neurons/x"] = [1.0, 2.0, 3.0]
+        file["images_train/variation"] = np.arange(20) % 4
+    dataset = datasets.load(tmp_path / "a.h5")
+    np.testing.assert_array_equal(dataset.train.repeats, trials)
+    assert dataset.neurons["animal"].tolist() == ["Tito", "Chabo", "Tito"] and dataset.neurons["x"].sum() == 6
+    cut = datasets.reduce(dataset, n_train=9, pixels=8)
+    kept = [np.flatnonzero((dataset.train.responses == row).all(1))[0] for row in cut.train.responses]
+    np.testing.assert_array_equal(cut.train.repeats, trials[kept])
+    np.testing.assert_array_equal(cut.train.metadata["variation"], np.array(kept) % 4)
+    assert dataset.val.metadata == {} and cut.neurons is dataset.neurons
 
 
 def test_one_image_that_does_not_fit_widens_all(tmp_path):
@@ -76,7 +155,7 @@ def test_one_image_that_does_not_fit_widens_all(tmp_path):
 
 
 def test_names_types_and_fingerprint(tmp_path):
-    objects = {"train": ["café", "bear"] * 10, "val": ["café"] * 6, "test": ["bear"] * 4}
+    objects = {"train": ["café", "bear"] * 10, "val": ["café"] * 10, "test": ["bear"] * 4}
     write_file(tmp_path / "a.h5", objects=objects, repeats=True)
     first = datasets.load(tmp_path / "a.h5")
     assert (
@@ -180,7 +259,7 @@ def test_shift_moves_each_image_as_a_loop_would():
     assert set(moves.flatten().tolist()) == set(range(-3, 4))
 
 
-@pytest.mark.parametrize("kind", ["gray", "colour", "colour float"])
+@pytest.mark.parametrize("kind", ["gray", "colour", "gray float"])
 def test_training_statistics_are_numpys(tmp_path, kind):
     pixels = write_file(tmp_path / "a.h5", kind=kind)[:20]
     found = training_statistics(datasets.load(tmp_path / "a.h5"))
@@ -193,7 +272,7 @@ def test_reduce(tmp_path):
     full = datasets.load(tmp_path / "a.h5")
     assert datasets.reduce(full, n_train=20, pixels=32) is full is datasets.reduce(full, n_train=None, pixels=None)
     cut = datasets.reduce(full, n_train=9, pixels=16)
-    assert cut.images.shape == (9 + 6 + 4, 1, 8, 16) and cut.images.dtype == np.uint8
+    assert cut.images.shape == (9 + 10 + 4, 1, 8, 16) and cut.images.dtype == np.uint8
     assert sorted(np.unique(cut.train.objects, return_counts=True)[1]) == [2, 2, 2, 3]
     assert cut.fingerprint not in (full.fingerprint, datasets.reduce(full, n_train=10, pixels=16).fingerprint)
     np.testing.assert_array_equal(cut.val.repeats, full.val.repeats)
@@ -211,11 +290,11 @@ def test_check_summarises_without_torch(tmp_path):
         file["stimulus_val"][2] = file["stimulus_train"][5]
     summary = describe.check(tmp_path / "a.h5")
     for part in (
-        "(n_images, n_neurons) = (20, 3) train, (6, 3) val",
-        "12 x 12 pixels, gray",
+        "(n_images, n_neurons) = (20, 3) train, (10, 3) val",
+        "12 x 12 pixels, gray, normalised once with ImageNet",
         "4 in train (animals 1, cars 1, faces 1, other 1)",
-        "3 to 5 per val image",
-        "above 0.95: 1 of 6",
+        "3 to 5 per val image, 4.8 on average; correlation of their mean with spikes_val: 1.000",
+        "above 0.95: 1 of 10",
         "warning: 1 image in both stimulus_train and stimulus_val",
     ):
         assert part in summary
@@ -257,11 +336,11 @@ def drive(tmp_path, monkeypatch):
 
 def test_fetch_is_whole(tmp_path, drive):
     target = tmp_path / "data" / "IT_data.h5"
-    assert sources.fetch(target, url=f"{drive}/file") == target
+    assert sources.fetch("course", target, origin=f"{drive}/file") == target
     assert target.read_bytes() == (tmp_path / "source.h5").read_bytes()
     assert [path.name for path in target.parent.iterdir()] == ["IT_data.h5"]
     with pytest.raises(DataError, match="exists already"):
-        sources.fetch(target, url=f"{drive}/page")
+        sources.fetch("course", target, origin=f"{drive}/page")
     assert datasets.load(target).n_neurons == 3
 
 
@@ -269,7 +348,7 @@ def test_fetch_is_whole(tmp_path, drive):
 def test_a_broken_download_leaves_nothing_behind(tmp_path, drive, page, reason):
     target = tmp_path / "data" / "IT_data.h5"
     with pytest.raises(DataError, match=reason) as error:
-        sources.fetch(target, url=f"{drive}/{page}")
+        sources.fetch("course", target, origin=f"{drive}/{page}")
     assert str(error.value).startswith(f"{target}: ") and "\n" not in str(error.value)
     assert list(target.parent.iterdir()) == []
 
@@ -284,60 +363,5 @@ def test_an_interrupted_download_leaves_nothing_behind(tmp_path, monkeypatch):
 
     monkeypatch.setattr(gdown, "download", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        sources.fetch(tmp_path / "data" / "IT_data.h5")
+        sources.fetch("course", tmp_path / "data" / "IT_data.h5")
     assert list((tmp_path / "data").iterdir()) == []
-
-
-def _recordings(folder, *, n_images=30, n_neurons=4, size=(20, 14), mode="RGB", **columns):
-    """A folder of images and the rows (a header first) of a table of responses."""
-    rng = np.random.default_rng(0)
-    folder.mkdir()
-    rows = [["file", *columns, *(f"unit {i}" for i in range(n_neurons))]]
-    for i in range(n_images):
-        shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
-        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(folder / f"{i}.png")
-        responses = rng.normal(size=n_neurons).round(3).tolist()
-        rows.append([f"{i}.png", *(values[i] for values in columns.values()), *responses])
-    return rows
-
-
-def _write_table(path, rows):
-    with open(path, "w", newline="") as file:
-        csv.writer(file).writerows(rows)
-    return path
-
-
-def test_pack(tmp_path):
-    rows = _recordings(tmp_path / "images", object=["mug", "pen", "face0"] * 10)
-    table = _write_table(tmp_path / "table.csv", rows)
-    out = pack.pack(tmp_path / "images", table, tmp_path / "own.h5")
-    dataset = datasets.load(out)
-    assert dataset.images.shape == (30, 3, 14, 20) and dataset.images.dtype == np.uint8 and dataset.n_neurons == 4
-    assert [len(split.images) for split in (dataset.train, dataset.val, dataset.test)] == [24, 3, 3]
-    assert set(dataset.val.objects) == set(dataset.test.objects) == {"mug", "pen", "face0"}
-    with h5py.File(out) as file:
-        names = [name.decode() for name in file["file_train"]]
-        assert sorted(names + [name.decode() for key in ("file_val", "file_test") for name in file[key]]) == sorted(
-            row[0] for row in rows[1:]
-        )
-    row_of = {row[0]: row for row in rows[1:]}
-    for i, name in enumerate(names):
-        np.testing.assert_array_equal(
-            dataset.train.images[i].transpose(1, 2, 0), Image.open(tmp_path / "images" / name)
-        )
-        np.testing.assert_allclose(dataset.train.responses[i], row_of[name][2:], rtol=1e-6)
-        assert dataset.train.objects[i] == row_of[name][1]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "own.h5", "table.csv"]
-
-
-def test_pack_with_own_split_sizes_and_no_objects(tmp_path):
-    splits = ["train"] * 10 + ["val"] * 3 + ["test"] * 2
-    rows = _recordings(tmp_path / "images", n_images=15, mode="L", split=splits)
-    for row in rows[-2:]:
-        row[2:] = [""] * 4
-    Image.new("L", (40, 28), 77).save(tmp_path / "images" / "0.png")
-    table = _write_table(tmp_path / "table.csv", rows)
-    dataset = datasets.load(pack.pack(tmp_path / "images", table, tmp_path / "own.h5", pixels=16))
-    assert dataset.images.shape == (15, 1, 11, 16)
-    assert dataset.object_names == ["unknown"] and len(dataset.test.images) == 2
-    assert (dataset.train.images[0] == 77).all()

@@ -14,6 +14,27 @@ from helpers.datasets.simulated import neurons, rendering, standin
 from helpers.experiments import runs
 from helpers.experiments.profiles import PROFILES
 from helpers.experiments.rows import EXPERIMENTS
+from helpers.metrics import explained_variance
+
+
+def test_between_and_within_add_up():
+    rng = np.random.default_rng(1)
+    objects = np.array(["a"] * 5 + ["b"] * 3 + ["c"] * 4 + ["d"])
+    responses, predictions = rng.normal(size=(2, 13, 6))
+    split = labels.split_by_object(responses, predictions, objects)
+    total = split.between_share * split.between + (1 - split.between_share) * split.within
+    assert_allclose(total, explained_variance(responses, predictions))
+    means = labels.object_mean_prediction(responses, objects, objects)
+    by_label = labels.split_by_object(responses, means, objects)
+    assert_allclose([by_label.between, by_label.within], [np.ones(6), np.zeros(6)], atol=1e-12)
+    singles = labels.split_by_object(responses, predictions, np.arange(13))
+    assert_allclose(singles.between, explained_variance(responses, predictions))
+    assert np.isnan(singles.within).all() and np.isnan(labels.split_by_object(means, predictions, objects).within).all()
+
+
+def test_object_mean_prediction_with_an_unseen_object():
+    prediction = labels.object_mean_prediction([[1], [3], [8]], np.array(["a", "a", "b"]), np.array(["b", "a", "new"]))
+    assert_array_equal(prediction, [[8], [2], [4]])
 
 
 def test_the_object_part_of_an_image_is_the_mean_of_the_others_of_its_object():
@@ -31,10 +52,13 @@ def test_differences_of_the_object_part_find_what_labels_taught_and_nothing_else
     objects = np.repeat([f"object{i}" for i in range(20)], 12)
     of_object = np.repeat(rng.standard_normal((20, 5)), 12, axis=0)
     of_view = rng.standard_normal((240, 5))
-    dataset = SimpleNamespace(val=SimpleNamespace(responses=of_object + of_view, objects=objects))
+    val = SimpleNamespace(responses=of_object + of_view, objects=objects)
+    dataset = SimpleNamespace(val=val, train=SimpleNamespace(images=range(9)))
+    info = {"name": "", "epochs": 5, "recipe_epochs": 5, "n_train": 9, "pixels": "8 x 8", "weights": "file"}
 
     def seeds(*parts):
-        return [SimpleNamespace(val=sum(parts) + 0.3 * rng.standard_normal((240, 5))) for _ in range(5)]
+        values = [sum(parts) + 0.3 * rng.standard_normal((240, 5)) for _ in range(5)]
+        return [SimpleNamespace(val=val, info=info) for val in values]
 
     wild = rng.standard_normal((240, 5))  # a head at a scale of its own, as raw losses leave it
     # Knows the object, loses the view and the scale; knows the view alone; knows that better; knows neither.

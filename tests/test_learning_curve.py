@@ -6,11 +6,11 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
 from helpers import datasets, metrics
-from helpers.analyses import frozen_networks, layer_profile, learning_curve
+from helpers.analyses import frozen_networks, learning_curve
 from helpers.experiments import runs
 from helpers.experiments.profiles import PROFILES
-from helpers.experiments.rows import EXPERIMENTS, LITE0
-from helpers.readout import gram, regression
+from helpers.experiments.rows import EXPERIMENTS
+from helpers.readout import located
 
 TINY = PROFILES["tiny"]
 
@@ -27,12 +27,10 @@ def test_the_subset_is_the_one_that_reduce_cuts(tiny):
 
 def test_the_readout_from_few_images_is_that_of_the_cut_data_set(tiny, runs_folder):
     few, _ = learning_curve.subset(tiny, 40)
-    found, source = learning_curve.readout_from_few(tiny, TINY, 40)
-    grams, other = layer_profile.kernels(LITE0, few, TINY)  # a forward pass of the cut data set's images
-    K = gram.combine(list(grams.values()), n_train=40)
-    expected = regression.ridge(K, few.train.responses, folds=layer_profile.choosing_folds(few)).predictions
-    assert source == other
-    assert_allclose(found, expected[: len(tiny.val.images)], atol=1e-4)
+    found = learning_curve.readout_from_few(tiny, TINY, 40)
+    spec = frozen_networks.located_spec(few, TINY)  # a forward pass of the cut data set's images
+    expected = located.ridge(frozen_networks.kernel(spec, few), few.train.responses).predictions
+    assert_allclose(found, expected[: len(tiny.val.images)], atol=1e-3)
 
 
 def test_a_line_per_approach_and_number_of_images_and_the_last_is_the_main_row(tiny, runs_folder):
@@ -48,6 +46,6 @@ def test_a_line_per_approach_and_number_of_images_and_the_last_is_the_main_row(t
         expected = metrics.interval(dataset.val.responses, np.array(predicted), dataset.val.objects).estimate
         assert_allclose(last[last.index.str.startswith(kind)].item(), expected)
     rows = frozen_networks.rows(dataset, TINY)
-    row = next(rows[name] for name in rows if name.endswith("sum of blocks"))
+    row = next(rows[name] for name in rows if name.endswith(frozen_networks.LOCATED))
     expected = metrics.interval(dataset.val.responses, row.val, dataset.val.objects).estimate
-    assert_allclose(last[last.index.str.startswith("lite0 readout")].item(), expected, atol=1e-4)
+    assert_allclose(last[last.index.str.startswith("located readout")].item(), expected, atol=1e-4)

@@ -84,6 +84,39 @@ def test_noise_ceiling_recovers_the_explainable_share(rng, truth):
     assert perfect == pytest.approx(truth, abs=0.03)
 
 
+@pytest.mark.parametrize(("n_trials", "truth"), [(10, 0.8), (6, 0.4), (24, 0.1)])
+def test_split_half_ceiling_recovers_the_explainable_share(rng, n_trials, truth):
+    """Closed form: signal power over that of the average of n trials, which the other ceiling estimates too."""
+    signal = rng.normal(size=(150, 1, 200)) * np.sqrt(truth / (1 - truth) / n_trials)
+    repeats = 3 + signal + rng.normal(size=(150, n_trials, 200))
+    found = metrics.split_half_ceiling(repeats)
+    assert found.mean() == pytest.approx(truth, abs=0.02)
+    assert found.mean() == pytest.approx(metrics.noise_ceiling(repeats).mean(), abs=0.02)
+    padded = np.concatenate([repeats[:, :, :3], np.full((150, 4, 3), np.nan)], axis=1)
+    np.testing.assert_allclose(metrics.split_half_ceiling(padded), found[:3], atol=0.06)  # other halves are drawn
+
+
+def test_split_half_ceiling_is_the_spearman_brown_formula_of_two_trials(rng):
+    repeats = rng.normal(size=(40, 2, 3)) + rng.normal(size=(40, 1, 3))
+    r = np.array([pearsonr(repeats[:, 0, i], repeats[:, 1, i]).statistic for i in range(3)])
+    many = metrics.split_half_ceiling(repeats, n_splits=400)  # which of the two is first matters little
+    np.testing.assert_allclose(many, 2 * r / (1 + r), atol=0.02)
+    assert np.isnan(metrics.split_half_ceiling(repeats[:, :1])).all()
+    assert np.isnan(metrics.split_half_ceiling(repeats[:3])).all()
+    assert np.isnan(metrics.split_half_ceiling(np.full((20, 6, 1), 0.1))).all()
+
+
+def test_ratio_of_means_is_right_where_the_mean_of_ratios_is_not(rng):
+    """Half of what is explainable is explained; ceilings are known to .15, many neurons are unreliable."""
+    ceiling = rng.uniform(0.02, 0.5, size=20_000)
+    scores, estimated = 0.5 * ceiling, ceiling + 0.15 * rng.normal(size=ceiling.size)
+    assert metrics.ratio_of_means(scores, estimated) == pytest.approx(0.5, abs=0.01)
+    assert np.nanmean(metrics.normalised(scores, scores, estimated)[0]) < 0.47
+    assert metrics.ratio_of_means(np.array([0.2, np.nan, 0.4]), np.array([0.5, 0.5, np.nan])) == pytest.approx(0.4)
+    assert np.isnan(metrics.ratio_of_means(np.array([0.2]), np.array([-0.1])))
+    assert metrics.ratio_of_means(np.array([0.2, 0.3]), 0.5) == pytest.approx(0.5)
+
+
 def test_noise_ceiling_with_equal_trials_is_an_analysis_of_variance(rng):
     repeats = rng.normal(size=(20, 6, 1)) + rng.normal(size=(20, 1, 1))
     within = repeats.var(axis=1, ddof=1).mean()
@@ -103,27 +136,6 @@ def test_normalised_scores_leave_out_unreliable_neurons():
     np.testing.assert_allclose(explained, [0.8, np.nan, np.nan])
     np.testing.assert_allclose(correlated, [1, np.nan, np.nan])
     assert metrics.normalised(0.41, 0.5, metrics.PUBLISHED_RELIABILITY)[0] == pytest.approx(0.5)
-
-
-def test_between_and_within_add_up(rng):
-    objects = np.array(["a"] * 5 + ["b"] * 3 + ["c"] * 4 + ["d"])
-    responses, predictions = rng.normal(size=(2, 13, 6))
-    split = metrics.split_by_object(responses, predictions, objects)
-    total = split.between_share * split.between + (1 - split.between_share) * split.within
-    np.testing.assert_allclose(total, metrics.explained_variance(responses, predictions))
-    means = metrics.object_mean_prediction(responses, objects, objects)
-    by_label = metrics.split_by_object(responses, means, objects)
-    np.testing.assert_allclose([by_label.between, by_label.within], [np.ones(6), np.zeros(6)], atol=1e-12)
-    singles = metrics.split_by_object(responses, predictions, np.arange(13))
-    np.testing.assert_allclose(singles.between, metrics.explained_variance(responses, predictions))
-    assert (
-        np.isnan(singles.within).all() and np.isnan(metrics.split_by_object(means, predictions, objects).within).all()
-    )
-
-
-def test_object_mean_prediction_with_an_unseen_object():
-    prediction = metrics.object_mean_prediction([[1], [3], [8]], np.array(["a", "a", "b"]), np.array(["b", "a", "new"]))
-    np.testing.assert_array_equal(prediction, [[8], [2], [4]])
 
 
 @pytest.mark.parametrize(
@@ -185,3 +197,40 @@ def test_comparisons_widen_the_interval_and_seeds_repeat_it(rng):
     ten = metrics.interval(responses, predictions, objects, comparisons=10)
     assert one == metrics.interval(responses, predictions[0], objects)
     assert ten.estimate == one.estimate and ten.low < one.low and ten.high > one.high
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n_images", [2, 3, 4, 5])
+def test_an_interval_from_a_handful_of_images_is_not_defined(rng, n_images):
+    responses, predictions = rng.normal(size=(2, n_images, 4))
+    for found in (
+        metrics.interval(responses, predictions, np.zeros(n_images)),
+        metrics.paired_interval(responses, predictions, 0.5 * predictions, np.zeros(n_images)),
+    ):
+        assert np.isfinite(found.estimate) and np.isnan([found.low, found.high]).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_has_no_score_has_no_interval(rng):
+    flat, predictions = np.ones((20, 3)), rng.normal(size=(20, 3))
+    found = metrics.interval(flat, predictions, np.zeros(20))
+    assert np.isnan([found.estimate, found.low, found.high]).all()
+    np.testing.assert_array_equal(metrics.known_mean(np.array([[1, np.nan, 3], [np.nan] * 3])), [2, np.nan])
+
+
+@pytest.mark.parametrize("n_images", [7, 8, 10, 12])
+def test_an_interval_from_few_images_covers_or_is_not_defined(n_images):
+    rng = np.random.default_rng(3)
+    truth = population_explained_variance(np.zeros(n_images, int), np.zeros((1, N_FACTORS)))
+    missed = 0
+    for seed in range(300):
+        responses, predictions = sample(rng, np.zeros(n_images, int), object_factors=np.zeros((1, N_FACTORS)))
+        found = metrics.interval(responses, predictions, np.zeros(n_images), n_resamples=300, seed=seed)
+        missed += found.low > truth or found.high < truth
+    assert missed / 300 <= 0.1
+
+
+def test_nothing_varies_where_predictions_are_constant(rng):
+    """A constant explains exactly nothing of any images: known, not undefined."""
+    found = metrics.interval(rng.normal(size=(20, 3)), np.ones((20, 3)), np.zeros(20))
+    assert found.estimate == found.low == found.high == 0

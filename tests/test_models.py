@@ -69,7 +69,7 @@ def test_one_step_trains_backbone_and_heads_of_every_row(tag, recipe, monkeypatc
     history = loop.fit(model, dataset, one_step, seed=0, normalisation=IMAGENET, pretrained=source != models.RANDOM)
     assert np.isfinite(history[0]["neural_loss"])
     moved = {key for key, value in model.named_parameters() if not torch.equal(value, before[key])}
-    assert any(key.startswith("backbone") for key in moved) and "neuron_head.weight" in moved
+    assert any(key.startswith("features.backbone") for key in moved) and "neuron_head.weight" in moved
 
 
 def test_without_weights_a_backbone_is_random_and_says_so(monkeypatch):
@@ -79,6 +79,15 @@ def test_without_weights_a_backbone_is_random_and_says_so(monkeypatch):
     again, _ = models.load_backbone("vit_tiny_patch16_224.augreg_in21k_ft_in1k", (32, 32), seed=0)
     assert source == models.RANDOM
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+
+
+def test_a_random_resnet50_is_torchvisions():
+    """No residual branch begins at zero, as timm's do."""
+    for tag in ("resnet50.tv_in1k", "resnet50.a1_in1k"):
+        backbone, _ = models.load_backbone(tag, (32, 32), pretrained=False)
+        last = [m.weight for name, m in backbone.named_modules() if name.endswith("bn3")]
+        assert len(last) == 16
+        assert all(torch.equal(weight, torch.ones_like(weight)) for weight in last) == (".tv_" in tag)
 
 
 def test_packaged_weights_fill_the_whole_backbone_with_trained_statistics():

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from helpers.__main__ import main, parser
-from helpers.analyses import tables
 from helpers.cache import ROOT
+from helpers.report import summary
 
 README = (ROOT / "README.md").read_text() + (ROOT / "data" / "README.md").read_text()
 COMMANDS = sorted(set(re.findall(r"(?:python|launch|torchrun)[^`\n]*? ?-m helpers ((?:data \w+|\w+)[^`#\n]*)", README)))
@@ -84,7 +84,7 @@ def test_every_module_has_its_place_in_the_map():
 def test_results_table_is_the_committed_runs():
     folder = ROOT / "figures" / "standin"
     made = json.loads((folder / "answer.json").read_text())["run"]
-    assert tables.readme_block(pd.read_csv(folder / "results.csv"), made) in README
+    assert summary.readme_block(pd.read_csv(folder / "results.csv"), made) in README
 
 
 def test_environment_and_requirements_agree():

@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from helpers import notebook
 from helpers.analyses import tables
-from helpers.report import notebooks, one_page
+from helpers.report import notebooks, one_page, summary
 
 OPENING = {"title": "What predicts IT?", "question": "How much, and by which networks?"}
 
@@ -72,7 +72,7 @@ def pictures(folder):
 def outcome(folder, *, n_rows, name):
     """What notebook 4 leaves in a folder: n_rows trained rows by two recipes, names of any length."""
     line = {"stage": 1, "explained_variance": 0.1234, "low": -0.001, "high": 0.2, "weights": "random"}
-    line |= {"seconds": 3.0, "epochs": 3.0, "n_train": 9.0}
+    line |= {"seconds": 3.0, "epochs": 3.0, "n_train": 9.0, "seeds": 1.0}
     lines = [
         line | {"row": f"{name} {i}", "recipe": recipe, "state": "run"}
         for i in range(n_rows)
@@ -119,19 +119,24 @@ def test_rows_by_recipe_say_whose_weights_were_missing():
         "seconds": 2.4,
         "epochs": 3.0,
         "n_train": 9.0,
+        "seeds": 3.0,
         "stage": 2,
     }
     table = pd.DataFrame(
         [
             line | {"row": "a", "recipe": "repaired", "weights": "PyPI some-package (ImageNet)", "state": "run"},
             line | {"row": "b", "recipe": "published", "weights": "random", "state": "run from random weights"},
+            line | {"row": "b", "recipe": "repaired", "weights": "random", "state": "run", "seeds": 1.0},
+            line | {"row": "cut", "recipe": "repaired", "weights": "a", "state": "run", "refused": "2 of 3 epochs"},
             {"row": "c", "recipe": "published", "stage": 2, "state": "python -m helpers run c"},
         ]
     )
-    frame = tables.by_recipe(table)
-    assert frame.loc["a"].tolist() == ["2", "", "0.50 [0.40, 0.60]", "ImageNet (PyPI)", "3 x 9", "2"]
-    assert frame.loc["b"].tolist() == ["2", "0.50 [0.40, 0.60]", "", tables.ACCIDENT, "3 x 9", "2"]
-    assert frame.loc["c"].tolist() == ["2", tables.NOT_RUN, "", "", "", ""]
+    frame = summary.by_recipe(table)
+    assert frame.loc["a"].tolist() == ["2", "", "0.50 [0.40, 0.60]", "3", "ImageNet (PyPI)", "3 x 9", "2"]
+    alone = "0.50 [0.40, 0.60], over images alone"
+    assert frame.loc["b"].tolist() == ["2", "0.50 [0.40, 0.60]", alone, "3, 1", tables.ACCIDENT, "3 x 9", "2"]
+    assert frame.loc["c"].tolist() == ["2", tables.NOT_RUN, "", "", "", "", ""]
+    assert frame.loc["cut", "repaired recipe"] == "not compared: 2 of 3 epochs"
 
 
 def test_pages_describe_pictures_wrap_and_load_nothing(tmp_path):

@@ -1,6 +1,5 @@
 """Finished runs: found again, and made again when anything that matters changed; the best model's choice and file."""
 
-import json
 import os
 import re
 import signal
@@ -196,15 +195,17 @@ def test_choices_do_not_depend_on_val(tiny, tmp_path, monkeypatch):
         monkeypatch.setenv("IT_RUNS", str(tmp_path / name))
         found, held_out = best_model.candidates(dataset, TINY)
         rankings.append(best_model.choose(found, dataset.train.responses[held_out]))
-        chosen = next(name for name, c in found.items() if c.run and c.readout and c.readout.endswith("Gaussian"))
+        chosen = next(
+            name for name, c in found.items() if c.run and c.readout and c.readout.endswith(frozen_networks.LOCATED)
+        )
         best_model.save(folder := tmp_path / f"{name}-model", chosen, found[chosen], dataset, TINY)
         with np.load(folder / "readout.npz") as arrays:
-            settings.append([json.loads((folder / "model.json").read_text())["bandwidth"], *arrays["alpha"]])
+            settings.append({name: arrays[name].tolist() for name in arrays})
     assert rankings[0] == rankings[1]
     assert settings[0] == settings[1]
 
 
-@pytest.mark.parametrize("kind", ["sum of blocks", "Gaussian"])
+@pytest.mark.parametrize("kind", ["sum of blocks", frozen_networks.LOCATED])
 def test_the_saved_best_model_predicts_as_its_parts_did(tiny, runs_folder, tmp_path, kind):
     found, _ = best_model.candidates(tiny, TINY)
     name = next(name for name, c in found.items() if c.run and c.readout and c.readout.endswith(kind))
@@ -242,15 +243,24 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def test_quick_cuts_a_row_of_ones_own_and_refuses_a_large_one(tiny):
-    quick, own = (
-        profiles.PROFILES["quick"],
-        replace(EXPERIMENTS["lite0-repaired"], backbone="tf_efficientnet_lite1.in1k"),
-    )
-    limited, cut = quick.limit(own, tiny)
-    assert quick.runs(own) and quick.seeds(own) == 1
-    assert limited.recipe.epochs == 10 and cut is tiny
-    large = EXPERIMENTS["efficientnet-b5-published"]
-    assert not quick.runs(large)
-    with pytest.raises(ValueError, match="efficientnet-b5-published: left out .* --profile full"):
-        quick.limit(large, tiny)
+@pytest.mark.parametrize("name", ["quick", "full"])
+def test_profiles_give_every_row_its_images_and_leave_its_recipe_alone(tiny, name):
+    """Both recipes of a row see images of one size and number, and nothing in a profile changes an experiment."""
+    profile = profiles.PROFILES[name]
+    dataset = profile.prepare(tiny)
+    for experiment in EXPERIMENTS.values():
+        if twin := EXPERIMENTS.get(experiment.name.replace("-repaired", "-published")):
+            seen, other = (profile.training_data(e, dataset) for e in (experiment, twin))
+            assert seen.images.shape == other.images.shape and len(seen.train.images) == len(dataset.train.images)
+    assert set(profile.seeds or ()) <= set(EXPERIMENTS)
+
+
+def test_a_row_runs_all_epochs_of_its_recipe_or_is_left_out_with_its_command(tiny, runs_folder, capsys):
+    inside, outside = EXPERIMENTS["deeper-published"], EXPERIMENTS["shallow-applied"]
+    done = runs.run_all([inside, outside], tiny, TINY)
+    (finished,) = done["deeper-published"]
+    assert finished.info["epochs"] == finished.info["recipe_epochs"] == inside.recipe.epochs == 20
+    assert outside.name not in done
+    assert f"python -m helpers run {outside.name} --seed 0" in capsys.readouterr().out
+    runs.run(outside, tiny, TINY)  # by its command; found from then on
+    assert len(runs.run_all([inside, outside], tiny, TINY)[outside.name]) == 1

@@ -43,7 +43,7 @@ def begin(tiny_file, folder, storage, stuck=None, stuck_at=None):
 
 
 def trials_of(tiny, storage):
-    start, dataset = TINY.limit(EXPERIMENTS[search.STARTING_POINT], TINY.prepare(tiny))
+    start, dataset = EXPERIMENTS[search.STARTING_POINT], TINY.prepare(tiny)
     return search.open_study(start, dataset, storage).trials
 
 

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from kill import begin, identical, kill_until_done, predictions_in, whole
+from kill import ROWS, begin, identical, kill_until_done, predictions_in, whole
 from sklearn.linear_model import Ridge
 
 from helpers import cache, datasets, models
 from helpers.cache import ROOT
-from helpers.datasets.images import IMAGENET, IMAGENET_MEAN, IMAGENET_SD, to_batch
-from helpers.experiments.profiles import PROFILES
-from helpers.experiments.rows import ADAM, CNN, EXPERIMENTS, LITE0, VIT, VIT_TINY, published_rows
+from helpers.datasets.images import IMAGENET, IMAGENET_MEAN, IMAGENET_SD
+from helpers.experiments.rows import ADAM, CNN, EXPERIMENTS, LITE0, SHALLOW, VIT, VIT_TINY, published_rows
 from helpers.readout import regression
 from helpers.training import loop
+from helpers.training.heads import RidgeHeads
 from helpers.training.recipe import CONSTANT, Step, make_optimiser
 
 
@@ -87,7 +87,7 @@ def test_standardised_losses_are_1_for_a_constant_prediction(tiny):
         torch.nn.init.zeros_(head.bias)
     shares = np.unique(tiny.train.objects, return_counts=True)[1] / len(tiny.train.objects)
     model.object_head.bias.data = torch.from_numpy(np.log(shares)).float()
-    still = replace(CNN, epochs=1, learning_rate=1e-12, label_rate=None, linear_probe_start=False)
+    still = replace(SHALLOW, epochs=1, learning_rate=1e-12)
     history = loop.fit(model, tiny, still, seed=0, normalisation=IMAGENET, label_weight=0.3)
     assert history[0]["neural_loss"] == pytest.approx(1, abs=1e-4)
     assert history[0]["label_loss"] == pytest.approx(1, abs=1e-4)
@@ -96,40 +96,122 @@ def test_standardised_losses_are_1_for_a_constant_prediction(tiny):
 
 
 def test_rates_of_heads_and_backbone_are_what_the_recipe_says():
-    """Rates after the warm-up: heads the recipe's, backbone its share, one layer_decay per block down to the stem."""
-    recipe = replace(VIT, schedule=CONSTANT, learning_rate=1e-3, label_rate=5e-3, backbone_rate=0.5, layer_decay=0.8)
+    """Rates after the warm-up: heads the recipe's, one layer_decay per block down to the stem."""
+    recipe = replace(VIT, schedule=CONSTANT, learning_rate=1e-3, layer_decay=0.8)
     backbone, _ = models.load_backbone(VIT_TINY, (32, 32), pretrained=False)
     model = models.Encoder(backbone, (32, 32), 5, 3)
     optimiser = make_optimiser(model, recipe, pretrained=True)
     recipe.schedule.scheduler(optimiser, 10, 5).step_update(0)
     rate = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
-    assert rate[id(model.neuron_head.weight)] == pytest.approx(1e-3)
-    assert rate[id(model.object_head.weight)] == pytest.approx(5e-3)
+    assert rate[id(model.neuron_head.weight)] == rate[id(model.object_head.weight)] == pytest.approx(1e-3)
     blocks = [rate[id(block.attn.qkv.weight)] for block in backbone.blocks]
     np.testing.assert_allclose(np.divide(blocks[:-1], blocks[1:]), 0.8)
-    assert 5e-4 * 0.8 <= blocks[-1] <= 5e-4
+    assert 1e-3 * 0.8 <= blocks[-1] <= 1e-3
+    assert {id(p) for p in model.parameters()} == set(rate)
 
 
-def test_ridge_start_predicts_as_scikit_learns_ridge_on_the_features(tiny):
+@pytest.mark.parametrize("name", ["densenet201", "pnasnet5large"])
+def test_rates_of_published_rows_that_stepped_swalr_are_torchs(name):
+    """Their notebooks stepped torch's SWALR on the same optimiser from the sixth epoch on."""
+    recipe = EXPERIMENTS[f"{name}-published"].recipe
+    ours = torch.optim.SGD([torch.zeros(1)], lr=recipe.learning_rate)
+    scheduler = recipe.schedule.scheduler(ours, recipe.epochs * 7, 7)
+    theirs = torch.optim.SGD([torch.zeros(1)], lr=recipe.learning_rate)
+    warmup = torch.optim.lr_scheduler.LinearLR(theirs, 0.1, total_iters=2)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(theirs, 13)
+    own = torch.optim.lr_scheduler.SequentialLR(theirs, [warmup, cosine], milestones=[2])
+    if name == "pnasnet5large":
+        theirs.param_groups[0]["lr"] = recipe.learning_rate
+    averaging, rates = torch.optim.swa_utils.SWALR(theirs, swa_lr=1e-4), []
+    for epoch in range(recipe.epochs):
+        scheduler.step_update(epoch * 7 + 6)
+        rates.append((ours.param_groups[0]["lr"], theirs.param_groups[0]["lr"]))
+        theirs.step()
+        if name == "densenet201":
+            own.step()
+        if epoch >= 5:
+            averaging.step()
+    np.testing.assert_allclose(*zip(*rates, strict=True), rtol=2e-3)
+
+
+def cross_fitted(tiny, *, altered=None, n_heads=5):
+    """Ridge heads on a small random backbone's features, those features and their widths; one image may be altered."""
     torch.manual_seed(0)
     backbone, _ = models.load_backbone(LITE0, (32, 32), pretrained=False)
-    model = models.Encoder(backbone, (32, 32), tiny.n_neurons, stages=(2,), grid=4)
-    still = replace(CNN, epochs=1, learning_rate=1e-12, linear_probe_start=True, frozen_batch_norm=True)
-    loop.fit(model, tiny, still, seed=0, normalisation=IMAGENET, pretrained=True)
-    predicted, _ = loop.predict(model, tiny.val.images, IMAGENET)
+    model = models.Encoder(backbone, (32, 32), tiny.n_neurons, len(tiny.object_names), stages=(1, 2), grid=4)
+    images, responses = torch.from_numpy(tiny.train.images), torch.from_numpy(tiny.train.responses)
+    loop.set_batch_norm(model, images, IMAGENET)
+    features = loop.extract(model, images, IMAGENET)
+    mean, sd = loop.scale_of(responses)
+    targets = (responses - mean) / sd
+    if altered is not None:
+        targets[altered] += 1e-3
+    recipe = replace(CNN, ridge_heads=n_heads)
+    heads = RidgeHeads(model, targets, tiny.train.objects, np.arange(len(images)), recipe, 1.0)
+    heads.renew(features.clone())
+    return heads, features, model.features.widths
 
-    with torch.no_grad():
-        train, val = (
-            model.eval().features(to_batch(torch.from_numpy(split.images), IMAGENET)).double().numpy()
-            for split in (tiny.train, tiny.val)
-        )
-    centred = train - train.mean(0)  # features of a mean squared norm of 1 by now
-    scale = (centred**2).sum(1).mean()
-    y = (tiny.train.responses - tiny.train.responses.mean(0)) / tiny.train.responses.std(0)
+
+def test_heads_are_scikit_learns_ridge_on_the_other_folds_and_on_all(tiny):
+    """And each penalty is the one whose predictions of held-out images have the least squared error."""
+    fitted, features, widths = cross_fitted(tiny)
+    X, y = features.double().numpy(), fitted.targets.double().numpy()
+    stages = np.split(X - X.mean(0), np.cumsum(widths)[:-1], axis=1)
+    X = np.concatenate([stage / np.sqrt((stage**2).sum(1).mean()) for stage in stages], 1)
+    scale = (X**2).sum(1).mean()
     folds = datasets.folds(tiny.train.objects, 5, seed=0)
-    alpha = regression.ridge(centred @ centred.T, y, folds=folds).alpha
-    expected = Ridge(alpha=alpha * scale).fit(train, tiny.train.responses).predict(val)
-    np.testing.assert_allclose(predicted, expected, atol=2e-3 * expected.std())
+    losses = np.zeros((len(regression.ALPHAS), y.shape[1]))
+    for loss, alpha in zip(losses, regression.ALPHAS, strict=True):
+        for fit, held_out in folds:
+            predicted = Ridge(alpha=alpha * scale).fit(X[fit], y[fit]).predict(X[held_out])
+            loss += ((predicted - y[held_out]) ** 2).sum(0)
+    alpha = regression.ALPHAS[losses.argmin(0)]
+    np.testing.assert_array_equal(fitted.alpha.numpy(), alpha)
+    for head, fit in enumerate([*(fit for fit, _ in folds), np.arange(len(X))]):
+        expected = Ridge(alpha=alpha * scale).fit(X[fit], y[fit]).predict(X)
+        predicted = features @ fitted.weights[head].T + fitted.bias[head]
+        np.testing.assert_allclose(predicted, expected, atol=2e-3 * y.std())
+
+
+@pytest.mark.parametrize(("n_heads", "seen"), [(5, False), (1, True)])
+def test_the_head_of_an_image_has_not_seen_it(tiny, n_heads, seen):
+    """Its response, altered, leaves the head of its loss as it was; the single head of the ablation it does not."""
+    image = 7
+    before, _, _ = cross_fitted(tiny, n_heads=n_heads)
+    after, _, _ = cross_fitted(tiny, altered=image, n_heads=n_heads)
+    assert torch.equal(before.alpha, after.alpha)  # penalties alone are chosen with all images
+    head = before.head_of[image]
+    assert torch.equal(before.weights[head], after.weights[head]) != seen
+    assert torch.equal(before.bias[head], after.bias[head]) != seen
+
+
+def test_losses_through_ridge_heads_are_1_for_a_constant_prediction(tiny):
+    heads, features, _ = cross_fitted(tiny)
+    heads.weights.zero_()
+    heads.bias[:] = heads.targets.mean(0)
+    neural, label = heads.losses(features, torch.arange(len(features)))
+    assert (neural.mean().item(), label.mean().item()) == pytest.approx((1, 1), abs=1e-4)
+
+
+def test_fitting_ends_in_ridge_on_all_images(tiny):
+    """On the features of the tuned backbone, in the file's units; objects as indicators of a mean variance of 1."""
+    backbone, _ = models.load_backbone(LITE0, (32, 32))
+    before = backbone.conv_stem.weight.clone()
+    model = models.Encoder(backbone, (32, 32), tiny.n_neurons, len(tiny.object_names), stages=(2,), grid=4)
+    recipe = replace(CNN, epochs=2, schedule=CONSTANT)
+    loop.fit(model, tiny, recipe, seed=0, normalisation=IMAGENET, pretrained=True, label_weight=1.0)
+    assert not torch.equal(backbone.conv_stem.weight, before)
+    train, val = (
+        loop.extract(model, torch.from_numpy(split.images), IMAGENET).double().numpy()
+        for split in (tiny.train, tiny.val)
+    )
+    scale = ((train - train.mean(0)) ** 2).sum(1).mean()
+    indicators = (tiny.train.objects[:, None] == np.array(tiny.object_names)).astype(float)
+    indicators /= np.sqrt(indicators.var(0).mean())
+    found = loop.predict(model, tiny.val.images, IMAGENET)
+    for predicted, y in zip(found, (tiny.train.responses, indicators), strict=True):
+        expected = np.array([Ridge(alpha=alpha * scale).fit(train, y).predict(val) for alpha in regression.ALPHAS])
+        assert (np.abs(expected - predicted).max(1).min(0) < 3e-3 * y.std()).all()  # each at some penalty
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -150,7 +232,7 @@ def test_half_precision_trains_as_float32_does(tiny, monkeypatch, dtype):
     assert losses[dtype][-1][0] < losses[dtype][0][0]
     np.testing.assert_allclose(losses[dtype], losses[torch.float32], rtol=0.02)
     error = predicted[dtype] - predicted[torch.float32]
-    assert error.std() < 0.05 * predicted[torch.float32].std()
+    assert error.std() < 0.15 * predicted[torch.float32].std()  # penalties go in steps of a factor of 3
 
 
 @pytest.mark.parametrize(("n_images", "recipe"), [(33, ADAM), (65, CNN)])
@@ -172,12 +254,13 @@ def uninterrupted(tiny_file, tmp_path_factory):
     return whole(tiny_file, tmp_path_factory.mktemp("whole"))
 
 
-def test_a_killed_run_ends_in_the_same_numbers(tiny_file, tmp_path, uninterrupted):
-    seconds, expected = uninterrupted
+@pytest.mark.parametrize("name", ROWS)
+def test_a_killed_run_ends_in_the_same_numbers(tiny_file, tmp_path, name):
+    seconds, expected = whole(tiny_file, tmp_path / "whole", name)
     kills = []
-    for name in ("first", "second"):
-        kills += kill_until_done(tiny_file, tmp_path / name, seconds, 4)
-        assert identical(predictions_in(tmp_path / name), expected)
+    for attempt in ("first", "second"):
+        kills += kill_until_done(tiny_file, tmp_path / attempt, seconds, 3, name)
+        assert identical(predictions_in(tmp_path / attempt), expected)
     assert any(kill.epochs for kill in kills)  # else no checkpoint was tested
     assert not [*tmp_path.rglob("checkpoint.pt"), *tmp_path.rglob("*.damaged")]
 
@@ -214,18 +297,15 @@ def test_what_a_killed_process_left_half_written_is_removed_once_old(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"result.json", young.name}
 
 
-def test_each_variant_of_the_ablation_is_the_repaired_recipe_but_for_its_part(
-    tiny, tiny_file, runs_folder, monkeypatch
-):
+def test_each_variant_of_the_ablation_is_the_repaired_recipe_but_for_its_part(tiny_file, runs_folder, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import recipes
 
-    profile = PROFILES["tiny"]
     for network, parts in recipes.PARTS.items():
-        found, _ = recipes.variants(network, profile, tiny)
+        found = recipes.variants(network)
         repaired = found.pop("repaired")
+        found.pop("published")
         for words, variant in found.items():
-            assert variant.recipe.epochs == repaired.recipe.epochs * (2 if words == "twice the epochs" else 1)
             fields = [vars(repaired), vars(variant)], [vars(repaired.recipe), vars(variant.recipe)]
             changed = {key for a, b in fields for key in a if a[key] != b[key]} - {"name", "recipe"}
             assert words not in parts or changed == set(parts[words])
@@ -242,6 +322,9 @@ def test_each_variant_of_the_ablation_is_the_repaired_recipe_but_for_its_part(
 PARALLEL = """
 import sys
 from dataclasses import replace
+from helpers import datasets
+from helpers.experiments import profiles, runs
+from helpers.experiments.rows import EXPERIMENTS
 profile = profiles.PROFILES["tiny"]
 dataset = profile.prepare(datasets.load(sys.argv[1]))
 for name in sys.argv[2:]:

@@ -16,13 +16,14 @@ from helpers import cache, metrics, models
 from helpers.analyses import frozen_networks
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS
-from helpers.readout import gram
+from helpers.readout import located, regression
 from helpers.training import loop
 
 # Not the one that the recipes' rates were chosen on, which would favour fine-tuned candidates. What readouts offer
-# (readout.BANDWIDTHS; layers.ZOOM and ZOOMED_STAGES; networks and sizes that count the same) was chosen on all folds of
-# the stand-in and of V4, and is favoured on these two.
+# (located's masks and widths; layer_profile's sizes and stages; networks that count the same) was chosen on all folds
+# of the stand-in and of V4, and is favoured on these two.
 FOLD = 1
+LEARNED = ("dual", "alpha", "masks", "weights", "bandwidth")  # fields of a fitted readout that are saved
 
 
 class Candidate(NamedTuple):
@@ -34,10 +35,8 @@ class Candidate(NamedTuple):
 
 
 def fine_tuned(dataset, profile):
-    """The stage-2 rows that may take part: repaired, from pretrained weights, trained on all of the training images."""
-    rows = [e for e in EXPERIMENTS.values() if e.stage == 2 and e.repaired and profile.runs(e)]
-    n_train = len(dataset.train.images)
-    rows = [e for e in rows if len(profile.limit(e, dataset)[1].train.images) == n_train]
+    """The stage-2 rows that may take part: repaired, in the profile, from pretrained weights."""
+    rows = [e for e in EXPERIMENTS.values() if e.stage == 2 and e.repaired and profile.n_seeds(e)]
     return [e for e in rows if runs.weights_of(e)[0] != models.RANDOM]
 
 
@@ -71,7 +70,7 @@ def save(folder, name, candidate, dataset, profile):
     """Fit the chosen candidate to all training images and write it to a folder.
 
     `model.json` names its parts; `readout.npz` holds the dual weights (n_train, n_neurons) of the readout, which with
-    the layers' Gram matrices (through a Gaussian kernel, where `model.json` has a bandwidth) give predictions;
+    the layers' Gram matrices give predictions (a located one's masks, and dual weights for each, see located.Located);
     `fine_tuned.safetensors` the backbone's weights.
     """
     folder = Path(folder)
@@ -82,14 +81,14 @@ def save(folder, name, candidate, dataset, profile):
         "readout": candidate.readout,
         "run": candidate.run,
         "kernels": frozen_networks.kernel_files(spec) if spec else [],
-        "bandwidth": fitted.bandwidth if fitted else None,
         "data": dataset.fingerprint,
         "profile": profile.name,
         "chosen_on": f"fold {FOLD} of the training images",
     }
     if fitted:
-        mean = dataset.train.responses.mean(0, dtype=np.float64)
-        arrays = {"dual_weights": fitted.dual, "mean": mean, "alpha": fitted.alpha}
+        names = [name for name in LEARNED if name in fitted._fields]
+        arrays = {"mean": dataset.train.responses.mean(0, dtype=np.float64)}
+        arrays |= {name: getattr(fitted, name) for name in names}
         cache.write_whole(folder / "readout.npz", lambda path: cache.save_arrays(path, arrays))
     if candidate.run:
         finished = runs.run(EXPERIMENTS[candidate.run], dataset, profile)
@@ -109,21 +108,21 @@ def predict(folder, dataset, profile):
     description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     if description["data"] != dataset.fingerprint:
         raise ValueError(f"{folder}: fitted to other data than {dataset.path}")
-    n_train, n_val = len(dataset.train.images), len(dataset.val.images)
-    parts = []
+    n_val, parts = len(dataset.val.images), []
     if description["readout"]:
         spec = frozen_networks.specs(dataset, profile).get(description["readout"])
         if spec is None or description["kernels"] != frozen_networks.kernel_files(spec):
             raise ValueError(f"{folder}: its readout was fitted to other layers, weights or code than are here")
         with np.load(folder / "readout.npz", allow_pickle=False) as arrays:
-            K = frozen_networks.kernel(spec, dataset)
-            if description["bandwidth"]:
-                K = gram.gaussian(K, n_train=n_train, bandwidth=description["bandwidth"])
-            K = gram.scale(gram.centre(K, n_train), n_train)[n_train:, :n_train]
-            predicted = K @ arrays["dual_weights"] + arrays["mean"]
+            K, learned = frozen_networks.kernel(spec, dataset), [arrays["dual"], arrays["mean"]]
+            if "masks" in arrays:
+                predicted = located.predict(K, arrays["masks"], *learned, bandwidth=float(arrays["bandwidth"]))
+            else:
+                predicted = regression.predict(K, *learned)
         parts.append({"val": predicted[:n_val], "test": predicted[n_val:]})
     if description["run"]:
-        experiment, dataset = profile.limit(EXPERIMENTS[description["run"]], dataset)
+        experiment = EXPERIMENTS[description["run"]]
+        dataset = profile.training_data(experiment, dataset)
         state = safetensors.torch.load_file(folder / "fine_tuned.safetensors")
         model, normalisation = runs.rebuild(experiment, dataset, state)
         parts.append(

@@ -3,6 +3,7 @@
 Pixels are the lowest bar, the object mean the control that knows the labels alone.
 """
 
+import functools
 import itertools
 import time
 from collections.abc import Callable
@@ -13,20 +14,22 @@ import pandas as pd
 import safetensors.torch
 
 from helpers import cache, datasets, metrics, models, progress
-from helpers.analyses import layer_profile, tables
+from helpers.analyses import labels, layer_profile, tables
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS, LITE0
-from helpers.readout import features, gram, regression
+from helpers.readout import features, gram, located, regression
 
 FAMILY = (LITE0, "tf_efficientnet_lite1.in1k", "tf_efficientnet_lite2.in1k")
+LOCATED = "located at two sizes"
 
 
 class RowSpec(NamedTuple):
     """What a readout row is fitted on and how.
 
     kernels : groups of Gram matrices, read from disk when used; every group counts the same in their sum, and every
-        matrix in its group. None for the pixels'
-    fit : `regression.ridge` or `regression.gaussian_ridge`
+        matrix in its group. Stacks by place of the image (located.ridge) are a single group and summed as they are.
+        None for the pixels'
+    fit : `regression.ridge` or `located.ridge`
     """
 
     kernels: list[list] | None
@@ -59,17 +62,28 @@ def specs(dataset, profile):
         f"{name}: best single block": RowSpec([[grams[layer_profile.best_block(blocks)]]]),
         f"{name}: sum of blocks": RowSpec([list(grams.values())]),
     }
-    others = []
-    if profile.name != "tiny" and source != models.RANDOM:
-        others = [tag for tag in FAMILY[1:] if models.find_weights(tag)[1] != models.RANDOM]
+    others = _at_hand(profile)[1:]
     name = " + ".join([name, *(layer_profile.short_name(tag, "") for tag in others)])
     once = [list(grams.values()), *([layer_profile.block_sum(tag, dataset, profile)] for tag in others)]
     zoomed = [[layer_profile.block_sum(tag, dataset, profile, zoomed=True)] for tag in (LITE0, *others)]
     if others:
         found[f"{name}: sum of blocks"] = RowSpec(once)
     found[f"{name}: sum of blocks at two sizes"] = RowSpec(once + zoomed)
-    found[f"{name}: sum of blocks at two sizes, Gaussian"] = RowSpec(once + zoomed, regression.gaussian_ridge)
+    found[f"{name}: {LOCATED}"] = located_spec(dataset, profile)
     return found
+
+
+def located_spec(dataset, profile):
+    """The RowSpec with a receptive field per neuron, of all networks at both sizes."""
+    sizes = itertools.product(_at_hand(profile), (False, True))
+    stacks = [layer_profile.grams_by_place(tag, dataset, profile, zoomed=zoomed) for tag, zoomed in sizes]
+    return RowSpec([stacks], located.ridge)
+
+
+def _at_hand(profile):
+    """lite0, and lite1 and lite2 where there are weights for them."""
+    others = [] if profile.name == "tiny" or models.find_weights(LITE0)[1] == models.RANDOM else FAMILY[1:]
+    return [LITE0, *(tag for tag in others if models.find_weights(tag)[1] != models.RANDOM)]
 
 
 def rows(dataset, profile):
@@ -77,18 +91,11 @@ def rows(dataset, profile):
 
     The best single block is chosen on the folds that also score it, which can only favour it.
     """
-    return {
-        name: Row(
-            **cache.cached(
-                dataset,
-                "readouts",
-                _slug(name),
-                _settings(name, spec),
-                lambda name=name, spec=spec: _row(name, spec, dataset),
-            )
-        )
-        for name, spec in specs(dataset, profile).items()
-    }
+    found = {}
+    for name, spec in specs(dataset, profile).items():
+        compute = functools.partial(_row, name, spec, dataset)
+        found[name] = Row(**cache.cached(dataset, "readouts", _slug(name), _settings(name, spec), compute))
+    return found
 
 
 def _row(name, spec, dataset):
@@ -100,33 +107,35 @@ def _row(name, spec, dataset):
 
 
 def kernel(spec, dataset):
-    """The one Gram matrix (n_images, n_images) that a RowSpec is fitted on."""
+    """What a RowSpec is fitted on: a Gram matrix (n_images, n_images), or a stack of those of every place."""
     if spec.kernels is None:
         return layer_profile.pixel_kernel(dataset)
+    if spec.fit is located.ridge:
+        stack = np.array(spec.kernels[0][0])
+        for other in spec.kernels[0][1:]:
+            stack += other
+        return stack
     n_train = len(dataset.train.images)
     return gram.combine([gram.combine(group, n_train=n_train) for group in spec.kernels], n_train=n_train)
 
 
 def kernel_files(spec):
     """Which Gram matrices a RowSpec sums, group by group; changes with network, weights, layers, data and code."""
-    return (
-        [layer_profile.PIXEL_SIDE]
-        if spec.kernels is None
-        else [layer_profile.file_names(group) for group in spec.kernels]
-    )
+    groups = spec.kernels
+    return [layer_profile.PIXEL_SIDE] if groups is None else [layer_profile.file_names(group) for group in groups]
 
 
 def fitted(spec, dataset):
-    """A RowSpec fitted to all training images, as a regression.Readout."""
+    """A RowSpec fitted to all training images, as a regression.Readout or located.Located."""
     return spec.fit(kernel(spec, dataset), dataset.train.responses, folds=layer_profile.choosing_folds(dataset))
 
 
 def held_out_objects(dataset, profile):
     """The same readouts for objects they have not seen: dict name -> predictions of the training images.
 
-    Folds hold out whole objects, and inside a fold penalty and bandwidth are chosen on further whole objects. The
-    object mean, for which there is nothing to go by, predicts the mean of the other objects. Raises ValueError if there
-    are fewer objects than folds.
+    Folds hold out whole objects, and inside a fold penalties are chosen on further whole objects, those of the located
+    readout by leaving out single images. The object mean, for which there is nothing to go by, predicts the mean of the
+    other objects. Raises ValueError if there are fewer objects than folds.
     """
     folds = datasets.object_folds(dataset.train.objects, datasets.N_FOLDS, seed=0)
     held_out = {"object mean": _object_mean_held_out(dataset, folds)}
@@ -163,7 +172,7 @@ def object_mean(dataset):
     """The control that knows an image's object and nothing else, as a Row."""
     train = dataset.train
     val, test = (
-        metrics.object_mean_prediction(train.responses, train.objects, split.objects)
+        labels.object_mean_prediction(train.responses, train.objects, split.objects)
         for split in (dataset.val, dataset.test)
     )
     return Row(_object_mean_held_out(dataset, layer_profile.choosing_folds(dataset)), val, test)
@@ -174,7 +183,7 @@ def _object_mean_held_out(dataset, folds):
     responses, objects = dataset.train.responses, dataset.train.objects
     predictions = np.empty(responses.shape)
     for fit, held_out in folds:
-        predictions[held_out] = metrics.object_mean_prediction(responses[fit], objects[fit], objects[held_out])
+        predictions[held_out] = labels.object_mean_prediction(responses[fit], objects[fit], objects[held_out])
     return predictions
 
 
@@ -185,15 +194,15 @@ def tuned_backbone_row(experiment, dataset, profile):
     candidate for the best model.
     """
     finished = runs.run(experiment, dataset, profile)
-    limited, cut = profile.limit(experiment, dataset)
+    dataset = profile.training_data(experiment, dataset)
 
     def compute():
         state = safetensors.torch.load_file(finished.folder / "weights.safetensors")
-        model, normalisation = runs.rebuild(limited, cut, state)
-        return {"val": _ridge_on_backbone(model.backbone, cut, normalisation)}
+        model, normalisation = runs.rebuild(experiment, dataset, state)
+        return {"val": _ridge_on_backbone(model.backbone, dataset, normalisation)}
 
     settings = {"tuned backbone": finished.folder.name.rpartition("-")[2]}
-    predicted = cache.cached(cut, "readouts", f"tuned-{experiment.name}", settings, compute)["val"]
+    predicted = cache.cached(dataset, "readouts", f"tuned-{experiment.name}", settings, compute)["val"]
     return predicted, (predicted + finished.val) / 2
 
 

@@ -1,16 +1,62 @@
-"""What object labels teach a network of the neurons: the part of its predictions that is the object's, and a control.
+"""Object labels and neurons: the part of responses and predictions that is the object's, and two controls.
 
 Labels are the same for all images of an object, so all they can teach is what an object's images have in common.
 """
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import binom
 
 from helpers import metrics
 from helpers.analyses import tables
+
+
+@dataclass(frozen=True)
+class ObjectSplit:
+    """Explained variance of each part and the share of response variance between objects: arrays (n_neurons,).
+
+    ``between_share * between + (1 - between_share) * within`` is the explained variance.
+    """
+
+    between: np.ndarray
+    within: np.ndarray
+    between_share: np.ndarray
+
+
+def split_by_object(responses, predictions, objects):
+    """Explained variance between objects (mean responses against mean predictions) and within them (what is left).
+
+    Shapes and errors are those of `metrics.explained_variance`; objects : (n_images,). Returns an `ObjectSplit`.
+    Objects count by their numbers of images; a part without variance is NaN. An object with a single image counts as
+    between alone, and with few images an object the between part also holds differences within objects and noise.
+    """
+    responses, predictions = np.asarray(responses, dtype=np.float64), np.asarray(predictions, dtype=np.float64)
+    whole = metrics.explained_variance(responses, predictions)  # NaN for constant responses
+    response_means = object_mean_prediction(responses, objects, objects)
+    prediction_means = object_mean_prediction(predictions, objects, objects)
+    share = response_means.var(0) / np.where(np.isnan(whole), np.nan, responses.var(0))
+    between = metrics.explained_variance(response_means, prediction_means)
+    within = metrics.explained_variance(responses - response_means, predictions - prediction_means)
+    # A share within 1e-12 of 0 or 1 is rounding, and so would be the score of the part that is empty.
+    return ObjectSplit(np.where(share > 1e-12, between, np.nan), np.where(share < 1 - 1e-12, within, np.nan), share)
+
+
+def object_mean_prediction(responses_train, objects_train, objects_val):
+    """Predict each image by its object's mean training response: the control that knows the label and nothing else.
+
+    responses_train : array of shape (n_train, n_neurons). objects_train, objects_val : (n_train,) and (n_val,). Returns
+    (n_val, n_neurons) float64; an object without training images gets the mean of all of them.
+    """
+    responses_train = np.asarray(responses_train, dtype=np.float64)
+    names, index = np.unique(objects_train, return_inverse=True)
+    means = np.zeros((len(names) + 1, responses_train.shape[1]))
+    np.add.at(means, index, responses_train)
+    means[:-1] /= np.bincount(index)[:, None]
+    means[-1] = responses_train.mean(0)
+    row_of = {name: row for row, name in enumerate(names)}
+    return means[[row_of.get(name, -1) for name in objects_val]]
 
 
 def object_part(predictions, objects):
@@ -36,13 +82,9 @@ def object_part_differences(pairs, done, dataset):
     count. Columns and intervals are those of `tables.differences`; the images that make up an object's mean are not
     resampled, only those that it is compared with.
 
-    pairs : list of (label, name, name compared with), all in `done`. done : dict name -> list of Run.
+    pairs : list of (label, name, name compared with). done : dict name -> list of Run.
     """
-    parts = {
-        name: object_part(np.array([run.val for run in done[name]]), dataset.val.objects)
-        for name in {name for _, *names in pairs for name in names}
-    }
-    return tables.paired(pairs, parts, dataset, metric=metrics.correlation)
+    return tables.differences(pairs, done, dataset, part=object_part, metric=metrics.correlation)
 
 
 def shuffled_labels(dataset, *, seed=0):

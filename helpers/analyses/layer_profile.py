@@ -1,6 +1,7 @@
 """Frozen networks block by block: their Gram matrices over all images, and a ridge readout of each."""
 
 import functools
+import tempfile
 import time
 from typing import NamedTuple
 
@@ -10,13 +11,14 @@ import torch
 from helpers import cache, datasets, models, progress
 from helpers.device import accelerator
 from helpers.experiments.rows import LITE0
-from helpers.readout import features, gram, regression
+from helpers.readout import features, gram, places, regression
 
 TINY = ("blocks.1.1", "blocks.3.2")  # layers of lite0 that stand for all in the tests' profile
 PIXEL_SIDE = 32  # pixel readouts see images of so many pixels a side
 # How many times larger networks see the images at a second size, and how many of their stages take part in it. With all
 # seven stages: .361 for .366 by folds of V4 recordings, .466 for .478 by those of the stand-in.
 ZOOM, ZOOMED_STAGES = 1.5, 4
+BLUR = 0.1  # of maps before their Gram matrices by place, in shares of the image
 
 
 class Blocks(NamedTuple):
@@ -33,9 +35,12 @@ class Blocks(NamedTuple):
     source: str
 
 
-def stage_ends(layers):
-    """The last block of each stage: of blocks.3.0, blocks.3.1 and blocks.3.2 the last."""
-    return list({layer.rpartition(".")[0]: layer for layer in layers}.values())
+def stage_ends(layers, *, depth=1):
+    """The last block of each stage: of blocks.3.0, blocks.3.1 and blocks.3.2 the last.
+
+    depth : parts at the end of a name that do not name the stage
+    """
+    return list({layer.rsplit(".", depth)[0]: layer for layer in layers}.values())
 
 
 def choosing_folds(dataset):
@@ -54,16 +59,7 @@ def grams(tag, dataset, *, pretrained=True, layers=None, zoom=1.0, summed=False)
     pixels = tuple(round(side * zoom) for side in dataset.images.shape[2:])
     network, source = models.load_backbone(tag, pixels, pretrained=pretrained)
     layers = features.default_layers(network) if layers is None else list(layers)
-    settings = {
-        "kernels": tag,
-        "layers": layers,
-        "grid": features.GRID,
-        "pixels": pixels,
-        "summed": summed,
-        "weights": cache.weights_digest(network.state_dict()),
-    }
-    weights = "pretrained" if source != models.RANDOM else "random"
-    variant = f"kernels-{weights}-{pixels[0]}x{pixels[1]}-{len(layers)}{'-summed' if summed else ''}"
+    place = _place(tag, network, source, layers, pixels, "summed" if summed else "")
 
     def compute():
         n_train = len(dataset.train.images)
@@ -71,17 +67,63 @@ def grams(tag, dataset, *, pretrained=True, layers=None, zoom=1.0, summed=False)
             network.to(accelerator().device),
             dataset.images,
             layers,
-            normalisation=models.own_normalisation(tag),
             n_train=n_train,
-            pixels=None if zoom == 1 else pixels,
             grid=features.GRID,
-            progress=functools.partial(
-                progress.show, f"{tag} ({source} weights), images through {len(layers)} layers", time.monotonic()
-            ),
+            **_how(tag, source, layers, dataset, pixels),
         )
         return {"sum": gram.combine(list(made.values()), n_train=n_train)} if summed else made
 
-    return cache.cached(dataset, tag, variant, settings, compute, kind="gram"), source
+    return cache.cached(dataset, *place, compute, kind="gram"), source
+
+
+def _place(tag, network, source, layers, pixels, form):
+    """Name, variant and settings of a network's Gram matrices, as `cache` finds them by."""
+    settings = {
+        "kernels": tag,
+        "layers": layers,
+        "grid": features.GRID,
+        "pixels": pixels,
+        "form": form,
+        "weights": cache.weights_digest(network.state_dict()),
+    }
+    weights = "pretrained" if source != models.RANDOM else "random"
+    variant = "-".join(filter(None, ["kernels", weights, f"{pixels[0]}x{pixels[1]}", str(len(layers)), form]))
+    return tag, variant, settings
+
+
+def _how(tag, source, layers, dataset, pixels):
+    """How a network sees the images, and its line of progress."""
+    label = f"{tag} ({source} weights), images through {len(layers)} layers"
+    return {
+        "normalisation": models.own_normalisation(tag),
+        "pixels": None if pixels == dataset.images.shape[2:] else pixels,
+        "progress": functools.partial(progress.show, label, time.monotonic()),
+    }
+
+
+def grams_by_place(tag, dataset, profile, *, zoomed=False):
+    """Gram matrices of a network's rectified features at each place of the image: (GRID², n_images, n_images).
+
+    Computed once; later calls map the file. Blocks and zoom are those of `block_sum`. See places.grams_by_place.
+    """
+    pixels = tuple(round(side * (ZOOM if zoomed else 1)) for side in dataset.images.shape[2:])
+    network, source = models.load_backbone(tag, pixels)
+    layers = features.rectified_layers(network)
+    if profile.name == "tiny":
+        layers = [layer for layer in layers if layer.startswith(TINY)]
+    elif zoomed:
+        layers = stage_ends(layers, depth=2)[-ZOOMED_STAGES:]
+
+    def compute():
+        n_images, n_train = len(dataset.images), len(dataset.train.images)
+        out = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=(features.GRID**2, n_images, n_images))
+        how = _how(tag, source, layers, dataset, pixels)
+        network.to(accelerator().device)
+        places.grams_by_place(network, dataset.images, layers, n_train=n_train, out=out, blur=BLUR, **how)
+        return {"places": out}
+
+    place = _place(tag, network, source, layers, pixels, "by-place")
+    return cache.cached(dataset, *place, compute, kind="gram")["places"]
 
 
 def kernels(tag, dataset, profile, *, pretrained=True):

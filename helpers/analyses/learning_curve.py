@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from helpers import datasets, metrics, models
-from helpers.analyses import layer_profile
+from helpers.analyses import frozen_networks
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS, LITE0
-from helpers.readout import gram, regression
+from helpers.readout import located
 
 SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training images
 SHALLOW, FINE_TUNED = "shallow-dropout-l2-repaired", "lite0-repaired"
@@ -18,8 +18,8 @@ SHALLOW, FINE_TUNED = "shallow-dropout-l2-repaired", "lite0-repaired"
 def learning_curve(dataset, profile):
     """Explained variance on val by the number of training images, of four approaches.
 
-    The shallow CNN, lite0 fine-tuned, ridge on the sum of lite0's blocks, and the mean of the last two. Each is fitted
-    to the same images, every object keeping its share; what is chosen, is chosen by folds of these. Runs come from the
+    The shallow CNN, lite0 fine-tuned, the located readout of frozen networks, and the mean of the last two. Each is
+    fitted to the same images, every object keeping its share; what is chosen, is chosen on these. Runs come from the
     cache of `runs.run`, Gram matrices from that of all images: only small networks are trained anew.
 
     Parameters
@@ -40,13 +40,13 @@ def learning_curve(dataset, profile):
         chosen = [EXPERIMENTS[SHALLOW], EXPERIMENTS[FINE_TUNED]]
         done = runs.run_all(chosen, few, profile)
         shallow, tuned = (np.array([run.val for run in done[experiment.name]]) for experiment in chosen)
-        linear, source = readout_from_few(dataset, profile, n_train)
-        weights = " (random weights)" if source == models.RANDOM else ""
+        frozen = readout_from_few(dataset, profile, n_train)
+        weights = " (random weights)" if models.find_weights(LITE0)[1] == models.RANDOM else ""
         predictions = {
             "shallow CNN": shallow,
             f"lite0 fine-tuned{weights}": tuned,
-            f"lite0 readout{weights}": linear,
-            "mean of fine-tuned and readout": (tuned + linear) / 2,
+            f"located readout{weights}": frozen,
+            "mean of fine-tuned and readout": (tuned + frozen) / 2,
         }
         for approach, predicted in predictions.items():
             found = metrics.interval(dataset.val.responses, predicted, dataset.val.objects)
@@ -76,15 +76,14 @@ def subset(dataset, n_train):
 
 
 def readout_from_few(dataset, profile, n_train):
-    """Val predictions (n_images, n_neurons) of ridge on the sum of lite0's blocks, fitted to `subset`'s images.
+    """Val predictions (n_images, n_neurons) of the located readout fitted to `subset`'s images.
 
-    Rows and columns of the Gram matrices of all images, centred and scaled on these: no forward pass. Also returns
-    where the weights came from.
+    Rows and columns of the Gram matrices of all images, which nothing but their mean has been learned for: no forward
+    pass.
     """
     few, index = subset(dataset, n_train)
     n_all, n_val = len(dataset.train.images), len(dataset.val.images)
     order = np.concatenate([index, n_all + np.arange(n_val)])
-    grams, source = layer_profile.kernels(LITE0, dataset, profile)
-    K = gram.combine((gram.centre(K[np.ix_(order, order)], n_train) for K in grams.values()), n_train=n_train)
-    predicted = regression.ridge(K, few.train.responses, folds=layer_profile.choosing_folds(few)).predictions
-    return predicted.astype(np.float32), source
+    spec = frozen_networks.located_spec(dataset, profile)
+    stack = np.stack([K[np.ix_(order, order)] for K in frozen_networks.kernel(spec, dataset)])
+    return located.ridge(stack, few.train.responses).predictions.astype(np.float32)

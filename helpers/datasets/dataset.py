@@ -3,17 +3,15 @@
 import hashlib
 import os
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from helpers.datasets import hdf5
-from helpers.datasets.hdf5 import CATEGORY_OF, DataError
-from helpers.datasets.images import (
-    read_images,
-    resized,
-)
+from helpers.datasets.describe import catalogue, doubts
+from helpers.datasets.hdf5 import DataError
+from helpers.datasets.images import Normalisation, read_images, resized
 
 DATA = Path(__file__).parents[2] / "data"
 N_FOLDS = 5  # of the training images, wherever something is chosen
@@ -26,14 +24,16 @@ class Split:
     Attributes
     ----------
     images : array of shape (n_images, n_channels, height, width)
-        uint8 pixels of 0 to 255 where these give back the file's normalised images to 1e-4, else float32 pixels of 0
-        to 1; n_channels is 1 where the three channels hold the same gray image, else 3.
+        uint8 pixels of 0 to 255 where these are the file's images to 2e-5 of the range, else float32 pixels of 0 to 1;
+        n_channels is 1 where all channels hold the same gray image, else 3.
     objects, categories : str arrays of shape (n_images,)
         An object outside the 64 of the course is its own category.
     responses : float32 array of shape (n_images, n_neurons), or None (test)
         In the units of the file.
     repeats : float32 array of shape (n_images, n_repeats, n_neurons), or None
         Single trials, NaN where one is missing.
+    metadata : dict from name (category, variation, ...) to array of shape (n_images,)
+        What else the file says of the images.
     """
 
     images: np.ndarray
@@ -41,6 +41,7 @@ class Split:
     categories: np.ndarray
     responses: np.ndarray | None = None
     repeats: np.ndarray | None = None
+    metadata: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Dataset:
     """A data file in memory: `images` is the one buffer (train, val, test) that the splits' images are views of.
 
     `fingerprint` (hex) changes with any image, name or response, not with the file's place, date or compression.
+    `neurons` has a column (n_neurons,) of each thing that the file says of its neurons: animal, area, array, ...
     """
 
     path: Path
@@ -58,6 +60,7 @@ class Dataset:
     train: Split
     val: Split
     test: Split
+    neurons: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def n_neurons(self):
@@ -72,6 +75,8 @@ class Dataset:
 def find(path=None):
     """Path of the data file: `path`, else $IT_DATA, else data/IT_data.h5, else the stand-in, made on first use.
 
+    A name of the catalogue of sources (majaj-hong-it) is its file in data/, fetched if it is not there.
+
     Raises
     ------
     DataError
@@ -79,6 +84,12 @@ def find(path=None):
     """
     given = path or os.environ.get("IT_DATA")
     if given:
+        if str(given) in catalogue() and not Path(given).exists():
+            name, given = str(given), DATA / catalogue()[str(given)]["out"]
+            if not given.exists():
+                from helpers.datasets import sources
+
+                sources.fetch(name, given)
         if not Path(given).exists():
             raise DataError(f"{given}: no such file{'' if path else ' (from $IT_DATA)'}.")
         return Path(given)
@@ -122,27 +133,25 @@ def load(path=None):
     with hdf5.opened(path) as file:
         arrays = hdf5.examine(file)
         is_standin = hdf5.is_standin(file)
-        objects = [hdf5.read_objects(arrays[f"object_{split}"]) for split in hdf5.SPLITS]
-        responses = [hdf5.read_responses(arrays[f"spikes_{split}"]) for split in ("train", "val")]
-        repeats = None
-        if "spikes_val_repeats" in arrays:
-            repeats = hdf5.read_responses(arrays["spikes_val_repeats"], allow_missing=True)
-        images = read_images(arrays)
-    digests = np.array([hashlib.blake2b(image, digest_size=16).hexdigest() for image in images])
-    starts = np.cumsum([len(names) for names in objects])[:-1]
-    for sentence in hdf5.doubts(objects, responses[1], np.split(digests, starts)):
+        parts = [hdf5.read_part(file, arrays, split) for split in hdf5.SPLITS]
+        neurons = hdf5.read_metadata(file, "neurons", parts[0]["responses"].shape[1])
+        declared = hdf5.declared_constants(file)
+        images = read_images(arrays, declared and Normalisation(*declared))
+    train, val, test = _splits(images, parts)
+    splits = (train, val, test)
+    digests = [[hashlib.blake2b(image, digest_size=16).hexdigest() for image in split.images] for split in splits]
+    digests = [np.array(some) for some in digests]
+    for sentence in doubts([split.objects for split in splits], val.responses, val.repeats, digests):
         warnings.warn(f"{path}: {sentence}", stacklevel=2)
-    contents = [*responses, *([] if repeats is None else [repeats]), digests]
-    train, val, test = _splits(images, objects, [*responses, None], [None, repeats, None])
-    described = (images.shape, images.dtype.str, [names.tolist() for names in objects])
-    return Dataset(path, path.stem, is_standin, _digest(described, contents), images, train, val, test)
+    described = (images.shape, images.dtype.str, [split.objects.tolist() for split in splits])
+    contents = [train.responses, val.responses, val.repeats, train.repeats, np.concatenate(digests)]
+    fingerprint = _digest(described, [array for array in contents if array is not None])
+    return Dataset(path, path.stem, is_standin, fingerprint, images, train, val, test, neurons)
 
 
-def _splits(images, objects, responses, repeats):
-    starts = np.cumsum([len(names) for names in objects])[:-1]
-    categories = [np.array([CATEGORY_OF.get(name, name) for name in names.tolist()], dtype=str) for names in objects]
-    parts = zip(np.split(images, starts), objects, categories, responses, repeats, strict=True)
-    return [Split(*part) for part in parts]
+def _splits(images, parts):
+    starts = np.cumsum([len(part["objects"]) for part in parts])[:-1]
+    return [Split(images=some, **part) for some, part in zip(np.split(images, starts), parts, strict=True)]
 
 
 def _digest(description, arrays):
@@ -183,12 +192,17 @@ def reduce(dataset, *, n_train, pixels):
     if small:
         size = tuple(max(1, round(side * pixels / max(height, width))) for side in size)
     images = resized(dataset.images, chosen, size)
-    splits = [dataset.train, dataset.val, dataset.test]
-    objects = [dataset.train.objects[keep], dataset.val.objects, dataset.test.objects]
-    responses = [dataset.train.responses[keep], dataset.val.responses, None]
-    train, val, test = _splits(images, objects, responses, [None, *(split.repeats for split in splits[1:])])
+    parts = [_chosen(dataset.train, keep), *(_chosen(split, slice(None)) for split in (dataset.val, dataset.test))]
+    train, val, test = _splits(images, parts)
     fingerprint = _digest((dataset.fingerprint, len(keep), size), [])
     return replace(dataset, images=images, train=train, val=val, test=test, fingerprint=fingerprint)
+
+
+def _chosen(split, index):
+    """The fields of a Split but for its images, cut to those of that index."""
+    fields = {name: getattr(split, name) for name in ("objects", "categories", "responses", "repeats")}
+    part = {name: values if values is None else values[index] for name, values in fields.items()}
+    return part | {"metadata": {name: values[index] for name, values in split.metadata.items()}}
 
 
 def _dealing_order(objects, generator):

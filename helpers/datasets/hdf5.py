@@ -3,6 +3,7 @@
 A broken file ends in a `DataError` of one sentence that names the file, the key, what was found and what was expected.
 """
 
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +38,11 @@ def failure(path, key, found, expected=None):
     return DataError(f"{path}: {key} {found}{end}")
 
 
+def refused(data, found, expected):
+    """The same of an HDF5 data set."""
+    return failure(data.file.filename, data.name.lstrip("/"), found, expected)
+
+
 @contextmanager
 def opened(path):
     """Open a data file for reading; whatever cannot be read in it is a DataError."""
@@ -46,21 +52,35 @@ def opened(path):
     if not path.exists():
         raise DataError(f"{path}: no such file.")
     try:
+        path.open("rb").close()  # an unreadable file says so itself
         if not h5py.is_hdf5(path):
-            path.open("rb").close()  # an unreadable file says so itself
             size = path.stat().st_size
             raise DataError(f"{path}: is not an HDF5 file ({size} bytes); expected one like IT_data.h5.")
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, RuntimeError, KeyError) as error:  # h5py raises any of them for a damaged file
-        if "truncated file" in str(error):
-            raise DataError(f"{path}: is truncated at {path.stat().st_size} bytes; expected the whole file.") from error
-        detail = " ".join(str(error).split())
-        raise DataError(f"{path}: is damaged or cannot be read ({detail}); expected a readable HDF5 file.") from error
+    except (OSError, RuntimeError, KeyError) as error:  # h5py raises any of them
+        raise DataError(f"{path}: {_cause(path, error)}.") from error
 
 
-def _dataset(file, key, n_dimensions, text=False):
-    """The HDF5 data set of that key, stored in this very file, with the right kind and rank."""
+def _cause(path, error):
+    """What keeps a file from being read, and what was expected."""
+    detail = " ".join(str(error).split())
+    if isinstance(error, PermissionError):
+        return "cannot be read (no permission); expected a file that you may read"
+    if "truncated file" in detail:
+        return f"is truncated at {path.stat().st_size} bytes; expected the whole file"
+    if "unable to lock file" in detail:
+        return "is locked by another program that has it open; expected it closed there"
+    if missing := re.search(
+        r"required filter '?([^')]+)'? is not registered|can't open directory or file.*plugin", detail
+    ):
+        name = missing.group(1) or "of a plugin"
+        return f"is packed with the compression filter {name}, which h5py lacks here; expected gzip, lzf or none"
+    return f"is damaged or cannot be read ({detail}); expected a readable HDF5 file"
+
+
+def _dataset(file, key, *n_dimensions, text=False):
+    """The HDF5 data set of that key, stored in this very file, with the right kind and one of the ranks."""
     path = file.filename
     link = file.get(key, getlink=True)
     if link is None:
@@ -73,13 +93,17 @@ def _dataset(file, key, n_dimensions, text=False):
         raise failure(path, key, "is a dangling link" if data is None else "is a group", "an array")
     if data.is_virtual or data.external or data.file.filename != path:
         raise failure(path, key, "has its data in other files", "the data in the file itself")
+    if "MATLAB_class" in data.attrs:
+        raise failure(path, key, "was saved by MATLAB, which turns the order of all axes round", "the order of NumPy")
     is_text = h5py.check_string_dtype(data.dtype) is not None
     if text and not is_text:
         raise failure(path, key, f"holds {data.dtype}", "object names as bytes or text")
     if not text and (is_text or data.dtype.kind not in "fiu"):
         raise failure(path, key, f"holds {'text' if is_text else data.dtype}", "numbers")
-    if data.shape is None or data.ndim != n_dimensions:
-        raise failure(path, key, f"has shape {data.shape}", plural(n_dimensions, "dimension"))
+    if data.shape is None or data.ndim not in n_dimensions:
+        *few, last = n_dimensions
+        ranks = " or ".join([*map(str, few), plural(last, "dimension")])
+        raise failure(path, key, f"has shape {data.shape}", ranks)
     return data
 
 
@@ -88,54 +112,105 @@ def is_standin(file):
     return str(file.attrs.get("description", "")).startswith(_STANDIN_MARK)
 
 
+def declared_constants(file):
+    """(mean, sd), three numbers each, that the root attributes image_mean and image_sd declare, or None."""
+    given = [file.attrs.get(name) for name in ("image_mean", "image_sd")]
+    if given[0] is None and given[1] is None:
+        return None
+    if any(np.shape(v) != (3,) or not np.isfinite(v).all() for v in given) or min(given[1]) <= 0:
+        raise failure(file.filename, "image_mean and image_sd", "are not three numbers each", "those, and sd above 0")
+    return tuple(tuple(values.tolist()) for values in given)
+
+
+def declare_constants(path, mean, sd):
+    """Write into a data file by which constants its images were normalised; nothing else of it changes."""
+    with opened(path) as file:
+        examine(file)
+    with h5py.File(path, "r+") as file:
+        file.attrs.update(image_mean=mean, image_sd=sd)
+
+
 def examine(file):
     """Check keys, types and shapes, and that they fit each other, without reading the arrays.
 
     Returns
     -------
     arrays : dict from key to h5py.Dataset
-        The optional spikes_val_repeats only where the file has it.
+        The optional spikes_train_repeats and spikes_val_repeats only where the file has them.
 
     Raises
     ------
     DataError
     """
-    path = file.filename
     arrays = {}
     for split in SPLITS:
-        key = f"stimulus_{split}"
-        images = arrays[key] = _dataset(file, key, 4)
-        if images.shape[1] != 3:
-            last = " (channels last)" if images.shape[3] == 3 else ""
-            raise failure(path, key, f"has shape {images.shape}{last}", "(n_images, 3, height, width)")
-        if images.shape[2:] != arrays["stimulus_train"].shape[2:]:
-            size = arrays["stimulus_train"].shape[2:]
-            raise failure(path, key, f"has images of {images.shape[2:]} pixels", f"{size} as in stimulus_train")
-        if min(images.shape[2:]) < SMALLEST_SIDE:
-            raise failure(path, key, f"has images of {images.shape[2:]} pixels", f"at least {SMALLEST_SIDE} a side")
-        needed = 1 if split == "test" else 2  # a score of one image is not defined
-        if len(images) < needed:
-            raise failure(path, key, f"has {plural(len(images), 'image')}", f"{needed} or more")
+        images = arrays[f"stimulus_{split}"] = _images(file, split)
+        _like_first(file, split, images, arrays["stimulus_train"])
         arrays[f"object_{split}"] = _dataset(file, f"object_{split}", 1, text=True)
         if split != "test":
             arrays[f"spikes_{split}"] = _dataset(file, f"spikes_{split}", 2)
         for other in (f"object_{split}", f"spikes_{split}"):
             if other in arrays and len(arrays[other]) != len(images):
-                found = plural(len(arrays[other]), "row")
-                raise failure(path, other, f"has {found}", f"{len(images)}, one per image of {key}")
+                found = f"has {plural(len(arrays[other]), 'row')}"
+                raise failure(file.filename, other, found, f"{len(images)}, one per image of stimulus_{split}")
     n_neurons = arrays["spikes_train"].shape[1]
     if n_neurons < 2:
-        raise failure(path, "spikes_train", f"has {plural(n_neurons, 'neuron')}", "two or more")
+        raise failure(file.filename, "spikes_train", f"has {plural(n_neurons, 'neuron')}", "two or more")
     if arrays["spikes_val"].shape[1] != n_neurons:
         found = f"has {plural(arrays['spikes_val'].shape[1], 'neuron')}"
-        raise failure(path, "spikes_val", found, f"{n_neurons} as in spikes_train")
-    if "spikes_val_repeats" in file:
-        repeats = arrays["spikes_val_repeats"] = _dataset(file, "spikes_val_repeats", 3)
-        n_images = len(arrays["spikes_val"])
-        if repeats.shape[::2] != (n_images, n_neurons) or repeats.shape[1] == 0:
-            expected = f"({n_images}, n_repeats, {n_neurons})"
-            raise failure(path, "spikes_val_repeats", f"has shape {repeats.shape}", expected)
+        raise failure(file.filename, "spikes_val", found, f"{n_neurons} as in spikes_train")
+    for key in ("spikes_train_repeats", "spikes_val_repeats"):
+        if key in file:
+            repeats = arrays[key] = _dataset(file, key, 3)
+            n_images = len(arrays[key.removesuffix("_repeats")])
+            if repeats.shape[::2] != (n_images, n_neurons) or repeats.shape[1] == 0:
+                expected = f"({n_images}, n_repeats, {n_neurons})"
+                raise failure(file.filename, key, f"has shape {repeats.shape}", expected)
     return arrays
+
+
+def _images(file, split):
+    key = f"stimulus_{split}"
+    images = _dataset(file, key, 3, 4)
+    shape = images.shape
+    if images.ndim == 4 and shape[1] not in (1, 3):
+        last = " (channels last)" if shape[3] in (1, 3) else ""
+        raise failure(file.filename, key, f"has shape {shape}{last}", "(n_images, 1 or 3, height, width)")
+    if min(shape[-2:]) < SMALLEST_SIDE:
+        raise failure(file.filename, key, f"has images of {shape[-2:]} pixels", f"at least {SMALLEST_SIDE} a side")
+    needed = 1 if split == "test" else 2  # a score of one image is not defined
+    if len(images) < needed:
+        raise failure(file.filename, key, f"has {plural(len(images), 'image')}", f"{needed} or more")
+    return images
+
+
+def _like_first(file, split, images, first):
+    shape, expected = images.shape[1:], first.shape[1:]
+    if shape[-2:] != expected[-2:]:
+        found = f"has images of {shape[-2:]} pixels"
+        raise failure(file.filename, f"stimulus_{split}", found, f"{expected[-2:]} as in stimulus_train")
+    if shape != expected:
+        raise failure(file.filename, f"stimulus_{split}", f"has images of {shape}", f"{expected} as in stimulus_train")
+
+
+def read_metadata(file, group, n_rows):
+    """Columns of the group `neurons`, `images_train`, `images_val` or `images_test`, where the file has it.
+
+    Returns
+    -------
+    metadata : dict from name to array of shape (n_rows,)
+        Text as str, numbers as they are.
+    """
+    columns = {}
+    if isinstance(file.get(group), h5py.Group):  # older files keep the neurons' names under this key
+        for name in file[group]:
+            key = f"{group}/{name}"
+            is_text = h5py.check_string_dtype(getattr(file[group][name], "dtype", np.dtype(float))) is not None
+            data = _dataset(file, key, 1, text=is_text)
+            if len(data) != n_rows:
+                raise failure(file.filename, key, f"has {plural(len(data), 'row')}", str(n_rows))
+            columns[name] = read_objects(data) if is_text else data[()]
+    return columns
 
 
 def read_objects(data):
@@ -163,27 +238,12 @@ def read_responses(data, *, allow_missing=False):
     return responses
 
 
-def doubts(objects, responses_val, digests):
-    """What is odd in a file but does not stop its use.
-
-    Parameters
-    ----------
-    objects : three str arrays (train, val, test)
-    responses_val : array of shape (n_images, n_neurons)
-    digests : three arrays (train, val, test) of one value per image, equal for equal images
-
-    Returns
-    -------
-    sentences : list of str
-    """
-    sentences = []
-    for first, second in ((0, 1), (0, 2), (1, 2)):
-        if shared := int(np.isin(digests[second], digests[first]).sum()):
-            keys = f"both stimulus_{SPLITS[first]} and stimulus_{SPLITS[second]}"
-            sentences.append(f"{plural(shared, 'image')} in {keys}, so scores leak; expected different images.")
-    if new := sorted(set(objects[1].tolist()) - set(objects[0].tolist())):
-        names = ", ".join(new[:5]) + (", ..." if len(new) > 5 else "")
-        sentences.append(f"object_val has {plural(len(new), 'object')} that object_train lacks: {names}.")
-    if silent := int((np.ptp(responses_val, axis=0) == 0).sum()):
-        sentences.append(f"spikes_val has {plural(silent, 'constant neuron')}, with no score to give.")
-    return sentences
+def read_part(file, arrays, split):
+    """All but the images of a split: objects, categories, responses, repeats (where it has them) and metadata."""
+    objects = read_objects(arrays[f"object_{split}"])
+    part = {"objects": objects, "categories": np.array([CATEGORY_OF.get(name, name) for name in objects.tolist()])}
+    if f"spikes_{split}" in arrays:
+        part["responses"] = read_responses(arrays[f"spikes_{split}"])
+    if f"spikes_{split}_repeats" in arrays:
+        part["repeats"] = read_responses(arrays[f"spikes_{split}_repeats"], allow_missing=True)
+    return part | {"metadata": read_metadata(file, f"images_{split}", len(objects))}

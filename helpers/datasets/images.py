@@ -1,4 +1,4 @@
-"""Images: from the file's normalised units to pixels, checked on the way, and from pixels to a network's input.
+"""Images: from the file's units to pixels, by evidence for how they are stored, and from pixels to a network's input.
 
 Reading and checking need no torch; only what makes tensors imports it.
 """
@@ -8,15 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers.datasets.hdf5 import SPLITS, failure
+from helpers.datasets.hdf5 import SPLITS, refused
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_SD = (0.229, 0.224, 0.225)
-EXACT = 1e-4  # largest error of a stored image, in the file's normalised units
+EXACT = 2e-5  # largest error of a stored pixel of 0 to 1
+BEYOND = 0.02  # of the range of pixels: interpolation overshoots
 IMAGES_AT_ONCE = 64  # converted together, so that float32 copies stay small
-
-_MEAN = np.array(IMAGENET_MEAN, np.float32)[:, None, None]
-_SD = np.array(IMAGENET_SD, np.float32)[:, None, None]
+SAMPLE = 16  # images of a split that its normalisation is told from
 
 
 @dataclass(frozen=True)
@@ -31,89 +30,112 @@ class Normalisation:
         mean = tuple(m + m * s for m, s in zip(self.mean, self.sd, strict=True))
         return Normalisation(mean, tuple(s * s for s in self.sd))
 
+    def undo(self, x):
+        """Pixels of 0 to 1 from x (n_images, 1 or 3, height, width): x * sd + mean, in float32."""
+        mean, sd = (np.array(c[: x.shape[1]], np.float32)[:, None, None] for c in (self.mean, self.sd))
+        return x * sd + mean
+
 
 IMAGENET = Normalisation(IMAGENET_MEAN, IMAGENET_SD)
+CLIP = Normalisation((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+KNOWN = {  # name: (constants, what the images then are)
+    "imagenet": (IMAGENET, "normalised once with ImageNet's mean and sd"),
+    "clip": (CLIP, "normalised once with CLIP's mean and sd"),
+    "half": (Normalisation((0.5,) * 3, (0.5,) * 3), "pixels scaled to -1 to 1"),
+    "none": (Normalisation((0.0,) * 3, (1.0,) * 3), "pixels of 0 to 1"),
+    "bytes": (Normalisation((0.0,) * 3, (1 / 255,) * 3), "pixels of 0 to 255"),
+    "twice": (IMAGENET.twice(), "normalised twice with ImageNet's mean and sd"),
+}
 
 
-class Scale:
-    """Range of a split's images in the file's units, to tell normalised images from raw and twice normalised ones."""
+@dataclass(frozen=True)
+class Encoding:
+    """How a file's images are stored, and the words for it; the normalisation is None for uint8 pixels."""
 
-    def __init__(self, data):
-        self.path, self.key = data.file.filename, data.name.lstrip("/")
-        self.low, self.high = np.full(3, np.inf), np.full(3, -np.inf)
-        self.gray_in_pixels = self.gray_in_file = True
+    normalisation: Normalisation | None
+    words: str
+    declared: bool = False
 
-    def update(self, x):
-        """Take in images x (n_images, 3, height, width); what no pixel can give is refused at once."""
-        self.low = np.minimum(self.low, x.min(axis=(0, 2, 3)))
-        self.high = np.maximum(self.high, x.max(axis=(0, 2, 3)))
-        if self.gray_in_file:
-            self.gray_in_file = all(np.abs(x[:, 0] - x[:, other]).max() <= EXACT for other in (1, 2))
-        if self.gray_in_pixels:
-            self.gray_in_pixels = encode(x, 1, np.float32) is not None
-        if self.high.max() > 10:  # images normalised twice end at 9.9
-            self._refuse("raw pixels of 0 to 255")
-        if not self._within_unit(times=1):
-            contrast = np.ptp(self._undone(times=2), axis=0).max()  # other scales fill little of the range
-            twice = self._within_unit(times=2) and contrast > 0.5
-            self._refuse("images normalised twice" if twice else "images of an unknown scale")
-
-    def finish(self):
-        """Refuse what only a whole split shows."""
-        if self.low.min() >= 0 and self.high.max() <= 1 and not self.gray_in_pixels:
-            self._refuse("raw pixels of 0 to 1")
-        if np.allclose([self.low, self.high], [[-1], [1]], atol=0.02):
-            self._refuse("pixels of -1 to 1")
-        if self.gray_in_file:
-            self._refuse("gray images with three equal channels, normalised with other constants")
-
-    def _undone(self, times):
-        ends = np.stack([self.low, self.high])
-        for _ in range(times):
-            ends = ends * IMAGENET_SD + IMAGENET_MEAN
-        return ends
-
-    def _within_unit(self, times):
-        ends = self._undone(times)
-        return ends.min() >= -1e-3 and ends.max() <= 1 + 1e-3
-
-    def _refuse(self, what):
-        found = f"holds {what} (values from {self.low.min():.3g} to {self.high.max():.3g})"
-        expected = "images normalised once with the ImageNet mean and sd, about -2.12 to 2.64"
-        raise failure(self.path, self.key, found, expected)
+    def pixels(self, data, x):
+        """Pixels of 0 to 1 from a block x of `data`; a block that speaks against this encoding is refused."""
+        if self.normalisation is None:
+            return x.astype(np.float32) / 255
+        pixels = self.normalisation.undo(x)
+        low, high = pixels.min(), pixels.max()
+        if low < -BEYOND or high > 1 + BEYOND:
+            found = f"holds pixels of {low:.3g} to {high:.3g}, taken as {self.words}"
+            raise refused(data, found, "0 to 1, at most 2 % beyond")
+        if not (self.declared or evident(self.normalisation, pixels[:SAMPLE])):
+            raise _untold(data, x)
+        return pixels
 
 
-def to_pixels(x):
-    """Pixels of 0 to 1 from normalised images x (n_images, n_channels, height, width)."""
-    return x * _SD[: x.shape[1]] + _MEAN[: x.shape[1]]
+def evident(normalisation, pixels):
+    """Whether most images, brought back to pixels, show that these were the right constants.
+
+    That is, are within 0 to 1 and in whole 255ths (99 % of the pixels), or gray though the channels' constants differ.
+    """
+    flat = pixels.reshape(len(pixels), -1)
+    levels = flat * 255
+    shows = (np.abs(levels - np.rint(levels)) < 0.1).mean(axis=1) > 0.99
+    if pixels.shape[1] == 3 and len(set(normalisation.mean)) > 1:
+        shows |= (np.abs(pixels - pixels[:, :1]) < 1e-3).all(axis=(1, 2, 3))
+    shows &= (flat.min(axis=1) >= -BEYOND) & (flat.max(axis=1) <= 1 + BEYOND)
+    return 2 * shows.sum() > len(pixels)
 
 
-def encode(x, n_channels, dtype):
-    """Normalised images as pixels of that type, or None where the way back would miss x by more than 1e-4.
+def encoding(arrays, declared=None):
+    """How the images of all splits are stored: told from a sample of each, or as `declared` (a Normalisation) has it.
+
+    Raises DataError where nothing fits, images are normalised twice, or a split is stored otherwise than the first.
+    """
+    stimuli = [arrays[f"stimulus_{split}"] for split in SPLITS]
+    first, *others = [_encoding(data, declared) for data in stimuli]
+    for data, other in zip(stimuli[1:], others, strict=True):
+        if other != first:
+            raise refused(data, f"holds {other.words}", f"{first.words}, as in stimulus_train")
+    return first
+
+
+def _encoding(data, declared):
+    if data.dtype == np.uint8:
+        return Encoding(None, "uint8 pixels")
+    if declared:
+        return Encoding(declared, "normalised with the constants that the file declares", declared=True)
+    x = read_block(data, 0, min(SAMPLE, len(data)))
+    for normalisation, words in KNOWN.values():
+        if evident(normalisation, normalisation.undo(x)):
+            if normalisation == KNOWN["twice"][0]:
+                raise refused(data, f"holds images {words}", "once")
+            return Encoding(normalisation, words)
+    raise _untold(data, x)
+
+
+def _untold(data, x):
+    found = f"holds images whose normalisation cannot be told (values from {x.min():.3g} to {x.max():.3g})"
+    return refused(data, found, "whole 255ths or gray with known constants, or `data declare FILE imagenet`")
+
+
+def encode(x, normalisation, n_channels, dtype):
+    """Images as pixels of that type, or None where these would miss the file's by more than 2e-5 of the range.
 
     Parameters
     ----------
-    x : float32 array of shape (n_images, 3, height, width), in ImageNet-normalised units
-    n_channels : 1 (all three channels from the first) or 3
+    x : array of shape (n_images, 1 or 3, height, width), in the file's units
+    normalisation : Normalisation, or None where x holds uint8 pixels
+    n_channels : 1 (for three equal ones) or 3
     dtype : np.uint8 (0 to 255) or np.float32 (0 to 1)
     """
-    pixels = to_pixels(x[:, :n_channels])
-    if dtype == np.uint8:
-        pixels = np.rint(pixels * 255).clip(0, 255).astype(np.uint8)
-    for channel in range(3):
-        back = decode(pixels[:, min(channel, n_channels - 1)], channel)
-        back -= x[:, channel]
-        if max(back.max(), -back.min()) > EXACT:
+    pixels = normalisation.undo(x) if normalisation else x
+    if n_channels == 1 and pixels.shape[1] == 3:
+        first = pixels[:, :1]
+        if any(np.abs(np.subtract(pixels[:, i : i + 1], first, dtype=np.float32)).max() > EXACT for i in (1, 2)):
             return None
-    return pixels
-
-
-def decode(pixels, channel):
-    """One channel of pixels (uint8 of 0 to 255, or float32 of 0 to 1) in the file's normalised units."""
-    mean, sd = np.float32(IMAGENET_MEAN[channel]), np.float32(IMAGENET_SD[channel])
-    if pixels.dtype == np.uint8:
-        return ((np.arange(256, dtype=np.float32) / 255 - mean) / sd)[pixels]
-    return (pixels - mean) / sd
+        pixels = first
+    if normalisation is None or dtype == np.float32:
+        return pixels
+    levels = np.rint(pixels * 255).clip(0, 255)
+    return levels.astype(np.uint8) if np.abs(levels / 255 - pixels).max() <= EXACT else None
 
 
 def blocks(data):
@@ -124,54 +146,48 @@ def blocks(data):
 
 
 def read_block(data, start, stop):
-    """Images as the file has them, float32 of shape (stop - start, 3, height, width), finite."""
-    x = data[start:stop].astype(np.float32, copy=False)
+    """Images as the file has them, (stop - start, 1 or 3, height, width): uint8, or finite float32."""
+    x = data[start:stop]
+    x = x[:, None] if x.ndim == 3 else x
+    x = x if x.dtype == np.uint8 else x.astype(np.float32, copy=False)
     if not np.isfinite(x.sum(dtype=np.float64)):
         image = start + int(np.flatnonzero(~np.isfinite(x).all(axis=(1, 2, 3)))[0])
-        found = f"holds NaN or infinity, first in image {image}"
-        raise failure(data.file.filename, data.name.lstrip("/"), found, "finite numbers")
+        raise refused(data, f"holds NaN or infinity, first in image {image}", "finite numbers")
     return x
 
 
-def read_images(arrays):
-    """All images, train then val then test, kept once and as small as is exact to 1e-4.
+def read_images(arrays, declared=None):
+    """All images, train then val then test, as `Split.images` has them.
 
     Starts as one channel of uint8; where images do not fit, the reading starts over with wider pixels, so that two
     copies never lie in memory.
-
-    Returns
-    -------
-    images : array of shape (n_images, n_channels, height, width)
-        uint8 of 0 to 255 or float32 of 0 to 1; n_channels is 1 for gray images, else 3.
     """
     stimuli = [arrays[f"stimulus_{split}"] for split in SPLITS]
-    n_channels, dtype = 1, np.uint8
+    found, n_channels, dtype = encoding(arrays, declared), 1, np.uint8
     while True:
-        images, misfits = _read_as(stimuli, n_channels, dtype)
+        images, misfits = _read_as(stimuli, found, n_channels, dtype)
         if misfits is None:
             return images
-        kinds = [(1, np.uint8), (3, np.uint8), (1, np.float32), (3, np.float32)]
-        fits = next(kind for kind in kinds if encode(misfits, *kind) is not None)
-        n_channels, dtype = max(n_channels, fits[0]), np.promote_types(dtype, fits[1]).type
+        for kind in ((1, np.uint8), (3, np.uint8), (1, np.float32), (3, np.float32)):
+            if encode(misfits, found.normalisation, *kind) is not None:
+                break
+        n_channels, dtype = max(n_channels, kind[0]), np.promote_types(dtype, kind[1]).type
 
 
-def _read_as(stimuli, n_channels, dtype):
+def _read_as(stimuli, found, n_channels, dtype):
     """(images, None), or (None, the first images that do not fit)."""
-    images = np.empty((sum(map(len, stimuli)), n_channels, *stimuli[0].shape[2:]), dtype)
+    images = np.empty((sum(map(len, stimuli)), n_channels, *stimuli[0].shape[-2:]), dtype)
     done = 0
     for data in stimuli:
-        scale = Scale(data)
         for start, stop in blocks(data):
             x = read_block(data, start, stop)
-            pixels = encode(x, n_channels, dtype)
-            if dtype == np.float32 or pixels is None:  # images that are exact as uint8 need no further proof
-                scale.update(x)
+            pixels = encode(x, found.normalisation, n_channels, dtype)
             if pixels is None:
                 return None, x
+            if dtype == np.float32:  # images that are exact as uint8 need no further proof
+                found.pixels(data, x)
             images[done : done + len(x)] = pixels
             done += len(x)
-        if dtype == np.float32:
-            scale.finish()
     return images, None
 
 

@@ -1,15 +1,8 @@
-"""Pack a folder of images and a table of responses into a data file.
+"""Write recordings as a data file: whole, checked and moved into place, or not at all; no file is overwritten."""
 
-All work is done in a temporary folder beside the target, and the finished, checked file is moved into place, so that
-whatever goes wrong leaves nothing behind; no file is overwritten.
-"""
-
-import csv
-import math
 import os
 import tempfile
 import time
-from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,19 +10,23 @@ import h5py
 import numpy as np
 
 from helpers import progress
-from helpers.datasets.describe import check
+from helpers.datasets.describe import FEW, check
+from helpers.datasets.formats import arrays, brainio, tables
 from helpers.datasets.hdf5 import SPLITS, DataError, plural
-from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD, IMAGES_AT_ONCE
+from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD, IMAGES_AT_ONCE, resized
 
-_FILE_COLUMNS = ("file", "file_name", "filename")
+
+def must_be_new(target):
+    """The target as a path, or a DataError where something is there."""
+    if Path(target).exists():
+        raise DataError(f"{target}: exists already and is left alone; expected a new file name.")
+    return Path(target)
 
 
 @contextmanager
 def written_whole(target):
     """Yield a path to write to; on success the file there passes the checks and becomes `target`."""
-    target = Path(target)
-    if target.exists():
-        raise DataError(f"{target}: exists already and is left alone; expected a new file name.")
+    target = must_be_new(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}-")
@@ -37,7 +34,11 @@ def written_whole(target):
         raise DataError(f"{target}: cannot be written ({error.strerror}); expected a folder that can.") from error
     with temporary as folder:
         part = Path(folder) / target.name
-        yield part
+        try:
+            yield part
+        except OSError as error:
+            why = "no space left" if "No space left" in str(error) else " ".join(str(error).split())
+            raise DataError(f"{target}: cannot be written ({why}); expected space and a folder that can.") from error
         try:
             check(part)
         except DataError as error:
@@ -45,17 +46,18 @@ def written_whole(target):
         os.replace(part, target)
 
 
-def pack(images_folder, table_csv, out, *, seed=0, pixels=None):
-    """Write own recordings as a data file.
+def pack(images_folder, table_csv, out, *, seed=0, pixels=None, neurons=None):
+    """Write own recordings, a folder of images and a table of responses, as a data file.
 
     Parameters
     ----------
     images_folder : str or Path
         Images that Pillow reads, without transparency, all of one size unless `pixels` is given.
     table_csv : str or Path
-        One row per image. Columns: `file` (name within the folder); optional `object` (without it all images are of
-        the object "unknown"); optional `split` (train, val or test; without it a tenth of each object's images goes
-        to val and a tenth to test); every other column is a neuron, with its mean response to the image. Rows of the
+        One row per image, or per presentation (the same file several times: trials, averaged, and kept for the val
+        split). Columns: `file` (name within the folder); optional `object` (without it all images are of the object
+        "unknown"); optional `split` (train, val or test; without it a tenth of each object's images goes to val and a
+        tenth to test); optional `trial`; every other column is a neuron, with its response to the image. Rows of the
         test split may leave the responses empty, and the file keeps none of them.
     out : str or Path
         Must not exist.
@@ -63,6 +65,8 @@ def pack(images_folder, table_csv, out, *, seed=0, pixels=None):
         Of the random split.
     pixels : int, optional
         Length of the longer side that every image is resized to, keeping its shape.
+    neurons : list of str, optional
+        The neurons' columns, or patterns of them; without it columns that look like something else are refused.
 
     Returns
     -------
@@ -73,98 +77,108 @@ def pack(images_folder, table_csv, out, *, seed=0, pixels=None):
     DataError
         One sentence naming file, row and column, or what `datasets.load` would refuse; nothing is written.
     """
-    files, objects, splits, responses, neurons = _read_table(table_csv)
-    if splits is None:
-        splits = _random_split(table_csv, objects, seed)
-    for name, values in zip(neurons, responses[splits == "train"].T, strict=True):
+    must_be_new(out)
+    return write(tables.read_table(table_csv, images_folder, neurons), out, seed=seed, pixels=pixels)
+
+
+def pack_arrays(path, out, *, responses=None, objects=None, seed=0, pixels=None):
+    """Like `pack`, from arrays: a .npz file, or .npy files of images (`path`), responses and objects."""
+    must_be_new(out)
+    images = path if responses else None
+    return write(arrays.read_arrays(path, images, responses, objects), out, seed=seed, pixels=pixels)
+
+
+def pack_assembly(path, stimuli, images, out, *, where=None, seed=0, pixels=None):
+    """Like `pack`, from a BrainIO assembly, its table of stimuli and their images; `where` as in `read_assembly`."""
+    must_be_new(out)
+    return write(brainio.read_assembly(path, stimuli, images, where=where), out, seed=seed, pixels=pixels)
+
+
+def write(recordings, out, *, seed=0, pixels=None, as_course=False):
+    """Write Recordings as a data file: the mean over trials in float64, trials of val alone, nothing of test.
+
+    Parameters
+    ----------
+    recordings : formats.recordings.Recordings
+    out : str or Path
+        Must not exist.
+    seed : int
+        Of the random split where the recordings have none.
+    pixels : int, optional
+        Length of the longer side that every image is resized to (antialiased), keeping its shape.
+    as_course : bool
+        The course file's keys alone, and its normalised float32 images.
+
+    Returns
+    -------
+    out : Path
+
+    """
+    source = recordings.path
+    splits = recordings.splits or _random_split(source, recordings.objects, seed)
+    means = _means(recordings.trials, np.concatenate([splits["train"], splits["val"]]))
+    trials = recordings.trials
+    if recordings.z_scored:
+        mean, sd = means[splits["train"]].mean(axis=0, dtype=float), means[splits["train"]].std(axis=0, dtype=float)
+        means, trials = ((x - mean) / np.where(sd, sd, 1) for x in (means, trials))
+    names = recordings.neurons.get("name", np.arange(means.shape[1]))
+    for name, values in zip(names, means[splits["train"]].T, strict=True):
         if np.ptp(values) == 0:
-            raise DataError(f"{table_csv}: column {name} is constant over the training images; leave this neuron out.")
-    paths = [Path(images_folder) / name for name in files]
+            raise DataError(f"{source}: column {name} is constant over the training images; leave this neuron out.")
+    objects = [_latin(source, name) for name in recordings.objects.tolist()]
     with written_whole(out) as part, h5py.File(part, "w") as file:
-        file.attrs["description"] = f"Own recordings packed from {Path(table_csv).name}."
-        file["neurons"] = neurons
-        height, width = _size(table_csv, paths, pixels)
-        began, done = time.monotonic(), 0
+        file.attrs["description"] = f"Own recordings packed from {Path(source).name}."
+        file.attrs.update(recordings.attributes)
+        shape = _shape(recordings.images, pixels)
         for split in SPLITS:
-            chosen = np.flatnonzero(splits == split)
-            shape = (len(chosen), 3, height, width)
-            chunks = (min(16, len(chosen)), *shape[1:])
-            images = file.create_dataset(
-                f"stimulus_{split}", shape, "f4", chunks=chunks, compression="gzip", shuffle=True
-            )
-            for start in range(0, len(chosen), IMAGES_AT_ONCE):
-                block = chosen[start : start + IMAGES_AT_ONCE]
-                images[start : start + len(block)] = np.stack([_normalised(paths[i], (width, height)) for i in block])
-                done += len(block)
-                progress.show("packing images", began, done, len(paths))
-            file[f"object_{split}"] = [_latin(table_csv, objects[i]) for i in chosen]
-            file[f"file_{split}"] = [files[i] for i in chosen]
+            chosen = splits[split]
+            _write_images(file, f"stimulus_{split}", [recordings.images[i] for i in chosen], shape, as_course)
+            file[f"object_{split}"] = [objects[i] for i in chosen]
             if split != "test":
-                file[f"spikes_{split}"] = responses[chosen]
+                file[f"spikes_{split}"] = means[chosen].astype(np.float32)
+            if not as_course:
+                _write_columns(file, f"images_{split}", {k: v[chosen] for k, v in recordings.metadata.items()})
+        if not as_course:
+            _write_columns(file, "neurons", recordings.neurons)
+            _write_repeats(file, trials[splits["val"]])
+    if len(splits["val"]) < FEW:
+        print(f"{out}: only {len(splits['val'])} val images, too few for an interval")
     return Path(out)
 
 
-def _read_table(path):
-    """File names, objects, splits (or None), responses (n_images, n_neurons) float32 and neuron names of a table."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = csv.reader(file)
-            header, *rows = [(lines.line_num, row) for row in lines if any(cell.strip() for cell in row)] or [(1, [])]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected a CSV table in UTF-8.") from error
-    header = [name.strip() for name in header[1]]
-    plain = [name.lower().replace(" ", "_") for name in header]
-    file_columns = [i for i, name in enumerate(plain) if name in _FILE_COLUMNS]
-    if len(file_columns) != 1:
-        raise DataError(f"{path}: has columns {header[:5]}; expected one called file, with the images' names.")
-    if "" in header or len(set(header)) < len(header):
-        raise DataError(f"{path}: has a column without a name or two of the same name; expected one name per column.")
-    columns = {name: plain.index(name) for name in ("object", "split") if name in plain}
-    neurons = [i for i in range(len(header)) if i not in (*file_columns, *columns.values())]
-    if len(neurons) < 2:
-        raise DataError(f"{path}: has {plural(len(neurons), 'column')} of neurons; expected two or more.")
-    for line, row in rows:
-        if len(row) != len(header):
-            raise DataError(
-                f"{path}: line {line} has {plural(len(row), 'cell')}; expected {len(header)} as in the first line."
-            )
-    files = [row[file_columns[0]].strip() for _, row in rows]
-    if twice := [name for name, count in Counter(files).items() if count > 1]:
-        raise DataError(f"{path}: lists {twice[0]!r} more than once; expected one row per image.")
-    objects = [(row[columns["object"]].strip() if "object" in columns else "") or "unknown" for _, row in rows]
-    splits = np.array([row[columns["split"]].strip() for _, row in rows]) if "split" in columns else None
-    if splits is not None and set(splits.tolist()) != set(SPLITS):
-        raise DataError(f"{path}: has the splits {sorted(set(splits.tolist()))}; expected train, val and test.")
-    responses = np.full((len(rows), len(neurons)), np.nan, np.float32)
-    for i, (line, row) in enumerate(rows):
-        if splits is None or splits[i] != "test":
-            responses[i] = [_number(path, line, header[j], row[j]) for j in neurons]
-    return files, objects, splits, responses, [header[j] for j in neurons]
+def _means(trials, known):
+    """Mean over trials, float64 (n_images, n_neurons), of those images; NaN for the others."""
+    counts = np.isfinite(trials[known]).sum(axis=1)
+    means = np.full((len(trials), trials.shape[2]), np.nan)
+    means[known] = np.nansum(trials[known], axis=1, dtype=np.float64) / np.where(counts, counts, np.nan)
+    return means
 
 
-def _number(path, line, column, cell):
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise DataError(f"{path}: line {line}, column {column} holds {cell!r}; expected a finite number.")
-    return value
+def _write_repeats(file, trials):
+    n_repeats = int(np.isfinite(trials).any(axis=2).sum(axis=1).max())
+    if n_repeats > 1:
+        file.create_dataset("spikes_val_repeats", data=trials[:, :n_repeats].astype(np.float32), compression="gzip")
 
 
-def _random_split(path, objects, seed):
-    """Split names, about a tenth each of val and test, spread over the objects."""
-    if len(objects) < 5:
+def _write_columns(file, group, columns):
+    for name, values in columns.items():
+        text = values.dtype.kind not in "fiub"
+        file[f"{group}/{name.replace('/', '_')}"] = [str(v) for v in values.tolist()] if text else values
+
+
+def _random_split(source, objects, seed):
+    """A tenth of the images for val, a tenth for test, spread evenly over the objects: every n-th of each."""
+    n_images = len(objects)
+    n_held_out = max(3, 2 * round(n_images / 10))
+    if n_images < n_held_out + 2:
         raise DataError(
-            f"{path}: has {plural(len(objects), 'row')}; expected five or more to split into train, val and test."
+            f"{source}: has {plural(n_images, 'image')}; expected five or more to split, or a column split."
         )
-    n_images, n_held_out = len(objects), max(3, 2 * round(len(objects) / 10))
     order = np.random.default_rng(seed).permutation(n_images)
-    order = order[np.argsort(np.array(objects)[order], kind="stable")]  # object by object, shuffled within each
+    order = order[np.argsort(np.array(objects)[order], kind="stable")]
     held_out = order[np.arange(n_held_out) * n_images // n_held_out]
-    splits = np.full(n_images, "train")
-    splits[held_out[::2]], splits[held_out[1::2]] = "val", "test"
-    return splits
+    splits = {"val": np.sort(held_out[::2]), "test": np.sort(held_out[1::2])}
+    return {"train": np.setdiff1d(order, held_out), **splits}
 
 
 def _latin(path, name):
@@ -174,45 +188,71 @@ def _latin(path, name):
         raise DataError(f"{path}: has the object {name!r}; expected a name in latin-1 letters.") from error
 
 
-def _size(table, paths, pixels):
-    """(height, width) that all images have, once resized."""
-    sizes, began = {}, time.monotonic()
-    for done, path in enumerate(paths, 1):
-        if not path.is_file():
-            raise DataError(f"{table}: names the image {path}, which is not there; expected a file.")
-        width, height = _open(path).size
-        if pixels:
-            scale = pixels / max(width, height)
-            width, height = max(1, round(width * scale)), max(1, round(height * scale))
-        sizes.setdefault((height, width), path)
-        progress.show("reading images", began, done, len(paths))
+def _shape(images, pixels):
+    """(n_channels, height, width) that all images have, once resized: one channel where all are gray."""
+    sizes, n_channels, began = {}, 1, time.monotonic()
+    for done, (label, source) in enumerate(images, 1):
+        x = _open(label, source)
+        if n_channels == 1 and (x != x[..., :1]).any():
+            n_channels = 3
+        sizes.setdefault(_resized_to(x.shape[:2], pixels), label)
+        progress.show("reading images", began, done, len(images))
     if len(sizes) > 1:
         (first, one), (second, other), *_ = sizes.items()
         how = "images of one shape" if pixels else "one size (or give the pixels to resize to)"
-        raise DataError(
-            f"{other}: has {second[0]} x {second[1]} pixels and {one.name} {first[0]} x {first[1]}; expected {how}."
-        )
-    return next(iter(sizes))
+        found = f"has {second[0]} x {second[1]} pixels and {Path(one).name} {first[0]} x {first[1]}"
+        raise DataError(f"{other}: {found}; expected {how}.")
+    return n_channels, *next(iter(sizes))
 
 
-def _open(path):
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        image = ImageOps.exif_transpose(Image.open(path))  # as a viewer shows it; this also decodes it
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image; expected a format that Pillow knows.") from error
-    if image.mode not in ("1", "L", "P", "RGB") or "transparency" in image.info:
-        raise DataError(f"{path}: has mode {image.mode}; expected 8-bit gray or RGB without transparency.")
-    return image
+def _resized_to(size, pixels):
+    scale = pixels / max(size) if pixels else 1
+    return tuple(max(1, round(side * scale)) for side in size)
 
 
-def _normalised(path, size):
-    """The image at that size (width, height), float32 (3, height, width), ImageNet-normalised."""
+def _write_images(file, key, images, shape, as_course):
+    """Write images as uint8 (n_images, height, width) or with three channels; or as the course's file has them."""
+    n_channels, height, width = shape
+    whole = (3, height, width) if as_course else (height, width) if n_channels == 1 else shape
+    data = file.create_dataset(
+        key, (len(images), *whole), "f4" if as_course else "u1", chunks=(min(16, len(images)), *whole),
+        compression="gzip", shuffle=as_course,
+    )  # fmt: skip
+    began = time.monotonic()
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        block = images[start : start + IMAGES_AT_ONCE]
+        x = np.stack([_pixels(label, source, shape) for label, source in block])  # (n_block, n_channels, height, width)
+        if as_course:
+            x = (x / np.float32(255) - np.array(IMAGENET_MEAN, "f4")[:, None, None]) / np.array(IMAGENET_SD, "f4")[
+                :, None, None
+            ]
+        data[start : start + len(block)] = x.reshape(len(block), *whole)
+        progress.show(f"writing {key}", began, start + len(block), len(images))
+
+
+def _pixels(label, source, shape):
+    n_channels, height, width = shape
+    x = _open(label, source).transpose(2, 0, 1)[None, :n_channels]
+    return resized(x, np.arange(1), (height, width))[0]
+
+
+def _open(label, source):
+    """An image as a viewer shows it, uint8 (height, width, 3)."""
     from PIL import Image
 
-    image = _open(path).convert("RGB")
-    if image.size != size:
-        image = image.resize(size, Image.Resampling.BILINEAR)
-    pixels = np.asarray(image, np.float32) / 255
-    return ((pixels - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_SD)).transpose(2, 0, 1)
+    turned = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
+              7: "TRANSVERSE", 8: "ROTATE_90"}  # fmt: skip
+    try:
+        image = source()
+        image = image if isinstance(image, Image.Image) else Image.open(image)
+        deep = any(";16" in str(tile) for tile in getattr(image, "tile", ()))
+        turn = turned.get(image.getexif().get(0x0112))  # by hand: rewriting odd EXIF fails under some Pillows
+        image.load()
+    except Exception as error:  # decoders raise whatever they like
+        raise DataError(f"{label}: cannot be read as an image; expected a format that Pillow knows.") from error
+    if deep or image.mode.startswith("I"):
+        raise DataError(f"{label}: has 16 bits a channel; expected 8, scaled so that white is 255.")
+    if image.mode not in ("1", "L", "P", "RGB") or "transparency" in image.info:
+        raise DataError(f"{label}: has mode {image.mode}; expected 8-bit gray or RGB without transparency.")
+    image = image.transpose(Image.Transpose[turn]) if turn else image
+    return np.asarray(image.convert("RGB"))

@@ -13,7 +13,7 @@ from helpers.training import loop
 def fit_row(experiment, dataset, *, seed, held_out_fold, checkpoint, progress, held_out_score):
     """Train the network of a row and predict: dict of arrays (n_images, n_neurons), values and weights; see runs.Run.
 
-    experiment, dataset : as a profile has cut them. checkpoint, progress, held_out_score : see loop.fit.
+    dataset : as `Profile.training_data` returned it. checkpoint, progress, held_out_score : see loop.fit.
     """
     model, weights = models.build(experiment, dataset, seed)
     normalisation = experiment.inputs.normalisation(dataset, experiment.backbone)
@@ -49,7 +49,9 @@ def fit_row(experiment, dataset, *, seed, held_out_fold, checkpoint, progress, h
         "diverged": diverged,
         "seed": seed,
         "weights": weights,
-        "epochs": experiment.recipe.epochs,
+        "epochs": len(history),
+        "recipe_epochs": experiment.recipe.epochs,
+        "pixels": "x".join(map(str, dataset.images.shape[2:])),
         "n_train": len(dataset.train.images) if fit_index is None else len(fit_index),
         "n_parameters": sum(p.numel() for p in model.parameters()),
         "seconds": sum(epoch["seconds"] for epoch in history),

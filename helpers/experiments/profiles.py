@@ -1,100 +1,63 @@
-"""Profiles: how much is computed. They choose rows, images and seeds."""
+"""Profiles: which rows, images and seeds are computed. They never cut a row: what runs, runs all of its own epochs."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 
 from helpers import datasets
 
-
-@dataclass(frozen=True)
-class Limit:
-    """What a profile allows the networks of a family.
-
-    epochs : at most so many, and no more than show `presentations` images in all, but one
-    n_train, pixels : at most so many training images, and pixels a side; None for all
-    """
-
-    epochs: int
-    presentations: int
-    seeds: int
-    n_train: int | None = None
-    pixels: int | None = None
+SHALLOW_ROWS = tuple(
+    f"{row}-{recipe}"
+    for row in ("shallow", "shallow-schedule-statistics", "shallow-dropout", "shallow-dropout-l2", "deeper")
+    for recipe in ("published", "repaired")
+)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How much is computed. `limits` gives families their Limit, or None to those left out; None runs all in full."""
+    """Which rows are run, with how many seeds, on which images.
+
+    seeds : name of a row -> number of seeds; a row that is not named runs by its command. None: every row, three seeds
+    n_train : at most so many training images, the same for all rows and readouts; None for all
+    pixels : at most so many pixels a side for readouts; None for the file's own
+    backbone_pixels, shallow_pixels : the same for rows that train a backbone, and for those of the shallow CNN
+    """
 
     name: str
-    n_train: int | None
-    pixels: int | None
-    limits: dict[str, Limit | None] | None
-    n_trials: int  # of notebook 1's search
+    seeds: MappingProxyType | None
+    n_train: int | None = None
+    pixels: int | None = None
+    backbone_pixels: int | None = None
+    shallow_pixels: int | None = None
 
     def prepare(self, dataset):
-        """The data set as this profile sees it."""
+        """The data set as this profile's readouts see it."""
         return datasets.reduce(dataset, n_train=self.n_train, pixels=self.pixels)
 
-    def _limit_of(self, experiment):
-        return self.limits.get(experiment.family, OTHERS)
+    def training_data(self, experiment, dataset):
+        """The prepared data set at the size that this profile trains the experiment's network at."""
+        pixels = self.backbone_pixels if experiment.backbone else self.shallow_pixels
+        return datasets.reduce(dataset, n_train=None, pixels=pixels)
 
-    def runs(self, experiment):
-        return self.limits is None or self._limit_of(experiment) is not None
-
-    def seeds(self, experiment):
-        """How many seeds an experiment gets; three in full."""
-        return 3 if self.limits is None else self._limit_of(experiment).seeds
-
-    def limit(self, experiment, dataset):
-        """The experiment and the data set, cut to what this profile allows; a shortened schedule keeps its shape.
-
-        Raises ValueError for a row that this profile leaves out.
-        """
-        if self.limits is None:
-            return experiment, dataset
-        if not self.runs(experiment):
-            raise ValueError(f"{experiment.name}: left out of profile {self.name!r}; run it by --profile full")
-        limit, recipe = self._limit_of(experiment), experiment.recipe
-        dataset = datasets.reduce(dataset, n_train=limit.n_train, pixels=limit.pixels)
-        epochs = max(1, min(limit.epochs, recipe.epochs, limit.presentations // len(dataset.train.images)))
-        schedule = recipe.schedule.shortened(epochs / recipe.epochs)
-        return replace(experiment, recipe=replace(recipe, epochs=epochs, schedule=schedule)), dataset
+    def n_seeds(self, experiment):
+        """How many seeds an experiment gets by itself; 0 for a row that only its command runs."""
+        return 3 if self.seeds is None else self.seeds.get(experiment.name, 0)
 
 
-# Seconds per thousand training images of 64 by 64 pixels, forwards and backwards, on two CPU cores.
-SECONDS = {"shallow": 1.3, "tf_efficientnet_lite0": 7, "vit_tiny_patch16_224": 5, "resnet50": 21}
-SECONDS |= {"vit_small_patch16_224": 15, "vit_base_patch16_224": 55, "densenet201": 25}
-SECONDS |= {"efficientnet_b5": 50, "pnasnet5large": 120}
-
-
-def minutes(experiment, dataset):
-    """Estimated minutes of one run on two CPU cores, of an experiment and a data set as a profile has cut them."""
-    height, width = dataset.images.shape[2:]
-    presentations = experiment.recipe.epochs * len(dataset.train.images)
-    return SECONDS.get(experiment.family, 25) * presentations / 1000 * height * width / 64**2 / 60
-
-
-QUICK = {
-    "shallow": Limit(epochs=20, presentations=5000, seeds=3, pixels=48),
-    "tf_efficientnet_lite0": Limit(epochs=10, presentations=3900, seeds=1),
-    "vit_tiny_patch16_224": Limit(epochs=10, presentations=2000, seeds=1, pixels=64),
-    "resnet50": Limit(epochs=10, presentations=128, seeds=1, n_train=128, pixels=64),
-}
-OTHERS = Limit(epochs=10, presentations=2000, seeds=1, pixels=64)  # of families that are not named, such as your own
-LARGE = ("efficientnet_b5", "vit_base_patch16_224", "vit_small_patch16_224", "densenet201", "pnasnet5large")
-QUICK |= dict.fromkeys(LARGE)
+# The rows that two CPU cores can run whole, in the order in which they are worth waiting for.
+QUICK = dict.fromkeys(SHALLOW_ROWS, 3)
+QUICK |= {"lite0-published": 3, "lite0-repaired": 3, "lite0-random-repaired": 1}
+QUICK |= {"lite0-bi-objective-published": 1, "lite0-bi-objective-repaired": 1}
+TINY = dict.fromkeys(QUICK, 1) | dict.fromkeys(SHALLOW_ROWS[:2], 2)
 PROFILES = {
-    "tiny": Profile(
-        "tiny",
-        n_train=64,
-        pixels=32,
-        limits={name: limit and Limit(2, 128, 1) for name, limit in QUICK.items()},
-        n_trials=2,
-    ),
-    "quick": Profile("quick", n_train=1000, pixels=112, limits=QUICK, n_trials=6),
-    "full": Profile("full", n_train=None, pixels=None, limits=None, n_trials=40),
+    profile.name: profile
+    for profile in (
+        Profile("tiny", MappingProxyType(TINY), n_train=64, pixels=32),
+        Profile("quick", MappingProxyType(QUICK), n_train=1000, pixels=112, backbone_pixels=64, shallow_pixels=48),
+        Profile("full", None),
+    )
 }
 
 
@@ -104,3 +67,16 @@ def current_profile(name=None):
     if name not in PROFILES:
         raise ValueError(f"no profile {name!r}; expected one of {', '.join(PROFILES)}")
     return PROFILES[name]
+
+
+# Seconds per thousand training images of 64 by 64 pixels, forwards and backwards, on two CPU cores.
+SECONDS = {"shallow": 1.3, "tf_efficientnet_lite0": 4, "vit_tiny_patch16_224": 5, "resnet50": 21}
+SECONDS |= {"vit_small_patch16_224": 15, "vit_base_patch16_224": 55, "densenet201": 25}
+SECONDS |= {"efficientnet_b5": 50, "pnasnet5large": 120}
+
+
+def minutes(experiment, dataset):
+    """Estimated minutes of one run on two CPU cores, on a data set as `Profile.training_data` returned it."""
+    height, width = dataset.images.shape[2:]
+    presentations = experiment.recipe.epochs * len(dataset.train.images)
+    return SECONDS.get(experiment.family, 25) * presentations / 1000 * height * width / 64**2 / 60

@@ -53,20 +53,12 @@ def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
     -------
     Run
     """
-    experiment, dataset = profile.limit(experiment, dataset)
-    weights, digest = weights_of(experiment)
-    settings = {
-        "experiment": experiment,
-        "seed": seed,
-        "held_out_fold": held_out_fold,
-        "weights": [weights, digest],
-        "half precision": str(half_precision(accelerator().device)),
-    }
-    label = f"{experiment.name}, seed {seed}" + ("" if held_out_fold is None else f", fold {held_out_fold} held out")
-    label += f", on {dataset.name}" if dataset.name != dataset.path.stem else ""
-    place = (experiment.name, f"seed{seed}" + ("" if held_out_fold is None else f"-fold{held_out_fold}"), settings)
+    dataset = profile.training_data(experiment, dataset)
+    place = _place(experiment, seed, held_out_fold)
     folder = cache.result_folder(dataset, *place, kind="run")
     checkpoint = checkpoints.Checkpoint(folder)
+    label = f"{experiment.name}, seed {seed}" + ("" if held_out_fold is None else f", fold {held_out_fold} held out")
+    label += f", on {dataset.name}" if dataset.name != dataset.path.stem else ""
 
     def compute():
         began = time.monotonic()
@@ -94,6 +86,32 @@ def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
 
     found = cache.cached(dataset, *place, compute, kind="run", together=True)
     checkpoint.remove()
+    return _as_run(found, folder)
+
+
+def find_all(experiment, dataset, profile, held_out_fold=None):
+    """The finished runs of a row that are there, from seed 0 on: list of Run, empty where there is none."""
+    dataset, found = profile.training_data(experiment, dataset), []
+    while True:
+        folder = cache.result_folder(dataset, *_place(experiment, len(found), held_out_fold), kind="run")
+        if (result := cache.load(folder)) is None:
+            return found
+        found.append(_as_run(result, folder))
+
+
+def _place(experiment, seed, held_out_fold):
+    """Name, variant and settings of a run, as `cache` finds it by."""
+    settings = {
+        "experiment": experiment,
+        "seed": seed,
+        "held_out_fold": held_out_fold,
+        "weights": list(weights_of(experiment)),
+        "half precision": str(half_precision(accelerator().device)),
+    }
+    return experiment.name, f"seed{seed}" + ("" if held_out_fold is None else f"-fold{held_out_fold}"), settings
+
+
+def _as_run(found, folder):
     values = (found["object_accuracy"], found["history"], found["info"])
     return Run(found["val"], found["test"], found.get("held_out"), *values, folder)
 
@@ -112,25 +130,33 @@ def weights_of(experiment):
 
 
 def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
-    """Runs of several rows, each with the profile's seeds: dict name -> list of Run. Says first what it will take.
+    """Runs of several rows, dict name -> list of Run. Says first what it will take.
 
-    Rows that the profile leaves out are announced with the command that runs them.
+    Parameters
+    ----------
+    chosen : list of Experiment
+    dataset : Dataset, as `profile.prepare` returned it
+    profile : Profile
+    held_out_fold : see `run`
+    seeds : number of seeds of every row; None for the profile's. A row to which the profile gives none has no runs, and
+        the command that runs it is printed; once that has run, its runs are found here.
     """
-    todo = [experiment for experiment in chosen if profile.runs(experiment)]
-    counts = {e.name: seeds or profile.seeds(e) for e in todo}
-    minutes, cuts = 0, {}
-    for experiment in todo:
-        minutes += profiles.minutes(*profile.limit(experiment, dataset)) * counts[experiment.name]
-        cuts.setdefault(cut_words(experiment, dataset, profile), []).append(experiment.name)
+    counts, done = {}, {}
     for experiment in chosen:
-        if experiment not in todo:
-            print(f"{experiment.name}: left out of profile {profile.name!r}; run it by: {command(experiment, dataset)}")
-    for words, names in cuts.items():
-        print(f"{words}: {', '.join(names)}", flush=True)
+        counts[experiment.name] = profile.n_seeds(experiment) if seeds is None else seeds
+        if counts[experiment.name] == 0 and (found := find_all(experiment, dataset, profile, held_out_fold)):
+            done[experiment.name] = found
+    todo = [experiment for experiment in chosen if counts[experiment.name]]
+    for experiment in chosen:
+        if experiment not in todo and experiment.name not in done:
+            print(f"{experiment.name}: not in profile {profile.name!r}; run it by: {command(experiment, dataset)}")
+    minutes = 0
+    for experiment in todo:
+        data = profile.training_data(experiment, dataset)
+        minutes += profiles.minutes(experiment, data) * counts[experiment.name]
     n_runs = plural(sum(counts.values()), "run")
     words = "about {:.0f} min on two idle CPU cores, less on a GPU, none for runs kept from before"
-    print(f"{n_runs}: {words.format(minutes)}", flush=True)
-    done = {}
+    print(f"{n_runs}, whole epochs: {words.format(minutes)}", flush=True)
     for experiment in todo:
         done[experiment.name] = [
             run(experiment, dataset, profile, seed=seed, held_out_fold=held_out_fold)
@@ -139,14 +165,13 @@ def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
     return done
 
 
-def cut_words(experiment, dataset, profile):
-    """What a profile cuts of an experiment, in words."""
-    limited, cut = profile.limit(experiment, dataset)
-    size = "x".join(map(str, cut.images.shape[2:]))
-    epochs = f"{limited.recipe.epochs} of {plural(experiment.recipe.epochs, 'epoch')}"
-    return f"profile {profile.name!r}: {epochs}, {plural(len(cut.train.images), 'image')} of {size}"
+def size_words(experiment, dataset, profile):
+    """What a row is trained on, in words."""
+    data = profile.training_data(experiment, dataset)
+    size = "x".join(map(str, data.images.shape[2:]))
+    return f"{plural(experiment.recipe.epochs, 'epoch')} of {plural(len(data.train.images), 'image')} of {size} pixels"
 
 
 def command(experiment, dataset):
     data = "" if dataset.is_standin else f" --data {dataset.path}"
-    return f"python -m helpers run {experiment.name} --seed 0 --profile full{data}"
+    return f"python -m helpers run {experiment.name} --seed 0{data}"

@@ -23,7 +23,7 @@ STARTING_POINT = "shallow-dropout-l2-repaired"
 def open_study(start, dataset, storage=None):
     """The study of this data set from this starting point: made at first, taken up again later.
 
-    start, dataset : as the profile has cut them
+    start : Experiment. dataset : as `Profile.training_data` returned it
     storage : URL of a server's database; None for a journal file in the folder of runs.
 
     Raises ValueError for an SQLite file, which gives one waiting trial to two workers.
@@ -96,7 +96,8 @@ def search(dataset, profile, *, n_trials, storage=None):
     that falls below the median of the others at the same epoch is pruned. Val is not touched.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    start, dataset = profile.limit(EXPERIMENTS[STARTING_POINT], dataset)
+    start = EXPERIMENTS[STARTING_POINT]
+    dataset = profile.training_data(start, dataset)
     study = open_study(start, dataset, storage)
     fit_index, held_out_index = runs.fold_of(dataset, 0)
 
@@ -115,7 +116,7 @@ def search(dataset, profile, *, n_trials, storage=None):
         history = loop.fit(
             model,
             dataset,
-            replace(experiment.recipe, epochs=start.recipe.epochs, schedule=start.recipe.schedule),
+            experiment.recipe,
             seed=0,
             normalisation=experiment.inputs.normalisation(dataset, None),
             fit_index=fit_index,

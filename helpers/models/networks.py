@@ -59,19 +59,22 @@ class ShallowCNN(nn.Module):
         return self.neuron_head(hidden), None
 
 
-class Encoder(nn.Module):
-    """A timm backbone with a linear neuron head and, for two objectives, a linear object head.
+class Features(nn.Module):
+    """What heads read of a timm backbone.
 
     Parameters
     ----------
     backbone : timm network without classifier
     pixels : (height, width)
-    n_neurons, n_objects : sizes of the heads; no object head for `n_objects=0`.
     stages : None reads the backbone's pooled output; numbers read the feature maps of these stages (indices of timm's
         `forward_intermediates`), each averaged to a `grid` by `grid` map, and cut the backbone after the last.
+
+    Attributes
+    ----------
+    widths : numbers of features, one a stage
     """
 
-    def __init__(self, backbone, pixels, n_neurons, n_objects=0, *, stages=None, grid=7):
+    def __init__(self, backbone, pixels, *, stages=None, grid=7):
         super().__init__()
         self.backbone, self.stages, self.grid = backbone, stages, grid
         if stages is not None:
@@ -80,10 +83,6 @@ class Encoder(nn.Module):
         with torch.no_grad():
             self.widths = [part.shape[1] for part in self.parts(torch.zeros(1, 3, *pixels))]
         backbone.train()
-        # brings the stages to one scale, as kernels are before they are summed; set where a head starts from ridge
-        self.register_buffer("gain", torch.ones(sum(self.widths)))
-        self.neuron_head = nn.Linear(sum(self.widths), n_neurons)
-        self.object_head = nn.Linear(sum(self.widths), n_objects) if n_objects else None
 
     def parts(self, images):  # (b, 3, h, w) -> list of (b, n_features), one a stage
         if self.stages is None:
@@ -93,12 +92,32 @@ class Encoder(nn.Module):
         pooled = (nn.functional.adaptive_avg_pool2d(stage, side) for stage, side in zip(maps, sides, strict=True))
         return [stage.flatten(1) for stage in pooled]
 
-    def features(self, images):  # (b, 3, h, w) -> (b, n_features)
-        return torch.cat(self.parts(images), 1) * self.gain
+    def forward(self, images):  # (b, 3, h, w) -> (b, n_features)
+        return torch.cat(self.parts(images), 1)
+
+
+class Encoder(nn.Module):
+    """A timm backbone's features with a linear neuron head and, for two objectives, a linear object head.
+
+    n_neurons, n_objects : sizes of the heads; no object head for `n_objects=0`. The others are those of Features.
+    """
+
+    def __init__(self, backbone, pixels, n_neurons, n_objects=0, *, stages=None, grid=7):
+        super().__init__()
+        self.features = Features(backbone, pixels, stages=stages, grid=grid)
+        n_features = sum(self.features.widths)
+        self.neuron_head = nn.Linear(n_features, n_neurons)
+        self.object_head = nn.Linear(n_features, n_objects) if n_objects else None
+
+    @property
+    def backbone(self):
+        return self.features.backbone
 
     def forward(self, images):  # -> (b, n_neurons), (b, n_objects) or None
         features = self.features(images)
-        return self.neuron_head(features), self.object_head(features) if self.object_head is not None else None
+        with torch.autocast(features.device.type, enabled=False):  # weights by ridge are too small for float16
+            features = features.float()
+            return self.neuron_head(features), self.object_head(features) if self.object_head is not None else None
 
 
 def build(experiment, dataset, seed):

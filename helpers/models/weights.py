@@ -54,6 +54,8 @@ def load_backbone(tag, pixels, *, pretrained=True, seed=0):
         patch = 16
         arguments |= {"img_size": tuple(-(-side // patch) * patch for side in pixels), "dynamic_img_pad": True}
         arguments |= {"dynamic_img_size": True}
+    if source == RANDOM and ".tv_" in tag and tag.startswith("resnet"):
+        arguments["zero_init_last"] = False  # torchvision's random weights; timm zeroes each block's last batch norm
     torch.manual_seed(seed)
     backbone = timm.create_model(tag, pretrained=False, **arguments)
     if source != RANDOM:

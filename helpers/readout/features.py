@@ -1,5 +1,6 @@
 """Features of pixels and of a network's layers, as their Gram matrices K = X Xᵀ, in bounded memory; see gram.py."""
 
+import contextlib
 import re
 import shutil
 import tempfile
@@ -40,26 +41,33 @@ def default_layers(network):
     return names
 
 
-def _forward(network, batch, layers, grid):
-    """Features of one batch, layer -> tensor of shape (n_batch, n_features); stops after the deepest of the layers."""
+def to_maps(output, network, pixels):
+    """Feature maps (b, c, h, w) from these, channels last, or tokens of images of `pixels`; others as they are."""
+    if output.ndim == 3:  # tokens (b, n, c): the class token and its like have no place on the grid
+        sides = network.patch_embed.dynamic_feat_size(pixels)
+        return output[:, getattr(network, "num_prefix_tokens", 0) :].transpose(1, 2).unflatten(2, sides)
+    if output.ndim == 4 and getattr(network, "output_fmt", "NCHW") == "NHWC":
+        return output.permute(0, 3, 1, 2)
+    return output
+
+
+def to_grid(maps, grid):
+    """Maps averaged to at most `grid` a side."""
+    return adaptive_avg_pool2d(maps, [min(grid, side) for side in maps.shape[2:]]) if maps.ndim == 4 else maps
+
+
+def _forward(network, batch, layers, reduced):
+    """Features of one batch, layer -> array whose first axis is the batch; stops after the deepest of the layers.
+
+    reduced : function of (layer, its output) that returns the tensor to keep
+    """
     seen = {}
     modules = dict(network.named_modules())
-    channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
-    n_prefix = getattr(network, "num_prefix_tokens", 0)
 
     def keep(name):
         def hook(module, inputs, output):
-            features = output
-            if grid is not None:
-                if features.ndim == 3:  # tokens (b, n, c): the class token and its like have no place on the grid
-                    sides = network.patch_embed.dynamic_feat_size(batch.shape[-2:])
-                    features = features[:, n_prefix:].transpose(1, 2).unflatten(2, sides)
-                elif features.ndim == 4 and channels_last:
-                    features = features.permute(0, 3, 1, 2)
-                if features.ndim == 4:
-                    features = adaptive_avg_pool2d(features, [min(grid, side) for side in features.shape[2:]])
             # A copy: the next module may work in place.
-            seen.setdefault(name, features.flatten(1).to("cpu", torch.float32, copy=True).numpy())
+            seen.setdefault(name, reduced(name, output).to("cpu", torch.float32, copy=True).contiguous().numpy())
             if len(seen) == len(layers):
                 raise _AllSeen
 
@@ -79,23 +87,73 @@ def _forward(network, batch, layers, grid):
     return seen
 
 
+@contextlib.contextmanager
+def spilled(network, images, layers, reduced, *, normalisation, pixels, batch_size, progress, costs):
+    """One forward pass: dict layer -> (unnamed file of float32 features, image after image; shape of one image's)."""
+    absent = set(layers) - {name for name, _ in network.named_modules()}
+    if absent:
+        raise ValueError(f"{type(network).__name__} has no layers {sorted(absent)}")
+    device, training = device_of(network), network.training
+    network.eval()
+    files, shapes = {layer: tempfile.TemporaryFile() for layer in layers}, {}
+    try:
+        for start in range(0, len(images), batch_size):
+            clock = [time.perf_counter()]
+            with torch.inference_mode():
+                batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(device)
+                batch = to_batch(batch, normalisation)
+                if pixels is not None:
+                    batch = interpolate(batch, pixels, mode="bilinear", antialias=True, align_corners=False)
+                features = _forward(network, batch, layers, reduced)
+            clock.append(time.perf_counter())
+            if start == 0:
+                shapes = {layer: array.shape[1:] for layer, array in features.items()}
+                _check_room(len(images) * sum(array[0].nbytes for array in features.values()))
+            for layer in layers:
+                files[layer].write(features[layer])
+            clock.append(time.perf_counter())
+            costs["forward"] += clock[1] - clock[0]
+            costs["spill"] += clock[2] - clock[1]
+            if progress is not None:
+                progress(start + len(batch), len(images))
+        costs["bytes"] += sum(file.seek(0, 2) for file in files.values())
+        yield {layer: (files[layer], shapes[layer]) for layer in layers}
+    finally:
+        network.train(training)
+        for file in files.values():
+            file.close()
+
+
+def device_of(network):
+    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+
+
+def columns(file, n_images, width, start, stop):
+    """Features start to stop of all images, (n_images, stop - start), of a file with `width` features an image."""
+    columns = np.empty((n_images, stop - start), np.float32)
+    for i, row in enumerate(columns):
+        file.seek(4 * (i * width + start))
+        file.readinto(row)
+    return columns
+
+
+def product(columns, n_train, device):
+    """X Xᵀ in float32. X is centred before the product, in which the mean would drown the trailing components."""
+    columns -= columns[:n_train].mean(0, dtype=np.float64).astype(np.float32)
+    if device.type == "cpu":
+        return columns @ columns.T  # numpy sees that both are one array and computes one triangle
+    on_device = torch.from_numpy(columns).to(device)
+    return (on_device @ on_device.T).cpu().numpy()
+
+
 def _gram_of_file(file, n_images, n_train, device, slab_bytes):
     """Centred Gram matrix of features that lie in `file` as float32, image after image."""
     width = file.seek(0, 2) // (4 * n_images)
     slab_width = max(1, slab_bytes // (4 * n_images))
     gram = np.zeros((n_images, n_images))
     for start in range(0, width, slab_width):
-        slab = np.empty((n_images, min(slab_width, width - start)), np.float32)
-        for i, row in enumerate(slab):
-            file.seek(4 * (i * width + start))
-            file.readinto(row)
-        # Centred before the product, in which the mean would otherwise drown the trailing components.
-        slab -= slab[:n_train].mean(0, dtype=np.float64).astype(np.float32)
-        if device.type == "cpu":
-            gram += slab @ slab.T  # numpy sees that both are one array and computes one triangle
-        else:
-            on_device = torch.from_numpy(slab).to(device)
-            gram += (on_device @ on_device.T).cpu().numpy()
+        slab = columns(file, n_images, width, start, min(start + slab_width, width))
+        gram += product(slab, n_train, device)
     return gram
 
 
@@ -148,45 +206,34 @@ def gram_of_layers(
     Raises ValueError for a layer that is not there or does not run; OSError, after the first batch, if the disk has no
     room for the features.
     """
-    absent = set(layers) - {name for name, _ in network.named_modules()}
-    if absent:
-        raise ValueError(f"{type(network).__name__} has no layers {sorted(absent)}")
-    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     costs = Counter() if costs is None else costs
-    training = network.training
-    network.eval()
-    files = {layer: tempfile.TemporaryFile() for layer in layers}
-    try:
-        for start in range(0, len(images), batch_size):
-            clock = [time.perf_counter()]
-            with torch.inference_mode():
-                batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(device)
-                batch = to_batch(batch, normalisation)
-                if pixels is not None:
-                    batch = interpolate(batch, pixels, mode="bilinear", antialias=True, align_corners=False)
-                features = _forward(network, batch, layers, grid)
-            clock.append(time.perf_counter())
-            if start == 0:
-                _check_room(len(images) * sum(array[0].nbytes for array in features.values()))
-            for layer in layers:
-                files[layer].write(features[layer])
-            clock.append(time.perf_counter())
-            costs["forward"] += clock[1] - clock[0]
-            costs["spill"] += clock[2] - clock[1]
-            if progress is not None:
-                progress(start + len(batch), len(images))
-        grams = {}
-        for layer in layers:
-            begin = time.perf_counter()
-            costs["bytes"] += files[layer].seek(0, 2)
-            grams[layer] = _gram_of_file(files[layer], len(images), n_train, device, slab_bytes)
-            files[layer].close()
-            costs["product"] += time.perf_counter() - begin
-        return grams
-    finally:
-        network.train(training)
-        for file in files.values():
-            file.close()
+
+    def reduced(name, output):
+        if grid is not None:
+            output = to_grid(to_maps(output, network, pixels or images.shape[2:]), grid)
+        return output.flatten(1)
+
+    passed = {"normalisation": normalisation, "pixels": pixels, "batch_size": batch_size, "progress": progress}
+    with spilled(network, images, layers, reduced, **passed, costs=costs) as files:
+        begin, device = time.perf_counter(), device_of(network)
+        grams = {
+            layer: _gram_of_file(file, len(images), n_train, device, slab_bytes) for layer, (file, _) in files.items()
+        }
+        costs["product"] += time.perf_counter() - begin
+    return grams
+
+
+def rectified_layers(network):
+    """Names of the rectified features inside each block, after the depthwise convolution's norm; else of the block.
+
+    Names of blocks are those of `default_layers`.
+    """
+    found = []
+    for block in default_layers(network):
+        names = [name for name, _ in network.get_submodule(block).named_children()]
+        inside = names.index("conv_dw") + 1 if "conv_dw" in names else None
+        found.append(block if inside is None else f"{block}.{names[inside]}")
+    return found
 
 
 def gram_of_pixels(images, *, n_train, size=None):

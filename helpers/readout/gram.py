@@ -2,21 +2,22 @@
 
 K is all that ridge, linear or by a Gaussian kernel, principal-component regression, sums over layers and networks, and
 linear CKA need: n_images² numbers, whatever the layer's width. Training images come first in every Gram matrix, and
-features are centred on them.
+features are centred on them. `centre`, `scale` and `gaussian` take arrays and tensors.
 """
 
 import numpy as np
+import torch
 
 
 def centre(K, n_train):
     """Centre features on the first n_train images. K : array of shape (..., n_images, n_images)."""
     mean = K[..., :n_train, :].mean(-2, keepdims=True)
-    return K - mean - np.swapaxes(mean, -1, -2) + mean[..., :n_train].mean(-1, keepdims=True)
+    return K - mean - mean.swapaxes(-1, -2) + mean[..., :n_train].mean(-1, keepdims=True)
 
 
 def scale(K, n_train):
     """Divide by the mean training diagonal. K : array of shape (..., n_images, n_images)."""
-    return K / np.diagonal(K, axis1=-2, axis2=-1)[..., :n_train].mean(-1)[..., None, None]
+    return K / K.diagonal(0, -2, -1)[..., :n_train].mean(-1)[..., None, None]
 
 
 def combine(kernels, *, n_train):
@@ -36,5 +37,6 @@ def gaussian(K, *, n_train, bandwidth):
     K : array of shape (n_images, n_images), training images first; returns the same shape.
     """
     K = scale(centre(K, n_train), n_train)
-    norms = np.diagonal(K)
-    return np.exp((2 * K - norms[:, None] - norms).clip(max=0) / (2 * bandwidth**2))
+    norms = K.diagonal()
+    exp = torch.exp if isinstance(K, torch.Tensor) else np.exp
+    return exp((2 * K - norms[:, None] - norms).clip(max=0) / (2 * bandwidth**2))

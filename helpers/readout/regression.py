@@ -1,4 +1,4 @@
-"""Readouts of Gram matrices: ridge, linear or by a Gaussian kernel, a penalty per neuron; principal components."""
+"""Readouts of Gram matrices: ridge, a penalty per neuron, and its kin; principal components. See also located.py."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,6 @@ from helpers.device import accelerator
 from helpers.readout import gram
 
 ALPHAS = np.logspace(-3, 5, 17)  # penalties for a kernel whose mean training diagonal is 1
-BANDWIDTHS = (0.7, 1.0, 1.5)  # of Gaussian kernels, where the root mean square norm of the features is 1
 
 
 class Readout(NamedTuple):
@@ -24,14 +23,12 @@ class Readout(NamedTuple):
     alpha : array of shape (n_neurons,), the chosen penalty of a kernel whose mean training diagonal is 1
     score : array of shape (n_neurons,), 1 - (cross-validated squared error) / (variance) over the training images
     dual : array of shape (n_train, n_neurons), see `dual_weights`; None of several kernels
-    bandwidth : of the Gaussian kernel that was chosen; None of a linear readout
     """
 
     predictions: np.ndarray
     alpha: np.ndarray
     score: np.ndarray
     dual: np.ndarray | None = None
-    bandwidth: float | None = None
 
 
 def _himalaya():
@@ -95,18 +92,10 @@ def ridge(K, responses, *, folds, alphas=ALPHAS):
     return Readout(K[n_train:, :n_train] @ weights + mean, alpha, _score(loss, responses), weights)
 
 
-def gaussian_ridge(K, responses, *, folds):
-    """`ridge` on the Gaussian kernel of those in `BANDWIDTHS` that predicts the folds best on average over neurons.
-
-    Parameters as in `ridge`.
-    """
-    fitted = [
-        ridge(gram.gaussian(K, n_train=len(responses), bandwidth=bandwidth), responses, folds=folds)._replace(
-            bandwidth=bandwidth
-        )
-        for bandwidth in BANDWIDTHS
-    ]
-    return max(fitted, key=lambda found: found.score.mean())
+def predict(K, dual, mean):
+    """Predictions (n_other, n_neurons) of a fitted `ridge`; K as it took it, dual and mean (n_neurons,) as it found."""
+    n_train = len(dual)
+    return gram.scale(gram.centre(K, n_train), n_train)[n_train:, :n_train] @ dual + mean
 
 
 def multiple_kernel_ridge(kernels, responses, *, folds, n_iter=30, alphas=ALPHAS, seed=0):
@@ -156,12 +145,12 @@ def principal_component_regression(K, responses, *, n_components=1000):
 
 
 def cross_predict(readout, K, responses, folds):
-    """Predict every training image by a readout that has seen neither it nor its fold, penalty and bandwidth included.
+    """Predict every training image by a readout that has seen neither it nor its fold, its choices included.
 
     Parameters
     ----------
-    readout : function of (K, responses, folds) that returns a Readout: `ridge`, `gaussian_ridge` or
-        `multiple_kernel_ridge`
+    readout : function of (K, responses, folds) that returns a Readout: `ridge`, `multiple_kernel_ridge` or
+        `located.ridge`
     K : array of shape (..., n_images, n_images), training images first
     responses : array of shape (n_train, n_neurons)
     folds : list of (fit_index, held_out_index); inside one fold's fit, the other folds choose the penalty

@@ -21,9 +21,8 @@ from nbconvert import HTMLExporter
 from traitlets.config import Config
 
 from helpers import datasets, notebook
-from helpers.analyses import tables
 from helpers.cache import ROOT, make_writable, write_whole
-from helpers.report import one_page
+from helpers.report import one_page, summary
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]_*.ipynb"))
 REPORT = "4_report"
@@ -121,7 +120,7 @@ def build(path=None, *, profile=None, in_place=False):
                 render(executed, target / "index.html", code=False)
     if in_place:
         made = json.loads((target / "answer.json").read_text(encoding="utf-8"))["run"]
-        refresh_readme(tables.readme_block(pd.read_csv(target / "results.csv"), made))
+        refresh_readme(summary.readme_block(pd.read_csv(target / "results.csv"), made))
     print(f"\nDone in {(time.monotonic() - began) / 60:.1f} min: {target}", flush=True)
     return target if in_place else target / "index.html"
 

@@ -8,6 +8,7 @@ import typst
 
 from helpers.analyses import tables
 from helpers.cache import write_whole
+from helpers.report import summary
 
 TEMPLATE = Path(__file__).with_suffix(".typ")
 LAYERS = "layers_narrow.png", "Explained variance by layer of a frozen network, with trained and with random weights."
@@ -22,7 +23,7 @@ def content(folder, *, title, question):
     folder = Path(folder)
     answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
     results = pd.read_csv(folder / "results.csv")
-    trained = tables.by_recipe(results.dropna(subset="explained_variance"))
+    trained = summary.by_recipe(results.dropna(subset="explained_variance"))
     readouts = pd.read_csv(folder / "combined.csv", index_col=0)
     rows = [
         [row + (" †" if line["weights"] == tables.ACCIDENT else ""), line["published recipe"], line["repaired recipe"]]

@@ -6,19 +6,17 @@ epoch needs no random state. Images, responses and labels lie on the device; a s
 
 import pickle
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from timm.layers import convert_sync_batchnorm
-from timm.utils import ModelEmaV3
 from torch import nn
 
-from helpers import cache, datasets
+from helpers import cache
 from helpers.datasets.images import to_batch
 from helpers.device import accelerator, precision
-from helpers.readout import regression
+from helpers.training.heads import RidgeHeads, TrainedHeads
 from helpers.training.recipe import make_optimiser
 
 CHECKPOINT_SECONDS = 30.0
@@ -44,12 +42,9 @@ def fit(
     Parameters
     ----------
     model : ShallowCNN or Encoder; afterwards its neuron head predicts responses in the units of the file.
-    dataset : Dataset
-    recipe : Recipe
-    seed : int
     normalisation : Normalisation of the inputs
     pretrained : whether the backbone's weights deserve protection (see Recipe)
-    label_weight : weight of the object labels' cross-entropy beside the neural loss; None for one objective.
+    label_weight : weight of the object labels' loss beside the neural loss; None for one objective.
     fit_index : training images to fit; None for all.
     held_out_index : training images to score after each epoch; None for none. Never val.
     held_out_score : function of their responses and predictions, in the units of the file; returns a number.
@@ -58,124 +53,112 @@ def fit(
 
     Returns
     -------
-    history : list of dict, one an epoch: neural_loss, label_loss, seconds and, with `held_out_index`,
-        held_out_explained_variance.
-        The losses are those of the epoch's steps, in the recipe's units.
+    history : list of dict, one an epoch: neural_loss and label_loss of its steps, in the recipe's units, seconds and,
+        with `held_out_index`, held_out_explained_variance.
     """
-    run = accelerator()
-    device = run.device
-    fit_index = np.arange(len(dataset.train.images)) if fit_index is None else np.asarray(fit_index)
-    images = torch.from_numpy(dataset.train.images).to(device)
-    responses = torch.from_numpy(dataset.train.responses).to(device)
-    labels = torch.from_numpy(np.searchsorted(dataset.object_names, dataset.train.objects)).to(device)
-    mean, sd = scale_of(responses[fit_index]) if recipe.standardised else (0 * responses[0], 0 * responses[0] + 1)
-    targets = (responses - mean) / sd
-    constant_label_loss = (
-        label_entropy(dataset.train.objects[fit_index]) if recipe.standardised and label_weight else 1.0
-    )
-
-    dtype, memory_format = precision(model, device)
-    model.to(device=device, memory_format=memory_format)
-    if device.type == "cuda" and run.num_processes > 1:
-        convert_sync_batchnorm(model)
-    if recipe.linear_probe_start:
-        fitted = dataset.train.objects[fit_index]
-        start_head(model, images[fit_index], fitted, targets[fit_index], normalisation, pretrained=pretrained)
-    state = _State.fresh(model, make_optimiser(model, recipe, pretrained), recipe, device, dtype)
-    wrapped = run.prepare(model) if run.num_processes > 1 else model
+    training = _Training(model, dataset, recipe, seed, normalisation, pretrained, label_weight, fit_index)
     if checkpoint:
-        state.take_up(checkpoint)
-    steps = len(batches(torch.arange(len(fit_index)), recipe.batch_size, run.num_processes))
-    scheduler = recipe.schedule.scheduler(state.optimiser, recipe.epochs * steps, steps)
-    translation, saved_at = round(recipe.translation * images.shape[-2]), time.monotonic()
-
-    def losses(batch, weight):
-        """Neural and label loss of a batch, sums over its images times a weight."""
-        inputs = make_batch(images, normalisation, batch, translation=translation, memory_format=memory_format)
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            predicted, logits = wrapped(inputs)
-        neural = (predicted.float() - targets[batch]).square().mean(1).sum() * weight
-        if label_weight is None:
-            return neural, neural.new_zeros(())
-        label = nn.functional.cross_entropy(logits.float(), labels[batch], reduction="sum") * weight
-        return neural, label / constant_label_loss
-
-    for epoch in range(len(state.history), recipe.epochs):
-        began = time.monotonic()
-        _train_mode(model, frozen_batch_norm=recipe.frozen_batch_norm and pretrained)
-        order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(fit_index)).to(device)
-        whole_batches = batches(order, recipe.batch_size, run.num_processes)
-        torch.manual_seed((seed * 1000 + epoch) * 64 + run.process_index)
-        sums = torch.zeros(2, device=device)
-        for step, whole_batch in enumerate(whole_batches, epoch * steps):
-            scheduler.step_update(step)
-            neural, label = losses(*_share(whole_batch, run.process_index, run.num_processes))
-            state.step(neural if label_weight is None else neural + label_weight * label, recipe.clip, step)
-            sums += torch.stack([neural.detach(), label.detach()]) * len(whole_batch)
-        neural_loss, label_loss = (run.reduce(sums, "mean") / len(fit_index)).tolist()
-        state.history.append({"neural_loss": neural_loss, "label_loss": label_loss})
+        training.take_up(checkpoint)
+    began = saved_at = time.monotonic()
+    training.renew_heads()
+    for epoch in range(len(training.history), recipe.epochs):
+        entry = training.epoch(epoch)
+        training.renew_heads()
         if held_out_index is not None:
-            held_out, _ = predict(state.best, dataset.train.images[held_out_index], normalisation)
-            score = float("nan")  # of a run that has diverged
-            if np.isfinite(held_out).all():
-                held_out = held_out * sd.cpu().numpy() + mean.cpu().numpy()
-                score = held_out_score(dataset.train.responses[held_out_index], held_out)
-            state.history[-1]["held_out_explained_variance"] = score
-        state.history[-1]["seconds"] = time.monotonic() - began
+            entry["held_out_explained_variance"] = training.score(dataset.train, held_out_index, held_out_score)
+        ended = time.monotonic()
+        entry["seconds"], began = ended - began, ended
+        training.history.append(entry)
         if progress:
-            progress(epoch + 1, recipe.epochs, state.history[-1])
-        due = time.monotonic() - saved_at >= CHECKPOINT_SECONDS and epoch + 1 < recipe.epochs
-        if checkpoint and due and run.is_main_process:
-            state.save(checkpoint)
+            progress(epoch + 1, recipe.epochs, entry)
+        if checkpoint and ended - saved_at >= CHECKPOINT_SECONDS and epoch + 1 < recipe.epochs:
+            training.save(checkpoint)
             saved_at = time.monotonic()
-    if wrapped is not model:
-        run.free_memory()  # else it keeps every network that it ever wrapped
-    if state.ema:
-        model.load_state_dict(state.best.state_dict())
-    with torch.no_grad():  # fold the responses' scale into the head
-        head = model.neuron_head
-        head.weight.mul_(sd[:, None])
-        head.bias.mul_(sd).add_(mean)
-    return state.history
+    return training.finish()
 
 
-@dataclass
-class _State:
-    """What a checkpoint holds: enough to go on from the end of an epoch."""
+class _Training:
+    """A network's training under way: what lies on the device, what an epoch does, what a checkpoint holds."""
 
-    model: nn.Module
-    optimiser: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    ema: ModelEmaV3 | None
-    history: list
+    def __init__(self, model, dataset, recipe, seed, normalisation, pretrained, label_weight, fit_index):
+        self.run = run = accelerator()
+        self.model, self.recipe, self.seed, self.normalisation = model, recipe, seed, normalisation
+        self.label_weight, self.history = label_weight, []
+        self.fit_index = np.arange(len(dataset.train.images)) if fit_index is None else np.asarray(fit_index)
+        self.images = torch.from_numpy(dataset.train.images).to(run.device)
+        responses = torch.from_numpy(dataset.train.responses).to(run.device)
+        self.mean, self.sd = 0 * responses[0], 0 * responses[0] + 1
+        if recipe.standardised:
+            self.mean, self.sd = scale_of(responses[self.fit_index])
+        self.dtype, self.memory_format = precision(model, run.device)
+        model.to(device=run.device, memory_format=self.memory_format)
+        if run.device.type == "cuda" and run.num_processes > 1:
+            convert_sync_batchnorm(model)
+        kind, targets = RidgeHeads if recipe.ridge_heads else TrainedHeads, (responses - self.mean) / self.sd
+        self.heads = kind(model, targets, dataset.train.objects, self.fit_index, recipe, label_weight)
+        if recipe.ridge_heads and not pretrained:
+            set_batch_norm(model, self.images[self.fit_index], normalisation)
+        self.optimiser = make_optimiser(self.heads.module, recipe, pretrained)
+        self.scaler = torch.amp.GradScaler(run.device.type, enabled=self.dtype == torch.float16)
+        self.wrapped = run.prepare(self.heads.module) if run.num_processes > 1 else self.heads.module
+        self.n_steps = len(batches(torch.arange(len(self.fit_index)), recipe.batch_size, run.num_processes))
+        self.scheduler = recipe.schedule.scheduler(self.optimiser, recipe.epochs * self.n_steps, self.n_steps)
+        self.translation = round(recipe.translation * self.images.shape[-2])
 
-    @classmethod
-    def fresh(cls, model, optimiser, recipe, device, dtype):
-        ema = ModelEmaV3(model, decay=recipe.ema, use_warmup=True) if recipe.ema else None
-        return cls(model, optimiser, torch.amp.GradScaler(device.type, enabled=dtype == torch.float16), ema, [])
+    def renew_heads(self):
+        """Fit heads by ridge to the backbone as it is now."""
+        if self.recipe.ridge_heads:
+            self.heads.renew(extract(self.model, self.images[self.fit_index], self.normalisation))
 
-    @property
-    def best(self):
-        """The model to predict with: the exponential moving average of its weights, where there is one."""
-        return self.ema.module if self.ema else self.model
+    def losses(self, whole_batch):
+        """Neural and label loss of this process's share of a batch; their means over processes are the batch's."""
+        batch, weight = _share(whole_batch, self.run.process_index, self.run.num_processes)
+        how = {"translation": self.translation, "memory_format": self.memory_format}
+        inputs = make_batch(self.images, self.normalisation, batch, **how)
+        with torch.autocast(self.run.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            output = self.wrapped(inputs)
+        neural, label = self.heads.losses(output, batch)
+        return neural.sum() * weight, label.sum() * weight
 
-    def step(self, loss, clip, step):
+    def epoch(self, epoch):
+        """Train on every image once: dict of the steps' mean losses."""
+        _train_mode(self.model, batch_norm_at_rest=self.recipe.ridge_heads)
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.fit_index)
+        order = torch.from_numpy(order).to(self.run.device)
+        torch.manual_seed((self.seed * 1000 + epoch) * 64 + self.run.process_index)
+        sums = torch.zeros(2, device=self.run.device)
+        whole_batches = batches(order, self.recipe.batch_size, self.run.num_processes)
+        for step, whole_batch in enumerate(whole_batches, epoch * self.n_steps):
+            self.scheduler.step_update(step)
+            neural, label = self.losses(whole_batch)
+            self.step(neural if self.label_weight is None else neural + self.label_weight * label)
+            sums += torch.stack([neural.detach(), label.detach()]) * len(whole_batch)
+        neural_loss, label_loss = (self.run.reduce(sums, "mean") / len(self.fit_index)).tolist()
+        return {"neural_loss": neural_loss, "label_loss": label_loss}
+
+    def step(self, loss):
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimiser)
-        nn.utils.clip_grad_norm_(self.model.parameters(), clip)
+        nn.utils.clip_grad_norm_(self.heads.module.parameters(), self.recipe.clip)
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        if self.ema:
-            self.ema.update(self.model, step=step)
+
+    def score(self, split, index, held_out_score):
+        """Score of held-out images in the units of the file; NaN for a run that has diverged."""
+        predicted, _ = predict(self.model, split.images[index], self.normalisation)
+        if not np.isfinite(predicted).all():
+            return float("nan")
+        return held_out_score(split.responses[index], predicted * self.sd.cpu().numpy() + self.mean.cpu().numpy())
 
     def _parts(self):
-        parts = {"model": self.model, "optimiser": self.optimiser, "scaler": self.scaler}
-        return parts | ({"ema": self.ema.module} if self.ema else {})
+        # not the heads by ridge, which follow from the backbone
+        return {"model": self.heads.module, "optimiser": self.optimiser, "scaler": self.scaler}
 
     def save(self, path):
-        saved = {name: part.state_dict() for name, part in self._parts().items()} | {"history": self.history}
-        cache.write_whole(path, lambda path: torch.save(saved, path))
+        if self.run.is_main_process:
+            saved = {name: part.state_dict() for name, part in self._parts().items()} | {"history": self.history}
+            cache.write_whole(path, lambda path: torch.save(saved, path))
 
     def take_up(self, path):
         """Go on from a checkpoint, if there is one."""
@@ -184,6 +167,16 @@ class _State:
                 part.load_state_dict(saved[name])
             self.history = saved["history"]
 
+    @torch.no_grad()
+    def finish(self):
+        """Fold the responses' scale into the neuron head; the history."""
+        if self.wrapped is not self.heads.module:
+            self.run.free_memory()  # else it keeps every network that it ever wrapped
+        head = self.model.neuron_head
+        head.weight.mul_(self.sd[:, None])
+        head.bias.mul_(self.sd).add_(self.mean)
+        return self.history
+
 
 def scale_of(responses):
     """Mean and sd per neuron, each (n_neurons,); the sd of a constant neuron is given as 1."""
@@ -191,9 +184,9 @@ def scale_of(responses):
     return responses.mean(0), torch.where(sd > 0, sd, torch.ones_like(sd))
 
 
-def _train_mode(model, *, frozen_batch_norm):
+def _train_mode(model, *, batch_norm_at_rest):
     model.train()
-    if frozen_batch_norm:
+    if batch_norm_at_rest:
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
@@ -230,14 +223,27 @@ def predict(model, images, normalisation, *, batch_size=64):
     return torch.cat(responses).cpu().numpy(), torch.cat(logits).cpu().numpy() if logits else None
 
 
+@torch.no_grad()
+def extract(model, images, normalisation):
+    """Features (n_images, n_features), float32, of resident images, in the number type that the network trains in."""
+    model.eval()
+    dtype, memory_format = precision(model, images.device)
+    features = torch.empty(len(images), sum(model.features.widths), device=images.device)
+    for index in torch.arange(len(images), device=images.device).split(64):
+        batch = make_batch(images, normalisation, index, memory_format=memory_format)
+        with torch.autocast(images.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            features[index] = model.features(batch).float()
+    return features
+
+
+def set_batch_norm(model, images, normalisation):
+    """Give the batch norms of a random backbone, which know no images yet, the statistics of resident images."""
+    indices = batches(torch.arange(len(images), device=images.device), 64)
+    torch.optim.swa_utils.update_bn((make_batch(images, normalisation, index) for index in indices), model)
+
+
 def make_batch(images, normalisation, index, *, translation=0, memory_format=torch.contiguous_format):
     return to_batch(images[index], normalisation, translation=translation).contiguous(memory_format=memory_format)
-
-
-def label_entropy(objects):
-    """Cross-entropy in nats of the best constant prediction of the labels."""
-    share = np.unique(objects, return_counts=True)[1] / len(objects)
-    return float(-(share * np.log(share)).sum()) or 1.0
 
 
 def load_checkpoint(path):
@@ -250,41 +256,3 @@ def load_checkpoint(path):
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
         cache.set_aside(path, error)
         return None
-
-
-@torch.no_grad()
-def start_head(model, images, objects, targets, normalisation, *, pretrained):
-    """Start the neuron head from the ridge solution on the backbone's features (Kumar et al. 2022, "LP-FT").
-
-    Each stage's features are first brought to a mean squared norm of 1, as in `gram.combine`. The batch norms of a
-    random backbone know no images yet: they take the statistics of these.
-
-    images : resident tensor of the images to fit; objects, targets : of the same images, targets standardised.
-    """
-    indices = batches(torch.arange(len(images)), 64)
-    if not pretrained:
-        torch.optim.swa_utils.update_bn((make_batch(images, normalisation, index) for index in indices), model)
-    model.eval()
-    features = np.empty((len(images), sum(model.widths)), np.float32)  # the one large array: it is changed in place
-    for index in indices:
-        features[index] = model.features(make_batch(images, normalisation, index)).float().cpu()
-    mean = features.mean(0, dtype=np.float64).astype(np.float32)
-    features -= mean
-    gain = np.empty_like(mean)
-    for end, width in zip(np.cumsum(model.widths), model.widths, strict=True):
-        stage = features[:, end - width : end]  # a view
-        gain[end - width : end] = (np.einsum("ij,ij->", stage, stage, dtype=np.float64) / len(stage)) ** -0.5
-    features *= gain
-    K = (features @ features.T).astype(np.float64)
-    y = targets.cpu().numpy()
-    scale = np.trace(K) / len(K)
-    folds = datasets.folds(objects, min(5, len(objects)), seed=0)
-    dual = regression.dual_weights(K / scale, y - y.mean(0), regression.ridge(K, y, folds=folds).alpha) / scale
-    weights = dual.T.astype(np.float32) @ features  # (n_neurons, n_features)
-    head = model.neuron_head
-    for parameter, value in (
-        (model.gain, gain),
-        (head.weight, weights),
-        (head.bias, y.mean(0) - weights @ (mean * gain)),
-    ):
-        parameter.copy_(torch.from_numpy(value))

@@ -1,10 +1,11 @@
-"""Recipes as data: epochs, rates and schedules, batches, augmentation, averaging; the optimiser they ask for."""
+"""Recipes as data: epochs, rates and schedules, batches, augmentation, heads; the optimiser they ask for."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from timm.optim import param_groups_layer_decay
 from timm.scheduler import CosineLRScheduler, StepLRScheduler
+from timm.scheduler.scheduler import Scheduler
 
 
 @dataclass(frozen=True)
@@ -16,9 +17,6 @@ class Step:
 
     def scheduler(self, optimiser, total_steps, steps_per_epoch):
         return StepLRScheduler(optimiser, self.epochs * steps_per_epoch, self.factor, t_in_epochs=False)
-
-    def shortened(self, share):
-        return replace(self, epochs=max(1, round(self.epochs * share)))
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,24 @@ class Cosine:
         warmup = min(round(self.warmup * steps_per_epoch), end - 1)
         return CosineLRScheduler(optimiser, end - warmup, warmup_t=warmup, warmup_prefix=True, t_in_epochs=False)
 
-    def shortened(self, share):
-        return replace(self, warmup=self.warmup * share, end=self.end and self.end * share)
+
+@dataclass(frozen=True)
+class PerEpoch:
+    """The learning rate of each epoch as a share of the recipe's."""
+
+    factors: tuple[float, ...]
+
+    def scheduler(self, optimiser, total_steps, steps_per_epoch):
+        return _PerEpochScheduler(optimiser, self.factors, steps_per_epoch)
+
+
+class _PerEpochScheduler(Scheduler):
+    def __init__(self, optimiser, factors, steps_per_epoch):
+        super().__init__(optimiser, "lr", t_in_epochs=False)
+        self.factors, self.steps_per_epoch = factors, steps_per_epoch
+
+    def _get_lr(self, step):
+        return [value * self.factors[step // self.steps_per_epoch] for value in self.base_values]
 
 
 CONSTANT = Step(epochs=1, factor=1.0)
@@ -42,46 +56,38 @@ CONSTANT = Step(epochs=1, factor=1.0)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained. The defaults are a plain repaired recipe; `experiments/rows.py` declares the published
-    ones.
+    """How a network is trained. `experiments/rows.py` declares the published and the repaired ones.
 
-    `backbone_rate`, `layer_decay` and `frozen_batch_norm` protect pretrained features and are ignored for random
-    weights.
+    `layer_decay` protects pretrained features and is ignored for random weights.
     """
 
     epochs: int
-    learning_rate: float = 1e-3  # of the heads
-    label_rate: float | None = None  # of the object head, if it is another
-    backbone_rate: float = 1.0  # learning rate of the backbone as a share of the heads'
+    learning_rate: float = 1e-3
     layer_decay: float = 1.0  # factor from one block of the backbone to the block before it
     optimiser: type = torch.optim.AdamW
     weight_decay: float = 0.05
-    schedule: Step | Cosine = Cosine()
+    schedule: Step | Cosine | PerEpoch = Cosine()
     batch_size: int = 32
     clip: float = 1.0  # largest norm of the gradient
     translation: float = 0.0  # largest random translation, as a share of the image's height
-    ema: float = 0.0  # decay of the exponential moving average of the weights; 0 for none
     standardised: bool = True  # responses to unit variance per neuron, each loss divided by its value for a constant
-    frozen_batch_norm: bool = False  # batch norm with the pretrained statistics
-    linear_probe_start: bool = False  # neuron head starts from the ridge solution on the untrained backbone
+    # Heads by ridge before every epoch, at rest within it, as is batch norm: so many, each on all inner folds but one,
+    # and an image's loss goes through the head that has not seen it; 1: a single head that has seen all images; 0:
+    # heads that are trained with the backbone.
+    ridge_heads: int = 0
 
 
 def make_optimiser(model, recipe, pretrained):
     """The recipe's optimiser; groups carry timm's `lr_scale`, which its schedulers multiply into the rate."""
     backbone = getattr(model, "backbone", None)
-    backbone_ids = {id(p) for p in backbone.parameters()} if backbone is not None else set()
-    labels = getattr(model, "object_head", None)
-    label_ids = {id(p) for p in labels.parameters()} if labels is not None else set()
-    heads = [p for p in model.parameters() if id(p) not in backbone_ids | label_ids]
-    groups = [{"params": heads, "lr_scale": 1.0, "weight_decay": recipe.weight_decay}]
-    if labels is not None:
-        scale = (recipe.label_rate or recipe.learning_rate) / recipe.learning_rate
-        groups.append({"params": list(labels.parameters()), "lr_scale": scale, "weight_decay": recipe.weight_decay})
+    groups = []
     if backbone is not None:
-        rate, decay = (recipe.backbone_rate, recipe.layer_decay) if pretrained else (1.0, 1.0)
+        decay = recipe.layer_decay if pretrained else 1.0
         for group in param_groups_layer_decay(
             backbone, recipe.weight_decay, layer_decay=decay, weight_decay_exclude_1d=recipe.standardised
         ):
-            keep = {"params": group["params"], "weight_decay": group["weight_decay"]}
-            groups.append(keep | {"lr_scale": rate * group["lr_scale"]})
+            groups.append({key: group[key] for key in ("params", "weight_decay", "lr_scale")})
+    backbone_ids = {id(p) for group in groups for p in group["params"]}
+    if heads := [p for p in model.parameters() if id(p) not in backbone_ids]:
+        groups.append({"params": heads, "lr_scale": 1.0, "weight_decay": recipe.weight_decay})
     return recipe.optimiser(groups, lr=recipe.learning_rate, fused=True)

@@ -2,6 +2,11 @@
 
 What is planted is known, so that an analysis can be tested: does it find an effect that was put in, and none where none
 was? Nothing here is matched to how a network scores.
+
+As in IT, what tells objects apart is something that can be seen, neurons share it, and views disturb it: all neurons
+are tuned to the same eight features of an object's appearance (`rendering.looks`). Their mean over an object's views
+is what labels can teach, so objects that look alike, as those of a category do, drive a neuron alike; the same tuning
+to how a view departs from that mean, and to common fluctuations from trial to trial, is what blurs them.
 """
 
 from dataclasses import dataclass
@@ -12,6 +17,8 @@ from scipy import stats
 
 N_NEURONS = 168
 RESPONSE_SD, RELIABILITY = 0.37, 0.82  # of the recordings: Majaj et al. 2015, as in the course file
+SHARED_NOISE = 0.25  # of a neuron's variance between trials, common to neurons of like tuning
+POSE_SHARE = 0.4  # of what labels and places leave; size and position have the rest
 
 
 @dataclass(frozen=True)
@@ -24,10 +31,13 @@ class Simulation:
     responses : array of shape (n_images, n_neurons)
         Without trial noise.
     label, local, view : arrays of shape (n_images, n_neurons)
-        The parts that responses are the sum of (up to a constant and to rates cut off at zero): of objects and
-        categories, of luminance and contrast energy in the receptive field, of pose, size and position.
+        The parts that responses are the sum of (up to a constant and to rates cut off at zero): of objects, of
+        luminance and contrast energy in the receptive field, of pose, size and position.
     label_share, local_share, reliability : arrays of shape (n_neurons,)
         Planted shares of the explainable variance, and explainable share of the trial average's variance.
+    receptive_fields : array of shape (n_neurons, 3)
+        Of Gaussian fields, in image units: x of the centre from 0 (left) to 1 (right), y from 0 (top) to 1 (bottom),
+        and the width, a standard deviation, as a share of the image's side.
     """
 
     trials: np.ndarray
@@ -38,6 +48,7 @@ class Simulation:
     label_share: np.ndarray
     local_share: np.ndarray
     reliability: np.ndarray
+    receptive_fields: np.ndarray
 
 
 def spread(mean, concentration, rng):
@@ -48,14 +59,46 @@ def spread(mean, concentration, rng):
     return rng.permutation(stats.beta.ppf(quantiles, mean * concentration, (1 - mean) * concentration))
 
 
-def unit(drive, index=None):
-    """Drives of mean 0 and sd 1 per neuron; with the images' object index, of mean 0 within each object too."""
-    groups = np.zeros(len(drive), int) if index is None else index
-    sums = np.zeros((groups.max() + 1, drive.shape[1]))
-    np.add.at(sums, groups, drive)
-    drive = drive - (sums / np.bincount(groups)[:, None])[groups]
+def product(images, weights):
+    """Matrix product without BLAS, which may round otherwise with another number of threads: Poisson draws differ."""
+    return np.einsum("if,fn->in", images, weights)
+
+
+def unit(drive):
+    """Columns of mean 0 and sd 1."""
     sd = drive.std(0)
-    return drive / np.where(sd > 1e-9, sd, 1)
+    return (drive - drive.mean(0)) / np.where(sd > 1e-9, sd, 1)
+
+
+def whitened(features):
+    """Uncorrelated features of mean 0 and sd 1, as close as can be to the given ones (ZCA)."""
+    features = unit(features)
+    values, vectors = np.linalg.eigh(product(features.T, features) / len(features))
+    return product(features, product(vectors / np.sqrt(values.clip(1e-3)), vectors.T))
+
+
+def expectation(drive, index, doubt):
+    """Each object's expected drive, drawn from what its images tell of it: array of the drive's shape.
+
+    The mean over an object's images misses its expectation by chance, and as much is drawn at random here (wild
+    bootstrap, Wu 1986). Less the mean itself, drives would sum to zero over an object's images, and what it is shown
+    to do in training images would be opposed in those of val.
+
+    Parameters
+    ----------
+    drive : array of shape (n_images, n_columns)
+    index : int array of shape (n_images,), the object in each image
+    doubt : standard normal array of shape (n_images,)
+    """
+    counts = np.bincount(index)[:, None]
+
+    def mean(values):
+        sums = np.zeros((len(counts), values.shape[1]))
+        np.add.at(sums, index, values)
+        return (sums / counts)[index]
+
+    within = drive - mean(drive)
+    return mean(drive) + mean(within * doubt[:, None]) * np.sqrt(counts / (counts - 1).clip(1))[index]
 
 
 def local_drive(pixels, centre, width, rng):
@@ -68,42 +111,53 @@ def local_drive(pixels, centre, width, rng):
     parts = np.array_split(pixels, -(-len(pixels) // 64))  # full images as floats would be too much at once
     small = torch.cat([pool(torch.from_numpy(part).float() / 255) for part in parts]).double().numpy()
     dy, dx = np.gradient(small, axis=(1, 2))
-    # einsum and not matmul: BLAS may round otherwise with another number of threads, which would change Poisson draws.
-    pooled = [np.einsum("ip,pk->ik", m.reshape(len(m), -1), field) for m in (small, dx * dx, dx * dy, dy * dy)]
-    luminance, xx, xy, yy = pooled
+    luminance, xx, xy, yy = (product(m.reshape(len(m), -1), field) for m in (small, dx * dx, dx * dy, dy * dy))
     angle, mix = rng.uniform(0, np.pi, N_NEURONS), rng.uniform(0, 2 * np.pi, N_NEURONS)
     c, s = np.cos(angle), np.sin(angle)
     contrast = np.sqrt((c * c * xx + 2 * c * s * xy + s * s * yy).clip(0))
     return np.cos(mix) * unit(luminance) + np.sin(mix) * unit(contrast)
 
 
-def view_drive(scenes, label, index, category_index, centre, width, rng):
-    """Tuning to yaw (which differs between categories and objects), pitch, roll, size, and position in the field."""
-    n_objects, n_categories = index.max() + 1, category_index.max() + 1
-    preferred = rng.uniform(0, 2 * np.pi, (n_categories, N_NEURONS))[category_index]
-    preferred = preferred + 0.5 * rng.standard_normal((n_objects, N_NEURONS))[index]
-    yaw = np.cos(np.radians(scenes.yaw)[:, None] - preferred)
-    tilt = scenes.pitch[:, None] / 10 * rng.standard_normal(N_NEURONS) + scenes.roll[:, None] / 6 * rng.standard_normal(
-        N_NEURONS
-    )
+def place_drive(scenes, label, centre, width, rng):
+    """Tuning to size, and to position in the receptive field, where a preferred object drives more."""
     best_size = rng.uniform(0.4, 1.0, N_NEURONS)
     size = np.exp(-((scenes.span[:, None] - best_size) ** 2) / (2 * 0.15**2))
     squared = ((scenes.position[:, :, None] - centre.T) ** 2).sum(1)
-    position = np.exp(-squared / (2 * width**2)) * (
-        1 + 0.5 * label
-    )  # a preferred object drives more at the field's centre
-    weights = rng.dirichlet([1.5, 1, 1.5, 1.5], N_NEURONS).T ** 0.5
-    drives = [unit(drive, index) for drive in (yaw, tilt, size, position)]
-    return sum(weight * drive for weight, drive in zip(weights, drives, strict=True))
+    position = np.exp(-squared / (2 * width**2)) * (1 + 0.5 * label)
+    mix = rng.uniform(0, np.pi / 2, N_NEURONS)
+    return np.cos(mix) * unit(size) + np.sin(mix) * unit(position)
+
+
+def planted_parts(scenes, tuning, label_share, local_share, rng):
+    """What drives the neurons: (label, local, view), of sd sqrt(share) each, label_share, local_share, and fields."""
+    centre, width = rng.normal(0, 0.25, (N_NEURONS, 2)).clip(-0.6, 0.6), rng.uniform(0.25, 0.7, N_NEURONS)
+    index = np.unique(scenes.objects, return_inverse=True)[1]
+    doubt = rng.standard_normal(len(index))
+    of_object = expectation(scenes.appearance, index, doubt)
+    label = unit(product(whitened(of_object), tuning))
+    pose = unit(product(whitened(scenes.appearance - of_object), tuning))
+    local, place = local_drive(scenes.pixels, centre, width, rng), place_drive(scenes, label, centre, width, rng)
+    local, place = (unit(drive - expectation(drive, index, doubt)) for drive in (local, place))
+
+    # Object and pose have one ratio in all neurons: else one neuron less another would show the object free of pose.
+    looks_share = label_share + POSE_SHARE * (1 - label_share - local_share)
+    of_looks = spread(looks_share, 8, rng)
+    labels = of_looks * (label_share / looks_share if label_share else 0)
+    locals_ = (1 - of_looks) * spread(local_share / (1 - looks_share) if local_share else 0, 8, rng)
+    view = np.sqrt(of_looks - labels) * pose + np.sqrt((1 - of_looks - locals_).clip(0)) * place
+    view = unit(view - local * (view * local).mean(0))  # so that their variances add
+    shares = np.stack([labels, locals_, (1 - labels - locals_).clip(0)])
+    fields = np.column_stack([(1 + centre[:, 0]) / 2, (1 - centre[:, 1]) / 2, width / 2])
+    return np.sqrt(shares)[:, None] * [label, local, view], labels, locals_, fields
 
 
 def simulate(scenes, *, n_train, label_share=0.35, local_share=0.2, n_trials=28, seed=0):
     """Responses of 168 neurons to scenes.
 
-    Objects and categories drive a share label_share of each neuron's explainable variance (on average over neurons),
-    luminance and contrast energy in its receptive field a share local_share, view and its interaction with the object
-    the rest. All but the first are centred within each object, so nothing of them can be read as a label effect. Counts
-    are Poisson; gains are such that the mean over trials has a reliability of .82 on average.
+    Objects drive a share label_share of each neuron's explainable variance (on average over neurons), luminance and
+    contrast energy in its receptive field a share local_share, view and its interaction with the object the rest. All
+    but the first are centred on each object's expectation, so nothing of them can be learned as a label effect. Counts
+    are Poisson about rates that fluctuate in common; the mean over trials has a reliability of .82 on average.
 
     Parameters
     ----------
@@ -120,28 +174,22 @@ def simulate(scenes, *, n_train, label_share=0.35, local_share=0.2, n_trials=28,
     if min(label_share, local_share) < 0 or label_share + local_share > 1:
         raise ValueError(f"shares must be 0 or more and sum to 1 at most, not {label_share} and {local_share}")
     rng = np.random.default_rng([seed, 2])
-    centre, width = rng.normal(0, 0.25, (N_NEURONS, 2)).clip(-0.6, 0.6), rng.uniform(0.25, 0.7, N_NEURONS)
-    index = np.unique(scenes.objects, return_inverse=True)[1]
-    category_index = np.unique(scenes.categories, return_inverse=True)[1]
-    shares = spread(label_share, 8, rng)
-    local_shares = (1 - shares) * spread(local_share / (1 - label_share) if label_share < 1 else 0, 8, rng)
+    tuning = rng.standard_normal((scenes.appearance.shape[1], N_NEURONS))
+    parts, labels, locals_, fields = planted_parts(scenes, tuning, label_share, local_share, rng)
 
-    of_category = rng.standard_normal((category_index.max() + 1, N_NEURONS))[category_index]
-    label = unit(of_category + rng.standard_normal((index.max() + 1, N_NEURONS))[index])
-    local = unit(local_drive(scenes.pixels, centre, width, rng), index)
-    view = view_drive(scenes, label, index, category_index, centre, width, rng)
-    view = unit(
-        view - local * (view * local).sum(0) / (local**2).sum(0).clip(1e-9), index
-    )  # so that their variances add
-    parts = np.sqrt([shares, local_shares, 1 - shares - local_shares])[:, None] * [label, local, view]
-
-    # Counts of mean b and signal sd b / depth average to reliability r if b = depth**2 r / ((1 - r) n_trials).
-    reliability, depth = spread(RELIABILITY, 20, rng), rng.uniform(4, 6, N_NEURONS)
-    base = depth**2 * reliability / ((1 - reliability) * n_trials)
-    rates = (base + parts.sum(0) * base / depth).clip(0)
-    counts = rng.poisson(rates[:, None], (len(rates), n_trials, N_NEURONS))
+    # In units of the drive. Poisson counts of mean b and signal sd b / depth have a noise of depth**2 / b.
+    reliability, depth = spread(RELIABILITY, 20, rng), rng.uniform(6, 9, N_NEURONS)
+    noise = n_trials * (1 / reliability - 1)
+    base = depth**2 / ((1 - SHARED_NOISE) * noise)
+    common = rng.standard_normal((len(scenes.objects) * n_trials, len(tuning)))
+    common = product(common, tuning * np.sqrt(SHARED_NOISE * noise / (tuning**2).sum(0)))
+    drive = parts.sum(0)
+    rates = base * (1 + (drive[:, None] + common.reshape(len(drive), n_trials, -1)) / depth)
+    counts = rng.poisson(rates.clip(0))
     average = counts[:n_train].mean(1)
     mean, scale = average.mean(0), RESPONSE_SD / average.std(0)
+    trials, responses = (counts - mean) * scale, (base * (1 + drive / depth) - mean) * scale
     label, local, view = parts * (base / depth * scale)
-    trials, responses = ((counts - mean) * scale).astype(np.float32), (rates - mean) * scale
-    return Simulation(trials, responses, label, local, view, shares, local_shares, reliability)
+    return Simulation(
+        trials.astype(np.float32), responses, label, local, view, labels, locals_, reliability, receptive_fields=fields
+    )

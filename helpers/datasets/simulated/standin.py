@@ -2,20 +2,28 @@
 
 import os
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from helpers import progress
+from helpers.datasets.hdf5 import SPLITS
 from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD
-from helpers.datasets.simulated.neurons import simulate
+from helpers.datasets.simulated.neurons import RELIABILITY, simulate
 from helpers.datasets.simulated.rendering import render
 
 DESCRIPTION = (
     "Simulated responses. Rankings and label effects are built in by construction. "
     "Not comparable with published IT scores."
 )
+FIELD_UNITS = {
+    "x": "centre as a share of the image's side, 0 left to 1 right",
+    "y": "centre as a share of the image's side, 0 top to 1 bottom",
+    "width": "standard deviation as a share of the image's side",
+}
+VERSION = 2  # of the simulation: files of other versions hold other neurons
 QUICK, FULL = ((1296, 144, 160), 64), ((2592, 288, 320), 224)  # images in train, val and test; pixels a side
 
 
@@ -31,8 +39,11 @@ def write(
     n_images=None,
     pixels=None,
     n_objects=None,
+    as_course=False,
 ):
     """Make a stand-in and write it, whole or not at all; the same settings give the same bytes.
+
+    Images are gray uint8; the neurons' receptive fields stand beside, and attributes say what is built in.
 
     Parameters
     ----------
@@ -42,11 +53,13 @@ def write(
     seed, label_share, local_share, n_trials
         As in simulate.
     repeats : bool, optional
-        Whether single trials of the validation images are written as spikes_val_repeats; by default, if not full.
+        Whether single trials of val are written as spikes_val_repeats; by default, unless full or as_course.
     n_images, pixels : three ints (train, val, test) and an int, optional
         Other sizes.
     n_objects : int, optional
         By default all 64, or fewer where an object would have less than 8 images.
+    as_course : bool
+        The course file's keys and float32 images alone, which notebooks written for it read.
 
     Returns
     -------
@@ -59,48 +72,66 @@ def write(
     OSError
         If the folder cannot be written; before anything is rendered.
     """
+    counts, side = FULL if full else QUICK
+    n_images, pixels = n_images or counts, pixels or side
+    n_objects = n_objects or min(64, max(1, sum(n_images) // 8))
+    if repeats is None:
+        repeats = not (full or as_course)
+    built_in = dict(label_share=label_share, local_share=local_share, n_trials=n_trials, seed=seed)
+    with written_whole(path) as beside:
+        scenes = render(sum(n_images), size=pixels, n_objects=n_objects, seed=seed)
+        simulated = simulate(scenes, n_train=n_images[0], **built_in)
+        with h5py.File(beside, "w") as file:
+            file.attrs.update(description=DESCRIPTION, version=VERSION, reliability=RELIABILITY, **built_in)
+            write_splits(file, scenes, simulated, n_images, repeats=repeats, as_course=as_course)
+    return Path(path)
+
+
+@contextmanager
+def written_whole(path):
+    """A path to write to, whose file takes its place when it is complete; its folder is tried before all work."""
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:  # known before minutes of rendering
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.touch()
         beside.unlink()
     except OSError as error:
         raise OSError(f"{path}: cannot be written ({error.strerror}); expected a folder that can.") from error
-    counts, size = FULL if full else QUICK
-    (n_train, n_val, n_test), size = n_images or counts, pixels or size
-    total = n_train + n_val + n_test
-    n_objects = n_objects or min(64, max(1, total // 8))
-    scenes = render(total, size=size, n_objects=n_objects, seed=seed)
-    simulated = simulate(
-        scenes, n_train=n_train, label_share=label_share, local_share=local_share, n_trials=n_trials, seed=seed
-    )
-    rows = {"train": slice(0, n_train), "val": slice(n_train, n_train + n_val), "test": slice(n_train + n_val, total)}
     try:
-        with h5py.File(beside, "w") as file:
-            file.attrs["description"] = DESCRIPTION
-            file.attrs.update(seed=seed, label_share=label_share, local_share=local_share, n_trials=n_trials)
-            for split, some in rows.items():
-                write_images(file, f"stimulus_{split}", scenes.pixels[some])
-                file[f"object_{split}"] = np.char.encode(scenes.objects[some], "latin-1")
-                if split != "test":
-                    file[f"spikes_{split}"] = simulated.trials[some].mean(1, dtype=float).astype(np.float32)
-            if not full if repeats is None else repeats:
-                file.create_dataset("spikes_val_repeats", data=simulated.trials[rows["val"]], compression="gzip")
+        yield beside
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
-    return path
 
 
-def write_images(file, key, pixels):
-    """Write uint8 images as the course file has them: three equal channels, normalised with ImageNet's constants."""
+def write_splits(file, scenes, simulated, n_images, *, repeats, as_course):
+    """Images, object names and responses of each split; single trials of val and receptive fields where wanted."""
+    ends = np.cumsum([0, *n_images])
+    for split, start, stop in zip(SPLITS, ends, ends[1:], strict=False):
+        write_images(file, f"stimulus_{split}", scenes.pixels[start:stop], as_course=as_course)
+        file[f"object_{split}"] = np.char.encode(scenes.objects[start:stop], "latin-1")
+        if split != "test":
+            file[f"spikes_{split}"] = simulated.trials[start:stop].mean(1, dtype=float).astype(np.float32)
+    if repeats:
+        file.create_dataset("spikes_val_repeats", data=simulated.trials[ends[1] : ends[2]], compression="gzip")
+    if not as_course:
+        for (name, unit), values in zip(FIELD_UNITS.items(), simulated.receptive_fields.T, strict=True):
+            file[f"receptive_field_{name}"] = values
+            file[f"receptive_field_{name}"].attrs["unit"] = unit
+
+
+def write_images(file, key, pixels, *, as_course):
+    """Write images as uint8, or as the course file has them: three equal channels in ImageNet's normalisation."""
     n, height, width = pixels.shape
+    chunk, began = min(16, n), time.monotonic()
+    if not as_course:
+        file.create_dataset(key, data=pixels, chunks=(chunk, height, width), compression="gzip")
+        return
     levels = np.arange(256)[:, None] / 255
     table = ((levels - IMAGENET_MEAN) / IMAGENET_SD).T.astype(np.float32)  # (3, 256)
-    chunk, began = 16, time.monotonic()
     stimulus = file.create_dataset(
-        key, (n, 3, height, width), np.float32, chunks=(min(chunk, n), 3, height, width), compression="gzip"
+        key, (n, 3, height, width), np.float32, chunks=(chunk, 3, height, width), compression="gzip"
     )
     for start in range(0, n, chunk):
         some = pixels[start : start + chunk]

@@ -1,0 +1,80 @@
+"""What a data file is written from, whatever form it came in."""
+
+import unicodedata
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from helpers.datasets.hdf5 import DataError
+
+
+@dataclass
+class Recordings:
+    """What a data file is written from.
+
+    Attributes
+    ----------
+    path : what sentences name
+    images : list of pairs (name for sentences, function that returns a path, a file or a Pillow image)
+    objects : str array of shape (n_images,)
+    trials : float array of shape (n_images, n_repeats, n_neurons), NaN where one is missing
+    neurons, metadata : dicts from name to array of shape (n_neurons,) or (n_images,)
+    splits : dict from split to index of images, or None
+    attributes : dict of what the file says of itself
+    z_scored : whether the writer brings each neuron to mean 0 and sd 1 over the training images
+    """
+
+    path: Path
+    images: list[tuple[str, Callable]]
+    objects: np.ndarray
+    trials: np.ndarray
+    neurons: dict[str, np.ndarray] = field(default_factory=dict)
+    metadata: dict[str, np.ndarray] = field(default_factory=dict)
+    splits: dict[str, np.ndarray] | None = None
+    attributes: dict = field(default_factory=dict)
+    z_scored: bool = False
+
+
+def gather(images, values):
+    """Presentations (n_presentations, n_neurons) as trials (n_images, n_repeats, n_neurons), in their order.
+
+    images : int array (n_presentations,), of the image shown.
+    """
+    order = np.argsort(images, kind="stable")
+    counts = np.bincount(images)
+    trial = np.arange(len(images)) - np.repeat(np.cumsum(counts) - counts, counts)
+    trials = np.full((len(counts), counts.max(), values.shape[1]), np.nan, np.float32)
+    trials[images[order], trial] = values[order]
+    return trials
+
+
+def from_folder(folder, names, source):
+    """Images of a folder, as `Recordings.images` has them; a name is found whichever way its accents are written."""
+    images = []
+    for name in names:
+        forms = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+        found = next((Path(folder) / form for form in forms if (Path(folder) / form).is_file()), None)
+        if found is None:
+            raise DataError(f"{source}: names the image {Path(folder) / name}, which is not there; expected a file.")
+        images.append((str(found), lambda path=found: path))
+    return images
+
+
+def from_zip(path, names, source):
+    """Images of a zip archive, read in place; a name may leave out the folders above it."""
+    archive = open_zip(path)
+    members = {PurePosixPath(member).name: member for member in archive.namelist()}
+    members |= {member: member for member in archive.namelist()}
+    if missing := [name for name in names if name not in members]:
+        raise DataError(f"{source}: names the image {missing[0]}, which {path} lacks; expected it in there.")
+    return [(f"{path}/{name}", lambda member=members[name]: archive.open(member)) for name in names]
+
+
+def open_zip(path):
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected a zip archive of images.") from error

@@ -1,0 +1,149 @@
+"""Recordings from a CSV table: a row per image or per presentation, a column per neuron."""
+
+import fnmatch
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers.datasets.formats.recordings import Recordings, from_folder, gather
+from helpers.datasets.hdf5 import SPLITS, DataError, plural
+
+_KNOWN = {
+    "file": ("file", "file_name", "filename", "image_file_name"),
+    "object": ("object", "object_name"),
+    "split": ("split",),
+    "trial": ("trial", "repetition", "repeat"),
+}
+_META_NAME = re.compile(
+    r"unnamed.*|index|id|.*[_ ]id|label|category.*|class|session|date|time|(pos|ty|tz|r)[_ ]?[xyz]+"
+)
+FAR = 50  # times the other columns' usual size: another scale
+
+
+def read_table(path, folder, patterns=None):
+    """Recordings from a CSV table with a row per image, or per presentation, and a folder of its images.
+
+    Parameters
+    ----------
+    path, folder : str or Path
+    patterns : list of str, optional
+        Names of the neurons' columns, or patterns of them (`unit *`).
+
+    Raises
+    ------
+    DataError
+    """
+    frame = _read_csv(path)
+    plain = {_plain(name): name for name in frame.columns}
+    known = {kind: next((plain[n] for n in names if n in plain), None) for kind, names in _KNOWN.items()}
+    neurons = _neuron_columns(path, frame, [c for c in frame.columns if c not in known.values()], patterns)
+    files = frame[known["file"]].str.strip()
+    images, first = pd.factorize(files)
+    per_image = frame.iloc[np.unique(images, return_index=True)[1]]
+    for kind in ("object", "split"):
+        if known[kind] and (frame.groupby(images)[known[kind]].nunique() > 1).any():
+            raise DataError(f"{path}: has an image with more than one {kind}; expected the same in all its rows.")
+    splits = None
+    if known["split"]:
+        found = per_image[known["split"]].str.strip()
+        if set(found) != set(SPLITS):
+            raise DataError(f"{path}: has the splits {sorted(set(found))}; expected train, val and test.")
+        splits = {split: np.flatnonzero(found == split) for split in SPLITS}
+    test = frame[known["split"]].str.strip() == "test" if known["split"] else np.zeros(len(frame), bool)
+    values = _numbers(path, frame, neurons, np.asarray(test))
+    others = [c for c in frame.columns if c not in neurons and c not in known.values()]
+    metadata = {"file": np.array(first)} | {name: np.array(per_image[name]) for name in others}
+    objects = (
+        per_image[known["object"]].str.strip().replace("", "unknown") if known["object"] else ["unknown"] * len(first)
+    )
+    print(f"{plural(len(neurons), 'neuron')}: {', '.join(neurons[:5])}{', ...' if len(neurons) > 5 else ''}")
+    pictures = from_folder(folder, first, path)
+    named = {"name": np.array(neurons)}
+    return Recordings(Path(path), pictures, np.array(objects), gather(images, values), named, metadata, splits)
+
+
+def _read_csv(path):
+    """The table's cells as text, indexed by line: commas, semicolons or tabs between them, blank lines left out."""
+    for separator in (",", ";", "\t"):
+        header = _rows(path, separator, nrows=1).iloc[0].fillna("").str.strip().tolist()
+        if sum(_plain(name) in _KNOWN["file"] for name in header) == 1:
+            break
+    else:
+        first = _rows(path, ",", nrows=1).iloc[0].fillna("").tolist()
+        raise DataError(f"{path}: has columns {first[:5]}; expected one called file, with the images' names.")
+    if "" in header or len(set(header)) < len(header):
+        raise DataError(f"{path}: has a column without a name or two of the same name; expected one name per column.")
+    rows = _rows(path, separator)
+    rows = rows[(rows.fillna("").map(str.strip) != "").any(axis=1)].iloc[1:].set_axis(header, axis=1)
+    if (short := rows.isna().any(axis=1)).any():
+        line = short.idxmax()
+        raise _width(path, line, int(rows.loc[line].notna().sum()), len(header))
+    if separator != ",":  # decimal commas
+        rows = rows.replace(r"^\s*([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)\s*$", r"\1.\2", regex=True)
+    return rows
+
+
+def _plain(name):
+    return name.lower().replace(" ", "_")
+
+
+def _rows(path, separator, nrows=None):
+    """Rows of text, indexed by line; missing cells of a short row are NaN (pandas' own parser would fill them)."""
+    try:
+        rows = pd.read_csv(
+            path, sep=separator, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False, nrows=nrows,
+            encoding="utf-8-sig", engine="python",
+        )  # fmt: skip
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame([[""]], index=[1])
+    except (OSError, ValueError) as error:  # a ParserError and a UnicodeDecodeError are ValueErrors
+        if wide := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error)):
+            raise _width(path, wide[2], int(wide[3]), wide[1]) from error
+        raise DataError(f"{path}: cannot be read ({error}); expected a CSV table in UTF-8.") from error
+    rows.index += 1
+    return rows
+
+
+def _width(path, line, found, expected):
+    return DataError(f"{path}: line {line} has {plural(found, 'cell')}; expected {expected} as in the first line.")
+
+
+def _neuron_columns(path, frame, candidates, patterns):
+    """Columns that hold neurons: those that match, else all, if none of them looks like something else."""
+    if patterns:
+        chosen = [c for c in candidates if any(fnmatch.fnmatchcase(c, pattern) for pattern in patterns)]
+    else:
+        chosen = candidates
+        numbers = frame[candidates].apply(pd.to_numeric, errors="coerce")
+        sizes = numbers.abs().median()
+        usual = sizes.median()
+        counts_up = (numbers.diff()[1:] == 1).all()
+        far = (sizes > FAR * usual) & (usual > 0) & (len(candidates) > 3)
+        text = np.array([not frame[c].str.match(r"\s*[-+.]?\d").any() for c in candidates])
+        named = np.array([bool(_META_NAME.fullmatch(c.lower())) for c in candidates])
+        odd = [c for c, is_odd in zip(candidates, counts_up | far | text | named, strict=True) if is_odd]
+        if odd:
+            names = ", ".join(map(repr, odd[:5])) + (", ..." if len(odd) > 5 else "")
+            raise DataError(
+                f"{path}: has {plural(len(odd), 'column')} not like neurons, {names}; expected only neurons, or "
+                "--neurons with their names or a pattern such as 'unit *'."
+            )
+    if len(chosen) < 2:
+        raise DataError(f"{path}: has {plural(len(chosen), 'column')} of neurons; expected two or more.")
+    return chosen
+
+
+def _numbers(path, frame, neurons, test):
+    """Responses (n_rows, n_neurons) of finite numbers; those to test images are left out, and may be missing."""
+    values = frame[neurons].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32)
+    values[test] = np.nan
+    if (bad := ~np.isfinite(values) & ~test[:, None]).any():
+        row, column = np.argwhere(bad)[0]
+        cell = frame[neurons].iloc[row, column]
+        where = f"line {frame.index[row]}, column {neurons[column]} holds {cell!r}"
+        raise DataError(f"{path}: {where}; expected a finite number{' with a point' if ',' in cell else ''}.")
+    return values

@@ -1,0 +1,156 @@
+"""Figures of results tables: rows and differences with their intervals, and what scores cost."""
+
+import numpy as np
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+from helpers.metrics import Interval
+from helpers.plots.marks import (
+    COLOURS,
+    EXPLAINED_VARIANCE,
+    approach_colour,
+    ceiling_line,
+    explain_dots,
+    intervals,
+    legend_above,
+    name_rows,
+    new_axis,
+    recipe_colour,
+    row_note,
+)
+
+
+def comparable(table):
+    """Return the lines of a results table that have a score and are not refused, with the score as `estimate`."""
+    table = table[table["refused"].isna()] if "refused" in table else table
+    return table.dropna(subset="explained_variance").rename(columns={"explained_variance": "estimate"})
+
+
+def strip(table, scores, *, ceiling, ax=None):
+    """Rows by recipe: a dot per seed, the mean, and its interval; rows that are not compared say why.
+
+    table : results table of `tables.results_table`. scores : frame of `tables.neuron_scores`. ceiling : noise ceiling.
+    """
+    rows, shown = table["row"].drop_duplicates().tolist(), comparable(table)
+    ax = new_axis(ax, size=(8, 1 + 0.55 * len(rows)))
+    heights = name_rows(rows, ax, xlabel=EXPLAINED_VARIANCE, width=32)
+    both = table.groupby("row")["recipe"].nunique()
+    shift = table["recipe"].map({"published": 0.16, "repaired": -0.16}).where(table["row"].map(both) > 1, 0)
+    at = table["row"].map(heights) + shift
+    by_seed = scores.groupby(["name", "seed"])["explained_variance"].mean()
+    for line in shown[shown["seeds"] > 1].itertuples():
+        seeds = by_seed[line.name]
+        ax.plot(seeds, np.full(len(seeds), at[line.Index] - 0.1), ".", color=recipe_colour(line.recipe), alpha=0.6)
+    hollow = (shown["weights"] == "random") & (shown["stage"] > 1)
+    lines = ((at[line.Index], line, recipe_colour(line.recipe), hollow[line.Index]) for line in shown.itertuples())
+    intervals(lines, ax)
+    for index, line in table.drop(shown.index).iterrows():
+        refused = line.get("refused")
+        row_note(f"{line['recipe']} recipe: {refused if isinstance(refused, str) else 'not run'}", at[index], ax)
+    ceiling_line(ceiling, ax, vertical=True, highest=shown["high"].max())
+    dots = {f"{recipe} recipe": recipe_colour(recipe) for recipe in table["recipe"].drop_duplicates()}
+    explain_dots(dots | ({"random weights (stages 2, 3)": None} if hollow.any() else {}), ax)
+    return legend_above(ax, ncols=4)
+
+
+def published_numbers(table, *, ax=None):
+    """The published explained variance of a results table's rows, at the heights of `strip`: a panel of its own."""
+    rows = table.drop_duplicates("row")
+    ax = new_axis(ax, size=(4, 1 + 0.55 * len(rows)))
+    heights = name_rows(rows["row"].tolist(), ax, xlabel="published explained variance\n(IT recordings)")
+    for report, marker, label in (("published", "D", "first report"), ("published_rerun", "s", "rerun")):
+        values = rows[f"{report}_explained_variance"].astype(float)
+        ax.plot(values, list(heights.values()), marker, color="#444444", markerfacecolor="none", label=label)
+    ax.set_yticklabels([])
+    return legend_above(ax)
+
+
+def differences(compared, *, xlabel="difference in explained variance (share of variance)", ax=None):
+    """Paired differences with their intervals, hollow where it reaches 0; rows not compared say why.
+
+    compared : `tables.differences`
+    """
+    ax = new_axis(ax, size=(7, 0.9 + 0.4 * len(compared)))
+    heights = name_rows(compared["comparison"].tolist(), ax, xlabel=xlabel, width=46)
+    found = compared.assign(estimate=compared["difference"], at=compared["comparison"].map(heights))
+    intervals(((line.at, line, "black", not (line.low > 0 or line.high < 0)) for line in found.itertuples()), ax)
+    for line in found[found["difference"].isna()].itertuples():
+        row_note(line.verdict, line.at, ax)
+    return ax
+
+
+def learning_curve(frame, *, ceiling, ax=None):
+    """Explained variance with its interval by the number of training images, a line per approach.
+
+    frame : `learning_curve.learning_curve`'s. ceiling : noise ceiling, a number or one per neuron.
+    """
+    ax = new_axis(ax, size=(7.5, 4.5))
+    frame = frame.rename(columns={"explained_variance": "estimate"}).sort_values("n_train")
+    for i, (approach, lines) in enumerate(frame.groupby("approach", sort=False)):
+        colour, style = approach_colour(approach), "--" if "mean of" in approach else "-"
+        x = lines["n_train"] * 1.015**i  # bars beside each other
+        ax.plot(x, lines["estimate"], style, color=colour, linewidth=2, label=approach)
+        intervals(
+            ((at, line, colour, False) for at, line in zip(x, lines.itertuples(), strict=True)), ax, vertical=True
+        )
+    ceiling_line(ceiling, ax)
+    numbers = sorted(frame["n_train"].unique())
+    ax.set(xscale="log", xlabel="training images", ylabel=EXPLAINED_VARIANCE)
+    ax.set_xticks(numbers, numbers)
+    ax.minorticks_off()
+    return legend_above(ax, ncols=3)
+
+
+def front(table, *, chance, ceiling, ax=None):
+    """Explained variance with its interval against object accuracy, a point per label weight, one backbone.
+
+    Rows without an object head (weight 0) are horizontal lines; random weights are hollow. table : results table with
+    a column label_weight. chance : object accuracy of guessing.
+    """
+    ax, shown = new_axis(ax, size=(6, 5)), comparable(table)
+    for line in shown.itertuples():
+        colour, random = recipe_colour(line.recipe), line.weights == "random"
+        if line.label_weight == 0:
+            ax.axhline(line.estimate, color=colour, linewidth=1, linestyle=":" if random else "-")
+            continue
+        intervals([(line.object_accuracy, line, colour, random)], ax, vertical=True)
+        at = {"xytext": (7, 4 if line.label_weight < 1 else -13), "textcoords": "offset points", "fontsize": 9}
+        ax.annotate(f"{line.label_weight:g}", (line.object_accuracy, line.estimate), **at)
+    ax.axvline(chance, color="#777777", linestyle="--", linewidth=1, label=f"chance: {chance:.3f}")
+    ax.plot([], [], color="#444444", linewidth=1, label="label weight 0 (no object head)")
+    ceiling_line(ceiling, ax)
+    ax.set(xlabel="object accuracy (share of val images)", ylabel=EXPLAINED_VARIANCE, xlim=(-0.03, 1.03))
+    dots = {f"{recipe} recipe": recipe_colour(recipe) for recipe in table["recipe"].drop_duplicates()}
+    return explain_dots(dots | {"from random weights": None}, ax)
+
+
+def cost_front(table, cost, *, xlabel, ceiling, ax=None):
+    """Explained variance with its interval against a cost; the front joins rows that are worth their cost.
+
+    A row joins if its whole interval lies above 0 and above the last that joined; the best of those with costs within
+    10 % of each other. table : columns label, approach (a key of `COLOURS`), weights, explained_variance, low, high and
+    `cost`. cost : name of a column of positive numbers, drawn on a logarithmic axis.
+    """
+    ax, table = new_axis(ax, size=(7, 5)), comparable(table)
+    for line in table.to_dict("records"):
+        found, colour = Interval(line["estimate"], line["low"], line["high"]), COLOURS[line["approach"]]
+        intervals([(line[cost], found, colour, line["weights"] == "random")], ax, vertical=True)
+    table = table.assign(equal=np.round(np.log(table[cost]) / np.log(1.1)))
+    table = table.sort_values(["equal", "estimate"], ascending=[True, False])
+    front, highest = [], 0
+    for line in table.to_dict("records"):
+        if line["low"] > highest:
+            front, highest = [*front, line], line["estimate"]
+    ax.plot(
+        [line[cost] for line in front], [line["estimate"] for line in front], color="#444444", linewidth=1, zorder=0
+    )
+    for i, line in enumerate(front, 1):
+        at = {"xytext": (-5, 4), "textcoords": "offset points", "ha": "right", "fontsize": 9}
+        ax.annotate(str(i), (line[cost], line["estimate"]), **at)
+    ceiling_line(ceiling, ax)
+    names = "\n".join(f"{i}: {line['label']}, {line['approach']}" for i, line in enumerate(front, 1))
+    ax.set(xscale="log", xlabel=f"{xlabel}\n\nfront\n{names}", ylabel=EXPLAINED_VARIANCE)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    explain_dots({approach: COLOURS[approach] for approach in table["approach"].drop_duplicates()}, ax)
+    return legend_above(ax, ncols=4)

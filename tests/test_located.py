@@ -1,0 +1,151 @@
+"""The located readout: Gram matrices by place, leave-one-out, receptive fields of simulated neurons."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
+
+from helpers import plots
+from helpers.analyses import layer_profile
+from helpers.datasets.images import Normalisation, to_batch
+from helpers.experiments.profiles import PROFILES
+from helpers.experiments.rows import LITE0
+from helpers.readout import features, gram, located, places
+
+PLAIN = Normalisation(mean=(0.0, 0.0, 0.0), sd=(1.0, 1.0, 1.0))
+TINY = PROFILES["tiny"]
+
+
+@pytest.fixture
+def network():
+    """A convolution whose batch norm gives its channels other variances."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.BatchNorm2d(5), torch.nn.ReLU())
+    torch.nn.init.uniform_(network[1].weight, 0.1, 2)
+    return network.eval()
+
+
+def by_place(network, images, layers, **settings):
+    settings = {"normalisation": PLAIN, "n_train": len(images), "blur": 0, "grid": 7} | settings
+    out = np.empty((settings["grid"] ** 2, len(images), len(images)), np.float32)
+    return places.grams_by_place(network, images, layers, out=out, **settings)
+
+
+def test_gram_matrices_by_place_sum_to_that_of_the_layer(generator):
+    images = (generator.integers(0, 20, (8, 3, 16, 16)) * 16).astype(np.float32)  # products are exact in float32
+    stack = by_place(torch.nn.Identity(), images, [""], grid=4, n_train=4)
+    K = features.gram_of_layers(torch.nn.Identity(), images, [""], normalisation=PLAIN, n_train=4, grid=4)[""]
+    assert_allclose(stack.sum(0, dtype=np.float64), K, rtol=1e-10)  # 16 places divide as the side of 16 multiplies
+
+
+@pytest.mark.parametrize("sides", [(6, 6), (4, 10)])
+def test_gram_matrices_by_place_are_those_of_blurred_and_scaled_maps(network, generator, sides):
+    images, grid, blur = generator.random((6, 3, *sides), dtype=np.float32), 6, 0.2
+    stack = by_place(network, images, ["1"], grid=grid, blur=blur)
+    with torch.no_grad():
+        maps = network[:2](to_batch(torch.from_numpy(images), PLAIN))
+    maps = torch.nn.functional.adaptive_avg_pool2d(maps, [min(grid, side) for side in sides]).double().numpy()
+    variance = network[1].weight.detach().numpy() ** 2
+    scale = (variance + variance.mean() / 10) ** -0.5
+    scale *= np.sqrt(np.prod(sides)) / ((variance * scale).sum() * maps[0, 0].size)
+    height, width = maps.shape[2:]
+    expected = np.zeros((grid, grid, 6, 6))
+    for i in range(height):
+        for j in range(width):
+            y, x = np.mgrid[:height, :width]
+            weights = np.exp(-(((y - i) / height) ** 2 + ((x - j) / width) ** 2) / (2 * blur**2))
+            at = (maps * weights / weights.sum()).sum((2, 3)) * np.sqrt(scale)
+            at -= at.mean(0)
+            # fine parts of a place: as many as both grids divide
+            for down in range(i * grid, (i + 1) * grid):
+                for right in range(j * grid, (j + 1) * grid):
+                    expected[down // height, right // width] += at @ at.T / grid**2
+    assert_allclose(stack, expected.reshape(-1, 6, 6), atol=1e-5 * expected.max())
+
+
+def test_no_statistic_comes_from_images_that_are_not_fitted(network, generator):
+    images = generator.random((10, 3, 8, 8), dtype=np.float32)
+    fit = np.array([1, 2, 4, 7, 8])
+    alone = by_place(network, images[fit], ["2"])
+    among = by_place(network, images, ["2"], n_train=10)[:, fit][:, :, fit]
+    assert_allclose(gram.centre(among, 5), gram.centre(alone, 5), atol=1e-6 * alone.max())
+
+
+def test_unseen_images_have_the_norms_of_fitted_ones(tiny, runs_folder):
+    stack = layer_profile.grams_by_place(LITE0, tiny, TINY)
+    n_train = len(tiny.train.images)
+    norms = np.diagonal(gram.centre(stack.sum(0), n_train))
+    assert norms[n_train:].max() < 1.5 * norms[:n_train].max()
+    assert norms[n_train:].mean() < 1.5 * norms[:n_train].mean()
+
+
+def test_leave_one_out_equals_scikit_learns_explicit_one(features, generator):
+    X = features[:40]
+    responses = X[:, :3] @ generator.standard_normal((3, 4)) + 0.1 * generator.standard_normal((40, 4))
+    responses[:, 3] = 2
+    K, centred = gram.centre(X @ X.T, 40), responses - responses.mean(0)
+    scores, *_ = located.leave_one_out(torch.from_numpy(K), torch.from_numpy(centred), [0.1, 5.0])
+    for alpha, found in zip([0.1, 5.0], scores.numpy(), strict=True):
+        predictions = cross_val_predict(Ridge(alpha=alpha), X, responses, cv=LeaveOneOut())
+        errors = ((responses - predictions) ** 2).mean(0)
+        assert_allclose(found[:3], 1 - errors[:3] / responses[:, :3].var(0), rtol=1e-8)
+        assert found[3] == 0
+
+
+N_TRAIN, GRID = 150, 7
+
+
+@pytest.fixture(scope="module")
+def population():
+    """Neurons that see a Gaussian part of feature maps: their centres, the maps' stack, responses."""
+    generator = np.random.default_rng(1)
+    maps = generator.standard_normal((GRID**2, N_TRAIN + 30, 4))
+    centres = generator.uniform(0.1, 0.9, (12, 2))
+    seen = located.on_grid(np.column_stack([centres, np.full(12, 0.12)]), GRID)
+    responses = np.einsum("np,pic,nc->in", seen, maps, generator.standard_normal((12, 4)))
+    responses += 0.3 * responses.std(0) * generator.standard_normal(responses.shape)
+    responses[:, -1] = generator.standard_normal(len(responses))  # sees nothing
+    return centres, (maps @ maps.transpose(0, 2, 1)).astype(np.float32), responses
+
+
+@pytest.fixture(scope="module")
+def fitted(population):
+    _, stack, responses = population
+    return located.ridge(stack, responses[:N_TRAIN])
+
+
+def test_receptive_fields_of_simulated_neurons_are_recovered(population, fitted):
+    centres, _, _ = population
+    well = fitted.score > 0.4
+    assert well.sum() >= 9 and not well[-1]
+    assert np.abs(fitted.centres - centres)[well].max() < 1 / GRID
+    fields = fitted.fields(GRID)
+    assert_allclose(fields.sum((1, 2)), 1, rtol=1e-5)
+    middle = (np.arange(GRID) + 0.5) / GRID
+    peaks = np.array([[middle[i] for i in np.unravel_index(field.argmax(), field.shape)] for field in fields])
+    assert np.abs(peaks - centres)[well].max() < 1.5 / GRID
+
+
+def test_predictions_are_the_weighted_mean_of_kernel_ridge_through_the_masks(population, fitted):
+    _, stack, responses = population
+    expected = np.zeros((30, 12))
+    for mask, weights, alpha in zip(fitted.masks, fitted.weights, fitted.alpha, strict=True):
+        K = np.tensordot(located.on_grid(mask[None], GRID)[0], stack.astype(np.float64), 1)
+        K = gram.gaussian(K, n_train=N_TRAIN, bandwidth=fitted.bandwidth)
+        K = gram.scale(gram.centre(K, N_TRAIN), N_TRAIN)
+        mean = responses[:N_TRAIN].mean(0)
+        model = KernelRidge(alpha=alpha, kernel="precomputed").fit(K[:N_TRAIN, :N_TRAIN], responses[:N_TRAIN] - mean)
+        expected += weights * (model.predict(K[N_TRAIN:, :N_TRAIN]) + mean)
+    assert_allclose(fitted.predictions, expected, atol=1e-3)
+    assert_allclose(fitted.weights.sum(0), 1, rtol=1e-5)
+
+
+def test_receptive_fields_are_drawn_where_they_lie(population, fitted):
+    axes = plots.receptive_fields(fitted.fields(GRID), fitted.centres, fitted.score, n_shown=2)
+    best = fitted.score.argmax()
+    assert axes[0].get_title().startswith(f"neuron {best}:")
+    assert_allclose(axes[0].images[0].get_array(), fitted.fields(GRID)[best])
+    assert_allclose(axes[2].collections[0].get_offsets(), fitted.centres[:, ::-1])

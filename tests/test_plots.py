@@ -1,0 +1,91 @@
+"""Figures draw what is defined and compared, and say of the rest why it has no mark."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from helpers import plots
+from helpers.metrics import Interval
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def table():
+    """Four rows: two that may be compared, one that was cut, one that was not run."""
+    line = {"stage": 2, "weights": "PyPI", "low": 0.2, "high": 0.4, "explained_variance": 0.3, "seeds": 2}
+    line |= {"label_weight": 1.0, "object_accuracy": 0.5, "seconds": 9.0, "refused": None, "state": "run"}
+    line |= {"published_explained_variance": 0.4, "published_rerun_explained_variance": None}
+    lines = [
+        line | {"name": "a", "row": "A", "recipe": "published"},
+        line | {"name": "b", "row": "A", "recipe": "repaired", "low": np.nan, "high": np.nan},
+        line | {"name": "c", "row": "B", "recipe": "published", "refused": "3 of 15 epochs"},
+        {"name": "d", "row": "B", "recipe": "repaired", "stage": 2, "state": "python -m helpers run d"},
+    ]
+    frame = pd.DataFrame(lines)
+    return frame.assign(label=frame["row"], approach=frame["recipe"] + " recipe")
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def dots(ax):
+    """Where single dots stand that belong to no legend: (x, y)."""
+    single = [line for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata()) == 1]
+    return [(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in single]
+
+
+def test_the_comparison_has_no_mark_for_a_row_that_was_cut(table):
+    scores = pd.DataFrame({"name": ["a", "a", "b", "b"], "seed": [0, 1] * 2, "explained_variance": [0.29, 0.31] * 2})
+    ax = plots.strip(table, scores, ceiling=0.8)
+    assert [x for x, _ in dots(ax)] == [0.3, 0.3]
+    assert {"published recipe: 3 of 15 epochs", "repaired recipe: not run"} <= set(texts(ax))
+    by_accuracy = plots.front(table, chance=0.1, ceiling=0.8)
+    assert len(dots(by_accuracy)) == len(dots(plots.cost_front(table, "seconds", xlabel="", ceiling=0.8))) == 2
+    assert len(plots.published_numbers(table).get_yticks()) == 2
+
+
+def test_differences_that_are_not_compared_say_why():
+    lines = [("x", 0.2, 0.1, 0.3, "higher"), ("y", 0.2, np.nan, np.nan, "cannot be decided")]
+    lines.append(("z", np.nan, np.nan, np.nan, "not compared: 3 of 15 epochs"))
+    ax = plots.differences(pd.DataFrame(lines, columns=["comparison", "difference", "low", "high", "verdict"]))
+    assert texts(ax) == ["not compared: 3 of 15 epochs"]
+    faces = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"]
+    assert faces[:2] == ["black", "white"]  # an interval that is not defined decides nothing
+
+
+def test_an_interval_is_drawn_where_it_is():
+    found = {"pixels": Interval(0.1, 0.05, 0.2), "lite0: sum of blocks": Interval(0.4, 0.3, 0.5)}
+    ax = plots.interval_rows(found, ceiling=0.9)
+    assert dots(ax) == [(0.1, 1.0), (0.4, 0.0)]
+    bars = [line.get_xdata() for line in ax.lines if line.get_marker() == "None" and len(line.get_xdata()) == 2]
+    assert [0.05, 0.2] in [list(bar) for bar in bars] and "noise ceiling" in ax.get_legend_handles_labels()[1]
+    ax = plots.interval_rows({"pixels": found["pixels"]}, ceiling=0.9)
+    assert any("noise ceiling 0.90" in text for text in texts(ax))
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_layers_without_a_score_are_no_reason_to_fail():
+    scores = {"first": np.full(3, np.nan), "second": np.array([0.1, 0.2, np.nan])}
+    ax = plots.layer_violins(scores, scores, ceiling=0.8)
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [np.nan, 0.15])
+    assert texts(plots.distribution(scores["first"], xlabel="", what="neurons")) == ["undefined"]
+
+
+def test_lines_by_category_stand_at_their_categories():
+    ax = plots.category_lines({"a": ("red", "o-", {0.0: 1, 0.3: 2, 1.0: 3}), "b": ("blue", "o-", {1.0: 5})}, ylabel="y")
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0.0", "0.3", "1.0"]
+    assert list(ax.lines[1].get_xdata()) == [2]
+
+
+def test_the_learning_curve_has_a_line_and_intervals_per_approach():
+    frame = pd.DataFrame({"approach": ["shallow CNN", "lite0 readout"] * 2, "n_train": [10, 10, 100, 100]})
+    frame = frame.assign(explained_variance=[0.1, 0.2, 0.3, 0.4], low=[0.0, 0.1, 0.2, 0.3], high=[0.2, 0.3, 0.4, 0.5])
+    ax = plots.learning_curve(frame, ceiling=np.array([0.7, np.nan]))
+    assert sorted(y for _, y in dots(ax)) == [0.1, 0.2, 0.3, 0.4]
