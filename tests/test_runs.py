@@ -264,3 +264,22 @@ def test_a_row_runs_all_epochs_of_its_recipe_or_is_left_out_with_its_command(tin
     assert f"python -m helpers run {outside.name} --seed 0" in capsys.readouterr().out
     runs.run(outside, tiny, TINY)  # by its command; found from then on
     assert len(runs.run_all([inside, outside], tiny, TINY)[outside.name]) == 1
+
+
+def test_a_row_that_fails_is_named_before_anything_trains_and_the_others_go_on(tiny, runs_folder, capsys, monkeypatch):
+    shallow, lite0 = EXPERIMENTS["shallow-published"], EXPERIMENTS["lite0-repaired"]
+    typing_error = replace(lite0, name="own-row", backbone="resnet5O.tv_in1k")
+    out_of_memory = replace(shallow, name="large-row")
+    run = runs.run
+
+    def runs_out(experiment, *rest, **options):
+        if experiment is out_of_memory:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+        return run(experiment, *rest, **options)
+
+    monkeypatch.setattr(runs, "run", runs_out)
+    done = runs.run_all([typing_error, out_of_memory, shallow], tiny, TINY, seeds=1)
+    said = capsys.readouterr().out
+    assert list(done) == [shallow.name]
+    assert said.index("own-row (resnet5O.tv_in1k) failed") < said.index("large-row (shallow CNN) failed")
+    assert "timm has no network of this name" in said and "CUDA out of memory." in said and "Tried" not in said

@@ -88,6 +88,11 @@ def test_the_label_says_what_weights_were_trained_on(tag, words):
     assert weights.training_of(tag) == words
 
 
+def test_a_network_that_timm_does_not_have_is_named():
+    with pytest.raises(ValueError, match="^resnet5O.tv_in1k: timm has no network of this name"):
+        weights.load_backbone("resnet5O.tv_in1k", SIZE)
+
+
 def test_weights_in_the_hubs_cache_need_no_network(state, tmp_path, monkeypatch):
     torch.save(state, tmp_path / "cached.pth")
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda **_: str(tmp_path / "cached.pth"))

@@ -12,6 +12,7 @@ from helpers.device import accelerator, half_precision
 from helpers.experiments import checkpoints, fitting, profiles
 from helpers.experiments.fitting import fold_of as fold_of
 from helpers.experiments.fitting import rebuild as rebuild
+from helpers.training import loop
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,9 @@ def weights_of(experiment):
 def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
     """Runs of several rows, dict name -> list of Run. Says first what it will take.
 
+    Every row is built and tried with one image before anything trains. One that fails, then or later, is left out with
+    a sentence that names row and tag, and the others go on.
+
     Parameters
     ----------
     chosen : list of Experiment
@@ -157,12 +161,40 @@ def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
     n_runs = plural(sum(counts.values()), "run")
     words = "about {:.0f} min on two idle CPU cores, less on a GPU, none for runs kept from before"
     print(f"{n_runs}, whole epochs: {words.format(minutes)}", flush=True)
+    for experiment in failing(todo, dataset, profile, held_out_fold):
+        todo.remove(experiment)
     for experiment in todo:
-        done[experiment.name] = [
-            run(experiment, dataset, profile, seed=seed, held_out_fold=held_out_fold)
-            for seed in range(counts[experiment.name])
-        ]
+        try:
+            done[experiment.name] = [
+                run(experiment, dataset, profile, seed=seed, held_out_fold=held_out_fold)
+                for seed in range(counts[experiment.name])
+            ]
+        except Exception as error:  # whatever a network raises, out of memory included
+            say_failed(experiment, error)
     return done
+
+
+def failing(todo, dataset, profile, held_out_fold):
+    """Those rows still to be trained whose networks cannot be built or take no image; says so of each."""
+    found = []
+    for experiment in todo:
+        data = profile.training_data(experiment, dataset)
+        try:
+            place = _place(experiment, 0, held_out_fold)
+            if not (cache.result_folder(data, *place, kind="run") / "result.json").exists():
+                model, _ = models.build(experiment, data, 0)
+                normalisation = experiment.inputs.normalisation(data, experiment.backbone)
+                loop.predict(model, data.train.images[:1], normalisation)
+        except Exception as error:  # whatever a network raises
+            say_failed(experiment, error)
+            found.append(experiment)
+    return found
+
+
+def say_failed(experiment, error):
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    tag = experiment.backbone or "shallow CNN"
+    print(f"{experiment.name} ({tag}) failed and is left out, the other rows go on: {reason}", flush=True)
 
 
 def size_words(experiment, dataset, profile):

@@ -65,6 +65,8 @@ def load_backbone(tag, pixels, *, pretrained=True, seed=0):
 
 def find_weights(tag):
     """State dict (None of the hub's, which are read when they are needed) and source of a timm tag's weights."""
+    if not timm.is_model(tag):
+        raise ValueError(f"{tag}: timm has no network of this name; expected a full tag, such as resnet50.tv_in1k.")
     name, made = tag.split(".")[0], training_of(tag)
     if name in PACKAGED_WEIGHTS and (spec := importlib.util.find_spec(PACKAGED_WEIGHTS[name])):
         path = next(Path(spec.origin).parent.glob("models/*.pth"))
@@ -77,7 +79,8 @@ def find_weights(tag):
     for file in (f"{stem}{kind}" for stem in (tag, name) for kind in (".safetensors", ".pth")) if folder else ():
         if (folder / file).exists():
             return read_weights(folder / file), f"file {file} ({made})"
-    return (None, f"hub {tag} ({made})") if cached_file(tag) or hub_reachable() else (None, RANDOM)
+    on_hub = cached_file(tag) or (_hub_file(tag)["repo_id"] and hub_reachable())
+    return (None, f"hub {tag} ({made})") if on_hub else (None, RANDOM)
 
 
 def training_of(tag):
@@ -130,8 +133,11 @@ def fill(backbone, state, source):
 
 def _hub_file(tag):
     """Repository and file of a tag's weights on the hub."""
-    config = timm.get_pretrained_cfg(tag)
-    return {"repo_id": config.hf_hub_id, "filename": config.hf_hub_filename or "model.safetensors"}
+    config = timm.get_pretrained_cfg(tag)  # None of a network that timm has no weights for
+    return {
+        "repo_id": getattr(config, "hf_hub_id", None),
+        "filename": getattr(config, "hf_hub_filename", None) or "model.safetensors",
+    }
 
 
 def cached_file(tag):
