@@ -215,6 +215,12 @@ _CHANGES = [
         row=f"{_VIT.row}, warm-up and cosine",
         recipe=replace(_VIT.recipe, schedule=Cosine()),
     ),
+    replace(
+        EXPERIMENTS["lite0-repaired"],
+        name="lite0-start",
+        row="EfficientNet-Lite0: ridge heads on the frozen network, where the repaired recipe starts",
+        recipe=replace(CNN, epochs=0, schedule=CONSTANT),
+    ),
     replace(_VIT, name="vit-tiny-once", row=f"{_VIT.row}, ImageNet statistics once", inputs=Inputs.ONCE),
     replace(_VIT, name="vit-tiny-own", row=f"{_VIT.row}, its own statistics", inputs=Inputs.OWN),
 ]
