@@ -7,7 +7,7 @@ from helpers.cache import ROOT
 PACKAGE = ROOT / "helpers"
 # From the ground up: a module imports from its own floor's room or from floors below it.
 FLOORS = [
-    ("device", "cache", "metrics", "plots"),
+    ("device", "cache", "metrics", "plots", "progress"),
     ("datasets",),
     ("models",),
     ("readout",),

