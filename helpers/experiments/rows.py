@@ -72,13 +72,8 @@ ADAM_20 = replace(ADAM, epochs=20, schedule=Step(10, 0.6))
 # Repaired recipes, one a family, chosen on fold 0 of the training images of the stand-in and of V4 recordings, the
 # shallow CNN's batches on fold 1; benchmarks/recipes.py measures on others what each part is worth.
 # Backbones are trained through ridge heads that have not seen the image (training/heads.py). Twice the rate diverged on
-<<<<<<< HEAD
-# the stand-in, half of it or of the epochs predicted worse on either; folds drawn anew every epoch changed nothing.
-# ViTs were tried from random weights alone: their layer-wise rates are the field's.
-=======
 # the stand-in, half of it or half the epochs predicted worse on both; inner folds drawn anew every epoch changed
 # nothing. ViTs were tried from random weights alone: their layer-wise rates are the field's.
->>>>>>> crossfit
 SHALLOW = Recipe(epochs=20, learning_rate=3e-3, weight_decay=0.0, batch_size=16, translation=0.03)
 CNN = Recipe(epochs=8, learning_rate=1e-3, schedule=Cosine(warmup=0.25), translation=0.06, ridge_heads=5)
 VIT = replace(CNN, layer_decay=0.75)
