@@ -131,6 +131,25 @@ def claims(options):
     print(path)
 
 
+def table(options):
+    from helpers import cache, datasets, notebook
+    from helpers.analyses.labels import shuffled_control
+    from helpers.analyses.learning_curve import learning_curve
+    from helpers.experiments.profiles import current_profile
+
+    profile = current_profile(options.profile)
+    file = datasets.load(options.data)
+    make = {"learning_curve": learning_curve, "shuffled_labels": shuffled_control}[options.name]
+    frame = make(profile.prepare(file), profile)
+    frame["made"] = (
+        f"python -m helpers table {options.name} --profile {profile.name}; {file.path.name}; {notebook.stamp()}"
+    )
+    path = notebook.output_folder(file) / f"{options.name}.csv"
+    cache.write_whole(path, lambda beside: frame.to_csv(beside, index=False))
+    print(frame.drop(columns="made").to_string(index=False))
+    print(path)
+
+
 def report(options):
     from helpers import cache, datasets
     from helpers.datasets import describe
@@ -205,10 +224,13 @@ def parser():
     register = groups.add_parser("claims", help="test the published study claim by claim, several seeds a row")
     register.add_argument("--seeds", type=int, default=5, help="of every row; 5 without it")
     register.set_defaults(call=claims)
+    long = groups.add_parser("table", help="make a table that takes longer than a notebook")
+    long.add_argument("name", choices=("learning_curve", "shuffled_labels"))
+    long.set_defaults(call=table)
     pages = groups.add_parser("report", help="execute the notebooks and render the report")
     pages.add_argument("--in-place", action="store_true", help="refresh the committed notebooks and figures instead")
     pages.set_defaults(call=report)
-    for command in (row, trials, register, pages):
+    for command in (row, trials, register, long, pages):
         command.add_argument("--data", help="data file; without it $IT_DATA, data/IT_data.h5 or the stand-in")
         command.add_argument("--profile", choices=("tiny", "quick", "full"), help="how much to compute")
     return commands

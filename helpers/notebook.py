@@ -71,7 +71,7 @@ class Study:
     note: str
 
     def save(self, drawn, name, caption):
-        """Write a figure, captioned, as `name`.png. drawn : the figure, an axis of it, or an array of axes."""
+        """Write a figure with a caption below it, as `name`.png. drawn : the figure, its axis, or an array of axes."""
         from helpers import plots
 
         figure = getattr(drawn, "figure", None) or (drawn if hasattr(drawn, "savefig") else drawn.flat[0].figure)
@@ -80,11 +80,13 @@ class Study:
 
     def keep(self, frame, name):
         """Write a table as `name`.csv, and return it."""
-        frame.to_csv(self.output / f"{name}.csv", index=frame.index.name is not None or frame.index.dtype == object)
+        import pandas as pd
+
+        frame.to_csv(self.output / f"{name}.csv", index=not isinstance(frame.index, pd.RangeIndex))
         return frame
 
     def committed(self, name):
-        """A table that a command made, as it takes longer than a notebook; an empty one where nobody has made it."""
+        """A table that takes longer than a notebook, made before by a command; empty where nobody has made it."""
         import pandas as pd
 
         path = ROOT / "figures" / self.dataset.path.stem / f"{name}.csv"

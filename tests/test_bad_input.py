@@ -8,6 +8,8 @@ import contextlib
 import csv
 import io
 import shutil
+import subprocess
+import sys
 import tempfile
 import textwrap
 import warnings
@@ -142,6 +144,16 @@ def a_group(path):
         file.create_group("object_val")
 
 
+def foreign_filter(path):
+    """Packed by lzf, under the number of a filter that is not there."""
+    with h5py.File(path, "r+") as file:
+        del file["spikes_val"]
+        file.create_dataset("spikes_val", data=np.tile([[0, 1, 2]], (10, 1)), chunks=(10, 3), compression="lzf")
+    content = path.read_bytes()
+    place = content.rindex(b"\x00\x7d", 0, content.index(b"lzf"))
+    path.write_bytes(content[:place] + b"\x01\x7d" + content[place + 2 :])
+
+
 def repeats_of(shape, value=0.0):
     def breaker(path):
         with h5py.File(path, "r+") as file:
@@ -157,6 +169,7 @@ BROKEN = {
     "empty file": (lambda path: path.write_bytes(b""), None, "not an HDF5 file"),
     "truncated": (truncated, None, "truncated"),
     "damaged inside": (damaged, None, "damaged"),
+    "foreign filter": (foreign_filter, None, "compression filter"),
     "folder": (a_folder, None, "folder"),
     **{f"{key} missing": (without(key), key, "missing") for key in KEYS},
     "group for an array": (a_group, "object_val", "group"),
@@ -241,6 +254,24 @@ def test_broken_file(tmp_path, name, capsys):
         assert (key or "") in sentence and reason in sentence
     assert main(["data", "check", str(tmp_path / "check" / "lab_data.h5")]) == 2
     assert capsys.readouterr().err == f"error: {sentence}\n"
+
+
+def test_a_file_that_another_program_writes_is_called_locked(tmp_path):
+    write_file(tmp_path / "lab_data.h5")
+    script = f"import h5py; file = h5py.File({str(tmp_path / 'lab_data.h5')!r}, 'r+'); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(DataError, match=r"lab_data.h5: is locked by another program") as error:
+            datasets.load(tmp_path / "lab_data.h5")
+        other.communicate(b"\n")
+    assert_one_sentence(str(error.value), tmp_path / "lab_data.h5")
+
+
+def test_a_file_without_permission_is_not_called_damaged(tmp_path, monkeypatch):
+    write_file(tmp_path / "lab_data.h5")
+    monkeypatch.setattr(Path, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    with pytest.raises(DataError, match=r"lab_data.h5: cannot be read \(no permission\)"):
+        datasets.load(tmp_path / "lab_data.h5")
 
 
 def split_duplicated(path):

@@ -300,6 +300,22 @@ def test_check_summarises_without_torch(tmp_path):
         assert part in summary
 
 
+def test_check_says_which_known_data_set_a_file_is(tmp_path, generator):
+    facts = describe.catalogue()["course"]["facts"]
+    counts = {"train": facts["n_train"], "val": 10, "test": 1}
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for split, n in counts.items():
+            file[f"stimulus_{split}"] = generator.integers(0, 256, (n, 8, 8), dtype=np.uint8)
+            file[f"object_{split}"] = [b"mug"] * n
+            if split != "test":
+                file[f"spikes_{split}"] = generator.normal(size=(n, facts["n_neurons"])).astype(np.float32)
+        for fact in facts["averages"]:
+            file["spikes_train"][fact["row"], :3], file["spikes_train"][fact["row"], -3:] = fact["first"], fact["last"]
+    assert "known: the responses of the course's file" in describe.check(tmp_path / "a.h5")
+    write_file(tmp_path / "b.h5")
+    assert "\nknown:" not in describe.check(tmp_path / "b.h5")
+
+
 # Acquisition ---------------------------------------------------------------------------------------------------------
 
 

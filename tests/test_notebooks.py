@@ -36,7 +36,7 @@ def test_notebooks_run_and_render(tiny_file, tmp_path, monkeypatch):
     for name, line in table.iterrows():  # no row is skipped in silence
         ran = line["state"] in ("run", "run from random weights")
         assert ran == pd.notna(line["explained_variance"])
-        assert ran or line["state"].startswith(f"python -m helpers run {name} --seed 0 --profile full")
+        assert ran or line["state"].startswith(f"python -m helpers run {name} --seed 0")
         assert name in EXPERIMENTS
 
 

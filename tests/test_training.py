@@ -311,7 +311,18 @@ def test_each_variant_of_the_ablation_is_the_repaired_recipe_but_for_its_part(ti
             assert words not in parts or changed == set(parts[words])
 
     table = runs_folder.parent / "recipes.csv"
-    options = ["--data", str(tiny_file), "--profile", "tiny", "--networks", "shallow", "--table", str(table)]
+    options = [
+        "--data",
+        str(tiny_file),
+        "--profile",
+        "tiny",
+        "--networks",
+        "shallow",
+        "--folds",
+        "2",
+        "--table",
+        str(table),
+    ]
     for variant in ("published", "without-translation", "published"):
         recipes.main([*options, "--seeds", "2", "--variants", variant])
     lines = pd.read_csv(table).set_index("variant")

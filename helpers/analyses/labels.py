@@ -11,6 +11,8 @@ from scipy.stats import binom
 
 from helpers import metrics
 from helpers.analyses import tables
+from helpers.experiments import runs
+from helpers.experiments.rows import EXPERIMENTS
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,25 @@ def shuffled_labels(dataset, *, seed=0):
     train = replace(dataset.train, objects=dataset.train.objects[order], categories=dataset.train.categories[order])
     fingerprint = hashlib.blake2b(f"{dataset.fingerprint} labels shuffled {seed}".encode(), digest_size=16).hexdigest()
     return replace(dataset, name=f"{dataset.name}-shuffled-labels", train=train, fingerprint=fingerprint)
+
+
+def shuffled_control(dataset, profile):
+    """What a second loss costs: Lite0 with true labels, with shuffled ones and with none, by both recipes.
+
+    Returns a frame of paired differences; see `tables.differences`.
+    """
+    names = [f"lite0-bi-objective-{recipe}" for recipe in ("published", "repaired")]
+    one_objective = [f"lite0-{recipe}" for recipe in ("published", "repaired")]
+    done = runs.run_all([EXPERIMENTS[name] for name in names + one_objective], dataset, profile)
+    shuffled = runs.run_all([EXPERIMENTS[name] for name in names], shuffled_labels(dataset), profile)
+    done |= {f"{name}-shuffled": found for name, found in shuffled.items()}
+    pairs = []
+    for true, none in zip(names, one_objective, strict=True):
+        recipe = none.partition("-")[2]
+        pairs.append((f"{recipe} recipe: true labels against none", true, none))
+        pairs.append((f"{recipe} recipe: shuffled labels against none", f"{true}-shuffled", none))
+        pairs.append((f"{recipe} recipe: true against shuffled labels", true, f"{true}-shuffled"))
+    return tables.differences(pairs, done, dataset)
 
 
 def chance_range(n_images, n_objects, *, level=0.95):

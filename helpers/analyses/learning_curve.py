@@ -18,8 +18,9 @@ SHALLOW, FINE_TUNED = "shallow-dropout-l2-repaired", "lite0-repaired"
 def learning_curve(dataset, profile):
     """Explained variance on val by the number of training images, of four approaches.
 
-    The shallow CNN, lite0 fine-tuned, the located readout of frozen networks, and the mean of the last two. Each is
-    fitted to the same images, every object keeping its share; what is chosen, is chosen on these. Runs come from the
+    The shallow CNN, lite0 fine-tuned, the located readout of frozen networks, and the mean of the last two; a network
+    that the profile trains at another size than the readout's is left out. Each is fitted to the same images, every
+    object keeping its share; what is chosen, is chosen on these. Runs come from the
     cache of `runs.run`, Gram matrices from that of all images: only small networks are trained anew.
 
     Parameters
@@ -37,17 +38,17 @@ def learning_curve(dataset, profile):
     for n_train in numbers_of_images(len(dataset.train.images)):
         print(f"{n_train} of {len(dataset.train.images)} training images", flush=True)
         few, _ = subset(dataset, n_train)
-        chosen = [EXPERIMENTS[SHALLOW], EXPERIMENTS[FINE_TUNED]]
-        done = runs.run_all(chosen, few, profile)
-        shallow, tuned = (np.array([run.val for run in done[experiment.name]]) for experiment in chosen)
         frozen = readout_from_few(dataset, profile, n_train)
         weights = " (random weights)" if models.find_weights(LITE0)[1] == models.RANDOM else ""
-        predictions = {
-            "shallow CNN": shallow,
-            f"lite0 fine-tuned{weights}": tuned,
-            f"located readout{weights}": frozen,
-            "mean of fine-tuned and readout": (tuned + frozen) / 2,
-        }
+        names = {"shallow CNN": SHALLOW, f"lite0 fine-tuned{weights}": FINE_TUNED}
+        rows = {approach: EXPERIMENTS[name] for approach, name in names.items()}
+        size = dataset.images.shape[2:]
+        rows = {a: row for a, row in rows.items() if profile.training_data(row, dataset).images.shape[2:] == size}
+        done = runs.run_all(list(rows.values()), few, profile)
+        predictions = {a: np.array([run.val for run in done[row.name]]) for a, row in rows.items()}
+        if (tuned := predictions.get(f"lite0 fine-tuned{weights}")) is not None:
+            predictions["mean of fine-tuned and readout"] = (tuned + frozen) / 2
+        predictions[f"located readout{weights}"] = frozen
         for approach, predicted in predictions.items():
             found = metrics.interval(dataset.val.responses, predicted, dataset.val.objects)
             line = {"approach": approach, "n_train": n_train, "explained_variance": found.estimate}

@@ -97,6 +97,7 @@ def find(path=None):
         return DATA / "IT_data.h5"
     target = standin_path()
     print(f"NO RECORDINGS in {DATA / 'IT_data.h5'}: using the stand-in with SIMULATED responses, {target}", flush=True)
+    print("(python -m helpers data fetch majaj-hong-it gets recordings)", flush=True)
     return target
 
 

@@ -71,11 +71,8 @@ def _cause(path, error):
         return f"is truncated at {path.stat().st_size} bytes; expected the whole file"
     if "unable to lock file" in detail:
         return "is locked by another program that has it open; expected it closed there"
-    if missing := re.search(
-        r"required filter '?([^')]+)'? is not registered|can't open directory or file.*plugin", detail
-    ):
-        name = missing.group(1) or "of a plugin"
-        return f"is packed with the compression filter {name}, which h5py lacks here; expected gzip, lzf or none"
+    if re.search(r"required filter|can't open directory.*plugin", detail):
+        return "is packed with a compression filter that h5py lacks here; expected gzip, lzf or none"
     return f"is damaged or cannot be read ({detail}); expected a readable HDF5 file"
 
 

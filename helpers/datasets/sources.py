@@ -184,7 +184,7 @@ def _go_on(address, part):
         if response.status_code != 206:
             done = 0
         total, began, before = done + int(response.headers.get("Content-Length", 0)), time.monotonic(), done
-        with open(part, "ab" if done else "wb") as file:
+        with part.open("ab") if done else part.open("wb") as file:
             for block in response.iter_content(BLOCK):
                 file.write(block)
                 done += len(block)

@@ -48,7 +48,7 @@ class Profile:
 
 # The rows that two CPU cores can run whole, in the order in which they are worth waiting for.
 QUICK = dict.fromkeys(SHALLOW_ROWS, 3)
-QUICK |= {"lite0-published": 3, "lite0-repaired": 3, "lite0-random-repaired": 1}
+QUICK |= {"lite0-published": 3, "lite0-start": 1, "lite0-repaired": 3, "lite0-random-repaired": 1}
 QUICK |= {"lite0-bi-objective-published": 1, "lite0-bi-objective-repaired": 1}
 TINY = dict.fromkeys(QUICK, 1) | dict.fromkeys(SHALLOW_ROWS[:2], 2)
 PROFILES = {

@@ -21,15 +21,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Cosine:
-    """Linear warm-up over `warmup` epochs, then a half cosine to zero at epoch `end` (None: the recipe's last)."""
+    """Linear warm-up over `warmup` epochs, then a half cosine to zero at the recipe's last."""
 
     warmup: float = 1.0
-    end: float | None = None
 
     def scheduler(self, optimiser, total_steps, steps_per_epoch):
-        end = round(self.end * steps_per_epoch) if self.end else total_steps
-        warmup = min(round(self.warmup * steps_per_epoch), end - 1)
-        return CosineLRScheduler(optimiser, end - warmup, warmup_t=warmup, warmup_prefix=True, t_in_epochs=False)
+        warmup = min(round(self.warmup * steps_per_epoch), total_steps - 1)
+        return CosineLRScheduler(
+            optimiser, total_steps - warmup, warmup_t=warmup, warmup_prefix=True, t_in_epochs=False
+        )
 
 
 @dataclass(frozen=True)
