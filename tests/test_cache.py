@@ -5,10 +5,12 @@ import json
 import sys
 from pathlib import Path
 
+import accelerate.state
 import numpy as np
 import pytest
+import torch
 
-from helpers import cache
+from helpers import cache, device
 from helpers.analyses import frozen_networks, layer_profile
 from helpers.experiments import checkpoints, profiles, runs, search
 from helpers.experiments.rows import EXPERIMENTS, LITE0
@@ -118,3 +120,18 @@ def test_the_slow_disk_gets_a_checkpoint_every_ten_minutes(runs_folder, tmp_path
     assert checkpoints.Checkpoint(folder).take_up().read_text() == "20"
     checkpoint.remove()
     assert not list(tmp_path.rglob("checkpoint.pt"))
+
+
+def test_apples_mps_is_never_taken(monkeypatch):
+    states = accelerate.state.PartialState._shared_state, accelerate.state.AcceleratorState._shared_state
+    kept = [dict(state) for state in states]
+    monkeypatch.setattr(accelerate.state, "is_mps_available", lambda *_, **__: True)
+    try:
+        for state in states:
+            state.clear()
+        assert device.accelerator.__wrapped__().device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+        assert accelerate.state.PartialState().default_device.type == ("cuda" if torch.cuda.is_available() else "mps")
+    finally:
+        for state, before in zip(states, kept, strict=True):
+            state.clear()
+            state.update(before)

@@ -70,6 +70,7 @@ def test_the_project_is_found_and_nothing_that_colab_has_is_replaced(machine, pl
     standin = machine.drive / "it_runs" / "standin.h5"
     assert make_standin[1:] == ["-m", "helpers", "data", "standin", str(standin)]
     assert os.environ["IT_RUNS"] == str(machine.drive / "it_runs") and os.environ["IT_DATA"] == str(standin)
+    assert os.environ["IT_SCRATCH"] == str(notebook.SCRATCH)  # matrices and checkpoints stay on the local disk
     assert str(standin) in capsys.readouterr().out
 
 

