@@ -32,8 +32,8 @@ CUT = ("datasets/dataset", "datasets/images")  # a profile's cut of the data, wh
 _RIDGE = ("readout/gram", "readout/regression")
 # What computes a kind of result. tests/test_cache.py holds the lists against what is executed.
 CODE = {
-    "run": (*CUT, *_RIDGE, "device", "models/networks", "models/weights", "training/loop", "training/recipe")
-    + ("training/heads", "experiments/fitting"),
+    "run": (*CUT, "device", "models/networks", "models/weights", "training/loop", "training/recipe")
+    + ("training/heads", "readout/regression", "experiments/fitting"),  # of regression its penalties
     "gram": (*CUT, "models/weights", "readout/features", "readout/places", "readout/gram", "analyses/layer_profile"),
     "readout": (
         *CUT,

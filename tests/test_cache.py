@@ -61,7 +61,7 @@ def test_every_module_that_computes_a_result_is_declared(cut, runs_folder, monke
     executed(lambda: search.search(cut, TINY, n_trials=2), found["search"])
     for kind, modules in found.items():
         assert modules - {*cache.CODE[kind], *cache.NO_INFLUENCE} == set(), kind
-        declared = set(cache.CODE[kind]) - set(cache.CUT)
+        declared = set(cache.CODE[kind]) - {*cache.CUT, "readout/regression"}  # of which a run takes a constant
         assert kind == "search" or declared <= modules, kind  # and nothing else
 
 
