@@ -10,6 +10,7 @@ import zipfile
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -59,7 +60,7 @@ def write_assembly(path, ids, repetition, regions, values, *, order=("neuroid", 
             data.dims[axis].attach_scale(scales[name])
 
 
-def make_store(folder, *, n_images=120, pixels=24, **layout):
+def make_store(folder, *, n_images=120, pixels=48, **layout):
     """The three files of Majaj & Hong in small, and what they were made from."""
     rng = np.random.default_rng(0)
     folder.mkdir(exist_ok=True)
@@ -128,8 +129,11 @@ def served(folder):
 
 
 @pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
+def near_and_small(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in ("majaj-hong-it", "majaj-hong-v4"):
+        assert describe.catalogue()[name]["pixels"] == 224
+        monkeypatch.setitem(describe.catalogue()[name], "pixels", 32)
 
 
 @pytest.mark.parametrize("name", ["majaj-hong-it", "majaj-hong-v4"])
@@ -154,9 +158,9 @@ def test_the_rebuilt_file_is_what_the_originals_say(tmp_path, name, order, capsy
         found = getattr(dataset, split)
         assert found.objects.tolist() == objects[index].tolist()
         assert found.metadata["image_id"].tolist() == ids[index].tolist()
-        assert found.images.shape == (len(index), 1, 224, 224) and found.images.dtype == np.uint8
+        assert found.images.shape == (len(index), 1, 32, 32) and found.images.dtype == np.uint8
         for image, i in zip(found.images[:3, 0], index, strict=False):
-            expected = np.asarray(Image.fromarray(images[i]).resize((224, 224), Image.Resampling.BILINEAR), int)
+            expected = np.asarray(Image.fromarray(images[i]).resize((32, 32), Image.Resampling.BILINEAR), int)
             assert np.abs(image - expected).max() <= 1
         for row, i in enumerate(index if split != "test" else ()):
             trials = values[np.ix_(sites, shown == i)].T.astype(float)
@@ -176,9 +180,8 @@ def test_the_rebuilt_file_is_what_the_originals_say(tmp_path, name, order, capsy
     assert not list(tmp_path.rglob("escaped.png"))
 
 
-def test_as_course_has_the_course_files_keys_and_units(tmp_path, monkeypatch):
+def test_as_course_has_the_course_files_keys_and_units(tmp_path):
     make_store(tmp_path / "store")
-    monkeypatch.setitem(describe.catalogue()["majaj-hong-it"], "pixels", 32)
     for out, more in (("small.h5", []), ("course.h5", ["--as-course"])):
         arguments = ["majaj-hong-it", str(tmp_path / out), "--from", str(tmp_path / "store"), "--unverified", *more]
         assert main(["data", "fetch", *arguments]) == 0
@@ -285,8 +288,8 @@ def test_a_full_disk_is_said(tmp_path, monkeypatch):
         patch.setattr(sources, "_go_on", fails)
         with pytest.raises(DataError, match=rf"{NC}: cannot be written \(No space left on device\)"):
             sources.fetch("majaj-hong-it", tmp_path / "a.h5", origin=address)
-    monkeypatch.setattr("helpers.datasets.pack._write_repeats", fails)
-    with pytest.raises(DataError, match=r"a.h5: cannot be written \(no space left\)"):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**5))
+    with pytest.raises(DataError, match=r"a.h5: cannot be written \(no space left: 0 MB\); expected 1 MB"):
         sources.fetch("majaj-hong-it", tmp_path / "a.h5", origin=tmp_path / "store", unverified=True)
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith("h5")] == []
 

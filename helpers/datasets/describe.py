@@ -53,7 +53,8 @@ def check(path):
             repeats = hdf5.read_responses(arrays["spikes_val_repeats"], allow_missing=True)
         lines += [_repeats(responses["val"], repeats)]
         metadata = {group: hdf5.read_metadata(file, group, n) for group, n in _groups(objects, responses)}
-        lines += [f"{group}: {', '.join(columns)}" for group, columns in metadata.items() if columns]
+        if said := [f"{group} ({', '.join(columns)})" for group, columns in metadata.items() if columns]:
+            lines += [f"also holds: {', '.join(said)}"]
         declared = hdf5.declared_constants(file)
         found = encoding(arrays, declared and Normalisation(*declared))
         thumbnails, is_gray, everything = _read_thumbnails(arrays, found)
