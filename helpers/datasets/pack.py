@@ -152,9 +152,7 @@ def _need(out, n_bytes):
     free = shutil.disk_usage(Path(out).parent).free
     if free < n_bytes:
         found = f"no space left: {free // 10**6} MB"
-        raise DataError(
-            f"{out}: cannot be written ({found}); expected {n_bytes // 10**6 + 1} MB, packed or not."
-        )
+        raise DataError(f"{out}: cannot be written ({found}); expected {n_bytes // 10**6 + 1} MB, packed or not.")
 
 
 def _means(trials, known):
