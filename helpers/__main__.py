@@ -24,9 +24,17 @@ def data_check(options):
 def data_declare(options):
     from helpers.datasets import hdf5, images
 
-    constants, words = images.KNOWN[options.images]
-    hdf5.declare_constants(options.file, constants.mean, constants.sd)
-    print(f"{options.file}: its images are declared to be {words}")
+    if len(options.images) == 1 and options.images[0] in images.KNOWN:
+        constants, _ = images.KNOWN[options.images[0]]
+        mean, sd = constants.mean, constants.sd
+    elif len(options.images) in (2, 6):
+        numbers = [float(number) for number in options.images]
+        mean, sd = (numbers[:3], numbers[3:]) if len(numbers) == 6 else ([numbers[0]] * 3, [numbers[1]] * 3)
+    else:
+        found = " ".join(options.images)
+        raise DataError(f"{found}: no such constants; expected imagenet, clip, half, none, bytes, or mean and sd.")
+    hdf5.declare_constants(options.file, mean, sd)
+    print(f"{options.file}: its images are declared to be (pixels - {mean}) / {sd}")
 
 
 def data_pack(options):
@@ -184,7 +192,9 @@ def parser():
     check.set_defaults(call=data_check)
     declare = data.add_parser("declare", help="say in a file how its images are normalised, where this cannot be told")
     declare.add_argument("file")
-    declare.add_argument("images", choices=("imagenet", "clip", "half", "none", "bytes"), help="mean and sd used")
+    declare.add_argument(
+        "images", nargs="+", help="imagenet, clip, half, none or bytes; or mean and sd, one number each or three"
+    )
     declare.set_defaults(call=data_declare)
     pack = data.add_parser(
         "pack",
@@ -230,8 +240,8 @@ def parser():
     pages = groups.add_parser("report", help="execute the notebooks and render the report")
     pages.add_argument("--in-place", action="store_true", help="refresh the committed notebooks and figures instead")
     pages.set_defaults(call=report)
-    for command in (row, trials, register, long, pages):
-        command.add_argument("--data", help="data file; without it $IT_DATA, data/IT_data.h5 or the stand-in")
+    for command in (row, trials, register, pages):
+        command.add_argument("--data", help="data file or source; without it $IT_DATA, data/IT_data.h5, stand-in")
         command.add_argument("--profile", choices=("tiny", "quick", "full"), help="how much to compute")
     return commands
 

@@ -114,6 +114,18 @@ def test_known_constants_are_found_by_evidence(tmp_path, kind, words, mean, sd, 
     assert words in describe.check(tmp_path / "a.h5")
 
 
+@pytest.mark.parametrize("given", [["0.45", "0.3"], ["0.45"] * 3 + ["0.3"] * 3])
+def test_constants_that_nobody_knows_are_declared(tmp_path, given):
+    pixels = write_file(tmp_path / "a.h5", kind="colour")
+    rewrite_images(tmp_path / "a.h5", lambda x: ((x * SD + MEAN) - 0.45) / 0.3)
+    with pytest.raises(DataError, match="cannot be told"):
+        datasets.load(tmp_path / "a.h5")
+    assert main(["data", "declare", str(tmp_path / "a.h5"), "nonsense"]) == 2
+    assert main(["data", "declare", str(tmp_path / "a.h5"), *given]) == 0
+    np.testing.assert_allclose(datasets.load(tmp_path / "a.h5").images / 255, pixels, atol=1e-6)
+    assert "constants that the file declares" in describe.check(tmp_path / "a.h5")
+
+
 def test_gray_images_may_overshoot_by_two_percent(tmp_path):
     write_file(tmp_path / "a.h5", kind="gray float")
     rewrite_images(tmp_path / "a.h5", lambda x: ((x * SD + MEAN) * 1.038 - 0.019 - MEAN) / SD)

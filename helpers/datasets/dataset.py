@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.datasets import hdf5
-from helpers.datasets.describe import catalogue, doubts
+from helpers.datasets.describe import catalogue, doubts, unverified
 from helpers.datasets.hdf5 import DataError
 from helpers.datasets.images import Normalisation, read_images, resized
 
@@ -115,7 +115,7 @@ def standin_path():
 def load(path=None):
     """Read and check the data file that `find` names.
 
-    Warns of images that two splits share and of objects that only val has.
+    Warns of what is odd in it: `describe.doubts` has the list.
 
     Parameters
     ----------
@@ -136,13 +136,15 @@ def load(path=None):
         is_standin = hdf5.is_standin(file)
         parts = [hdf5.read_part(file, arrays, split) for split in hdf5.SPLITS]
         neurons = hdf5.read_metadata(file, "neurons", parts[0]["responses"].shape[1])
+        sentences = unverified(file)
         declared = hdf5.declared_constants(file)
         images = read_images(arrays, declared and Normalisation(*declared))
     train, val, test = _splits(images, parts)
     splits = (train, val, test)
     digests = [[hashlib.blake2b(image, digest_size=16).hexdigest() for image in split.images] for split in splits]
     digests = [np.array(some) for some in digests]
-    for sentence in doubts([split.objects for split in splits], val.responses, val.repeats, digests):
+    sentences += doubts([split.objects for split in splits], val.responses, val.repeats, digests)
+    for sentence in sentences:
         warnings.warn(f"{path}: {sentence}", stacklevel=2)
     described = (images.shape, images.dtype.str, [split.objects.tolist() for split in splits])
     contents = [train.responses, val.responses, val.repeats, train.repeats, np.concatenate(digests)]

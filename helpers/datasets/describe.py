@@ -45,6 +45,7 @@ def check(path):
         responses = {split: hdf5.read_responses(arrays[f"spikes_{split}"]) for split in ("train", "val")}
         lines = [f"{path}: fits{' (a stand-in: simulated responses)' if hdf5.is_standin(file) else ''}"]
         lines += _known(file, objects, responses["train"])
+        strange = unverified(file)
         lines += [_shapes(arrays)]
         lines += [f"objects: {len(set(objects[0]))} in train ({_per_category(objects[0])})"]
         lines += [f"spikes_{split}: {_moments(values)}" for split, values in responses.items()]
@@ -53,7 +54,8 @@ def check(path):
             repeats = hdf5.read_responses(arrays["spikes_val_repeats"], allow_missing=True)
         lines += [_repeats(responses["val"], repeats)]
         metadata = {group: hdf5.read_metadata(file, group, n) for group, n in _groups(objects, responses)}
-        lines += [f"{group}: {', '.join(columns)}" for group, columns in metadata.items() if columns]
+        if said := [f"{group} ({', '.join(columns)})" for group, columns in metadata.items() if columns]:
+            lines += [f"also holds: {', '.join(said)}"]
         declared = hdf5.declared_constants(file)
         found = encoding(arrays, declared and Normalisation(*declared))
         thumbnails, is_gray, everything = _read_thumbnails(arrays, found)
@@ -63,7 +65,7 @@ def check(path):
             lines += [f"images read: {', '.join(f'{len(t)} of {s}' for s, t in thumbnails.items())} (an even sample)"]
         lines += [_similarity(thumbnails["train"], thumbnails["val"])]
     digests = [np.array([image.tobytes() for image in images], dtype=object) for images in thumbnails.values()]
-    lines += [f"warning: {sentence}" for sentence in doubts(objects, responses["val"], repeats, digests)]
+    lines += [f"warning: {sentence}" for sentence in strange + doubts(objects, responses["val"], repeats, digests)]
     return "\n".join(lines)
 
 
@@ -81,8 +83,6 @@ def _known(file, objects, responses):
         lines.append(
             f"known: {catalogue()[source]['title']}{session} ({source}); cite {catalogue()[source]['citation']}"
         )
-    if "unverified" in file.attrs:
-        lines.append(f"warning: made from files whose digest was not verified: {file.attrs['unverified']}")
     facts = catalogue()["course"]["facts"]
     if responses.shape == (facts["n_train"], facts["n_neurons"]):
         rows = [responses[fact["row"]] for fact in facts["averages"]]
@@ -94,6 +94,12 @@ def _known(file, objects, responses):
     if not lines and [name for some in objects for name in some] == [row["object_name"] for row in listed]:
         lines.append("known: Cowley et al., macaque V4, session 210325, by its objects' names and order")
     return lines
+
+
+def unverified(file):
+    """A sentence where the file was made from sources taken as they were."""
+    names = file.attrs.get("unverified")
+    return [f"made from files whose digest was not verified: {names}."] if names else []
 
 
 def difference_hash(gray):

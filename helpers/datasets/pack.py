@@ -1,6 +1,7 @@
 """Write recordings as a data file: whole, checked and moved into place, or not at all; no file is overwritten."""
 
 import os
+import shutil
 import tempfile
 import time
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ import numpy as np
 from helpers import progress
 from helpers.datasets.describe import FEW, check
 from helpers.datasets.formats import arrays, brainio, tables
-from helpers.datasets.hdf5 import SPLITS, DataError, plural
+from helpers.datasets.formats.recordings import open_image
+from helpers.datasets.hdf5 import DataError, plural
 from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD, IMAGES_AT_ONCE, resized
 
 
@@ -121,29 +123,36 @@ def write(recordings, out, *, seed=0, pixels=None, as_course=False):
     if recordings.z_scored:
         mean, sd = means[splits["train"]].mean(axis=0, dtype=float), means[splits["train"]].std(axis=0, dtype=float)
         means, trials = ((x - mean) / np.where(sd, sd, 1) for x in (means, trials))
-    names = recordings.neurons.get("name", np.arange(means.shape[1]))
+    names = recordings.neurons.get("name", np.arange(means.shape[1])).astype(str)
+    print(f"{plural(len(names), 'neuron')}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}")
     for name, values in zip(names, means[splits["train"]].T, strict=True):
         if np.ptp(values) == 0:
             raise DataError(f"{source}: column {name} is constant over the training images; leave this neuron out.")
     objects = [_latin(source, name) for name in recordings.objects.tolist()]
-    with written_whole(out) as part, h5py.File(part, "w") as file:
-        file.attrs["description"] = f"Own recordings packed from {Path(source).name}."
-        file.attrs.update(recordings.attributes)
+    with written_whole(out) as part:
         shape = _shape(recordings.images, pixels)
-        for split in SPLITS:
-            chosen = splits[split]
-            _write_images(file, f"stimulus_{split}", [recordings.images[i] for i in chosen], shape, as_course)
-            file[f"object_{split}"] = [objects[i] for i in chosen]
-            if split != "test":
-                file[f"spikes_{split}"] = means[chosen].astype(np.float32)
+        _need(out, len(objects) * np.prod(shape) * (12 // shape[0] if as_course else 1) + trials[splits["val"]].nbytes)
+        with h5py.File(part, "w") as file:
+            file.attrs["description"] = f"Own recordings packed from {Path(source).name}."
+            file.attrs.update(recordings.attributes)
+            for split, chosen in splits.items():
+                _write_images(file, f"stimulus_{split}", [recordings.images[i] for i in chosen], shape, as_course)
+                file[f"object_{split}"] = [objects[i] for i in chosen]
+                if split != "test":
+                    file[f"spikes_{split}"] = means[chosen].astype(np.float32)
             if not as_course:
-                _write_columns(file, f"images_{split}", {k: v[chosen] for k, v in recordings.metadata.items()})
-        if not as_course:
-            _write_columns(file, "neurons", recordings.neurons)
-            _write_repeats(file, trials[splits["val"]])
+                _write_more(file, recordings, splits, trials[splits["val"]])
     if len(splits["val"]) < FEW:
         print(f"{out}: only {len(splits['val'])} val images, too few for an interval")
     return Path(out)
+
+
+def _need(out, n_bytes):
+    """Refuse a disk that may not hold so much, at once: HDF5 itself crashes on one that is full."""
+    free = shutil.disk_usage(Path(out).parent).free
+    if free < n_bytes:
+        found = f"no space left: {free // 10**6} MB"
+        raise DataError(f"{out}: cannot be written ({found}); expected {n_bytes // 10**6 + 1} MB, packed or not.")
 
 
 def _means(trials, known):
@@ -154,10 +163,15 @@ def _means(trials, known):
     return means
 
 
-def _write_repeats(file, trials):
-    n_repeats = int(np.isfinite(trials).any(axis=2).sum(axis=1).max())
+def _write_more(file, recordings, splits, val_trials):
+    """What the course's file has not: trials of val, and what is known of neurons and images."""
+    n_repeats = int(np.isfinite(val_trials).any(axis=2).sum(axis=1).max())
     if n_repeats > 1:
-        file.create_dataset("spikes_val_repeats", data=trials[:, :n_repeats].astype(np.float32), compression="gzip")
+        trials = val_trials[:, :n_repeats].astype(np.float32)
+        file.create_dataset("spikes_val_repeats", data=trials, compression="gzip")
+    _write_columns(file, "neurons", recordings.neurons)
+    for split, chosen in splits.items():
+        _write_columns(file, f"images_{split}", {k: v[chosen] for k, v in recordings.metadata.items()})
 
 
 def _write_columns(file, group, columns):
@@ -192,11 +206,12 @@ def _shape(images, pixels):
     """(n_channels, height, width) that all images have, once resized: one channel where all are gray."""
     sizes, n_channels, began = {}, 1, time.monotonic()
     for done, (label, source) in enumerate(images, 1):
-        x = _open(label, source)
+        x = open_image(label, source)
         if n_channels == 1 and (x != x[..., :1]).any():
             n_channels = 3
         sizes.setdefault(_resized_to(x.shape[:2], pixels), label)
-        progress.show("reading images", began, done, len(images))
+        if done % IMAGES_AT_ONCE == 0 or done == len(images):
+            progress.show("reading images", began, done, len(images))
     if len(sizes) > 1:
         (first, one), (second, other), *_ = sizes.items()
         how = "images of one shape" if pixels else "one size (or give the pixels to resize to)"
@@ -232,27 +247,5 @@ def _write_images(file, key, images, shape, as_course):
 
 def _pixels(label, source, shape):
     n_channels, height, width = shape
-    x = _open(label, source).transpose(2, 0, 1)[None, :n_channels]
+    x = open_image(label, source).transpose(2, 0, 1)[None, :n_channels]
     return resized(x, np.arange(1), (height, width))[0]
-
-
-def _open(label, source):
-    """An image as a viewer shows it, uint8 (height, width, 3)."""
-    from PIL import Image
-
-    turned = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
-              7: "TRANSVERSE", 8: "ROTATE_90"}  # fmt: skip
-    try:
-        image = source()
-        image = image if isinstance(image, Image.Image) else Image.open(image)
-        deep = any(";16" in str(tile) for tile in getattr(image, "tile", ()))
-        turn = turned.get(image.getexif().get(0x0112))  # by hand: rewriting odd EXIF fails under some Pillows
-        image.load()
-    except Exception as error:  # decoders raise whatever they like
-        raise DataError(f"{label}: cannot be read as an image; expected a format that Pillow knows.") from error
-    if deep or image.mode.startswith("I"):
-        raise DataError(f"{label}: has 16 bits a channel; expected 8, scaled so that white is 255.")
-    if image.mode not in ("1", "L", "P", "RGB") or "transparency" in image.info:
-        raise DataError(f"{label}: has mode {image.mode}; expected 8-bit gray or RGB without transparency.")
-    image = image.transpose(Image.Transpose[turn]) if turn else image
-    return np.asarray(image.convert("RGB"))

@@ -75,7 +75,13 @@ def fetch(name, out, *, origin=None, unverified=False, session=None, as_course=F
         digests[file["name"]] = sha1(paths[-1])
         if file["sha1"] not in (None, digests[file["name"]]):
             differing.append(file["name"])
-    recordings, lines = CONVERTERS[entry["converter"]](entry, *paths)
+    try:
+        recordings, lines = CONVERTERS[entry["converter"]](entry, *paths)
+    except DataError:
+        for path in paths:
+            if path.parent == folder and path.name in differing:  # a second try is to get another
+                path.unlink()
+        raise
     recordings.attributes = {
         "source": name, "description": f"{entry['title']}.", "citation": entry["citation"], "licence": entry["licence"],
         "date": datetime.now(UTC).date().isoformat(), "sha1": json.dumps(digests), "session": entry["session"] or "",
@@ -150,6 +156,9 @@ def _reason(error):
 
 
 def _verify(path, file, unverified):
+    with open(path, "rb") as start:
+        if start.read(100).lstrip().lower().startswith((b"<!doctype", b"<html")):
+            raise DataError(f"{path}: is a web page; expected the file itself.")
     if unverified or file["sha1"] is None:
         return
     if (found := sha1(path)) != file["sha1"]:

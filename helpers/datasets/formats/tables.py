@@ -17,7 +17,8 @@ _KNOWN = {
     "trial": ("trial", "repetition", "repeat"),
 }
 _META_NAME = re.compile(
-    r"unnamed.*|index|id|.*[_ ]id|label|category.*|class|session|date|time|(pos|ty|tz|r)[_ ]?[xyz]+"
+    r"unnamed.*|index|id|.*[_ ]id|label|category.*|class|session|date|time|(pos|t|r)[_ ]?[xyz]+|size|variation"
+    r"|background.*"
 )
 FAR = 50  # times the other columns' usual size: another scale
 
@@ -58,7 +59,6 @@ def read_table(path, folder, patterns=None):
     objects = (
         per_image[known["object"]].str.strip().replace("", "unknown") if known["object"] else ["unknown"] * len(first)
     )
-    print(f"{plural(len(neurons), 'neuron')}: {', '.join(neurons[:5])}{', ...' if len(neurons) > 5 else ''}")
     pictures = from_folder(folder, first, path)
     named = {"name": np.array(neurons)}
     return Recordings(Path(path), pictures, np.array(objects), gather(images, values), named, metadata, splits)
