@@ -1,9 +1,10 @@
 """The best model: chosen on a fold of the training images, fitted to all of them, saved, and loaded again.
 
-Candidates are the readouts, the fine-tuned backbone and means of a readout and the backbone. Val takes no part in the
-choice.
+Candidates are the readouts, the fine-tuned network, the located readout of its backbone in the place of its own heads,
+and means of a frozen and a fine-tuned one. In a fold everything, tuning included, is made anew. Val takes no part.
 """
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -32,6 +33,7 @@ class Candidate(NamedTuple):
     readout: str | None  # name of a readout row
     run: str | None  # name of an experiment
     held_out: np.ndarray
+    located: bool = False  # whether the located readout takes the place of the run's own heads
 
 
 def fine_tuned(dataset, profile):
@@ -49,11 +51,17 @@ def candidates(dataset, profile):
     rows = {name: row for name, row in frozen_networks.rows(dataset, profile).items() if "single" not in name}
     found = {name: Candidate(name, None, row.held_out[held_out_index]) for name, row in rows.items()}
     for experiment in fine_tuned(dataset, profile):
-        tuned = runs.run(experiment, dataset, profile, held_out_fold=FOLD).held_out
-        found[experiment.name] = Candidate(None, experiment.name, tuned)
-        for name, row in rows.items():
-            mean = (row.held_out[held_out_index] + tuned) / 2
-            found[f"mean of {experiment.name} and {name}"] = Candidate(name, experiment.name, mean)
+        name = experiment.name
+        tuned = {
+            name: Candidate(None, name, runs.run(experiment, dataset, profile, held_out_fold=FOLD).held_out),
+            f"{name}, located": Candidate(
+                None, name, frozen_networks.tuned_held_out(experiment, dataset, profile, FOLD), True
+            ),
+        }
+        found |= tuned
+        for (words, part), (row_name, row) in itertools.product(tuned.items(), rows.items()):
+            mean = (row.held_out[held_out_index] + part.held_out) / 2
+            found[f"mean of {words} and {row_name}"] = Candidate(row_name, name, mean, part.located)
     return found, held_out_index
 
 
@@ -71,7 +79,7 @@ def save(folder, name, candidate, dataset, profile):
 
     `model.json` names its parts; `readout.npz` holds the dual weights (n_train, n_neurons) of the readout, which with
     the layers' Gram matrices give predictions (a located one's masks, and dual weights for each, see located.Located);
-    `fine_tuned.safetensors` the backbone's weights.
+    `fine_tuned.safetensors` the network's weights, and `tuned_readout.npz` the located readout of its backbone.
     """
     folder = Path(folder)
     spec = frozen_networks.specs(dataset, profile)[candidate.readout] if candidate.readout else None
@@ -80,23 +88,39 @@ def save(folder, name, candidate, dataset, profile):
         "name": name,
         "readout": candidate.readout,
         "run": candidate.run,
+        "located": candidate.located,
         "kernels": frozen_networks.kernel_files(spec) if spec else [],
         "data": dataset.fingerprint,
         "profile": profile.name,
         "chosen_on": f"fold {FOLD} of the training images",
     }
     if fitted:
-        names = [name for name in LEARNED if name in fitted._fields]
-        arrays = {"mean": dataset.train.responses.mean(0, dtype=np.float64)}
-        arrays |= {name: getattr(fitted, name) for name in names}
-        cache.write_whole(folder / "readout.npz", lambda path: cache.save_arrays(path, arrays))
+        _save_readout(folder / "readout.npz", fitted, dataset)
     if candidate.run:
         finished = runs.run(EXPERIMENTS[candidate.run], dataset, profile)
         weights = finished.folder / "weights.safetensors"
         cache.write_whole(folder / "fine_tuned.safetensors", lambda path: shutil.copyfile(weights, path))
+        if candidate.located:
+            stack = frozen_networks.tuned_stack(EXPERIMENTS[candidate.run], weights, dataset, profile)
+            _save_readout(folder / "tuned_readout.npz", located.ridge(stack, dataset.train.responses), dataset)
     cache.write_whole(
         folder / "model.json", lambda path: path.write_text(json.dumps(description, indent=1), encoding="utf-8")
     )
+
+
+def _save_readout(path, fitted, dataset):
+    arrays = {"mean": dataset.train.responses.mean(0, dtype=np.float64)}
+    arrays |= {name: getattr(fitted, name) for name in LEARNED if name in fitted._fields}
+    cache.write_whole(path, lambda path: cache.save_arrays(path, arrays))
+
+
+def _predict_readout(path, K):
+    """Predictions for the images after the training images, by what `_save_readout` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        learned = [arrays["dual"], arrays["mean"]]
+        if "masks" in arrays:
+            return located.predict(K, arrays["masks"], *learned, bandwidth=float(arrays["bandwidth"]))
+        return regression.predict(K, *learned)
 
 
 def predict(folder, dataset, profile):
@@ -113,22 +137,16 @@ def predict(folder, dataset, profile):
         spec = frozen_networks.specs(dataset, profile).get(description["readout"])
         if spec is None or description["kernels"] != frozen_networks.kernel_files(spec):
             raise ValueError(f"{folder}: its readout was fitted to other layers, weights or code than are here")
-        with np.load(folder / "readout.npz", allow_pickle=False) as arrays:
-            K, learned = frozen_networks.kernel(spec, dataset), [arrays["dual"], arrays["mean"]]
-            if "masks" in arrays:
-                predicted = located.predict(K, arrays["masks"], *learned, bandwidth=float(arrays["bandwidth"]))
-            else:
-                predicted = regression.predict(K, *learned)
-        parts.append({"val": predicted[:n_val], "test": predicted[n_val:]})
+        parts.append(_predict_readout(folder / "readout.npz", frozen_networks.kernel(spec, dataset)))
     if description["run"]:
-        experiment = EXPERIMENTS[description["run"]]
-        dataset = profile.training_data(experiment, dataset)
-        state = safetensors.torch.load_file(folder / "fine_tuned.safetensors")
-        model, normalisation = runs.rebuild(experiment, dataset, state)
-        parts.append(
-            {
-                role: loop.predict(model, getattr(dataset, role).images, normalisation)[0].astype(np.float64)
-                for role in ("val", "test")
-            }
-        )
-    return {role: np.mean([part[role] for part in parts], axis=0) for role in ("val", "test")}
+        experiment, weights = EXPERIMENTS[description["run"]], folder / "fine_tuned.safetensors"
+        if description["located"]:
+            stack = frozen_networks.tuned_stack(experiment, weights, dataset, profile)
+            parts.append(_predict_readout(folder / "tuned_readout.npz", stack))
+        else:
+            data = profile.training_data(experiment, dataset)
+            model, normalisation = runs.rebuild(experiment, data, safetensors.torch.load_file(weights))
+            others = np.concatenate([data.val.images, data.test.images])
+            parts.append(loop.predict(model, others, normalisation)[0].astype(np.float64))
+    predicted = np.mean(parts, axis=0)
+    return {"val": predicted[:n_val], "test": predicted[n_val:]}

@@ -1,6 +1,7 @@
 """Readouts of frozen networks as rows beside the trained ones: a block, sums of blocks, networks and image sizes.
 
-Pixels are the lowest bar, the object mean the control that knows the labels alone.
+Pixels are the lowest bar, the object mean the control that knows the labels alone. The located readout of a fine-tuned
+backbone is here too: it is frozen then.
 """
 
 import functools
@@ -187,35 +188,27 @@ def _object_mean_held_out(dataset, folds):
     return predictions
 
 
-def tuned_backbone_row(experiment, dataset, profile):
-    """Val predictions of ridge on the sum of a fine-tuned backbone's blocks (seed 0), and their mean with the network.
-
-    The backbone has seen all training images, so there are no out-of-fold predictions of this row, and it is no
-    candidate for the best model.
-    """
-    finished = runs.run(experiment, dataset, profile)
-    dataset = profile.training_data(experiment, dataset)
+def tuned_held_out(experiment, dataset, profile, fold):
+    """Predictions (n_held_out, n_neurons) of a fold by the located readout of a backbone tuned on the other folds."""
+    finished = runs.run(experiment, dataset, profile, held_out_fold=fold)
+    fit, held_out = runs.fold_of(dataset, fold)
 
     def compute():
-        state = safetensors.torch.load_file(finished.folder / "weights.safetensors")
-        model, normalisation = runs.rebuild(experiment, dataset, state)
-        return {"val": _ridge_on_backbone(model.backbone, dataset, normalisation)}
+        stack = tuned_stack(experiment, finished.folder / "weights.safetensors", dataset, profile)
+        order = np.concatenate([fit, held_out])
+        stack = np.stack([K[np.ix_(order, order)] for K in stack])
+        return {"held_out": located.ridge(stack, dataset.train.responses[fit]).predictions}
 
-    settings = {"tuned backbone": finished.folder.name.rpartition("-")[2]}
-    predicted = cache.cached(dataset, "readouts", f"tuned-{experiment.name}", settings, compute)["val"]
-    return predicted, (predicted + finished.val) / 2
+    settings = {"tuned": finished.folder.name, "fold": fold}
+    return cache.cached(dataset, "readouts", f"tuned-{experiment.name}", settings, compute)["held_out"]
 
 
-def _ridge_on_backbone(backbone, dataset, normalisation):
-    n_train = len(dataset.train.images)
-    names = features.default_layers(backbone)
-    grams = features.gram_of_layers(
-        backbone, dataset.images, names, normalisation=normalisation, n_train=n_train, grid=features.GRID
-    )
-    K = gram.combine(list(grams.values()), n_train=n_train)
-    return regression.ridge(K, dataset.train.responses, folds=layer_profile.choosing_folds(dataset)).predictions[
-        : len(dataset.val.images)
-    ]
+def tuned_stack(experiment, weights, dataset, profile):
+    """Gram matrices by place of a fine-tuned backbone (grid², n_images, n_images). weights : its safetensors file"""
+    data = profile.training_data(experiment, dataset)
+    model, normalisation = runs.rebuild(experiment, data, safetensors.torch.load_file(weights))
+    layers = features.rectified_layers(model.backbone)
+    return layer_profile.by_place(model.backbone, data, layers, normalisation=normalisation)
 
 
 def print_profile(dataset, profile):

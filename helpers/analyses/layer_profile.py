@@ -115,15 +115,18 @@ def grams_by_place(tag, dataset, profile, *, zoomed=False):
         layers = stage_ends(layers, depth=2)[-ZOOMED_STAGES:]
 
     def compute():
-        n_images, n_train = len(dataset.images), len(dataset.train.images)
-        out = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=(features.GRID**2, n_images, n_images))
-        how = _how(tag, source, layers, dataset, pixels)
         network.to(accelerator().device)
-        places.grams_by_place(network, dataset.images, layers, n_train=n_train, out=out, blur=BLUR, **how)
-        return {"places": out}
+        return {"places": by_place(network, dataset, layers, **_how(tag, source, layers, dataset, pixels))}
 
     place = _place(tag, network, source, layers, pixels, "by-place")
     return cache.cached(dataset, *place, compute, kind="gram")["places"]
+
+
+def by_place(network, dataset, layers, **how):
+    """Gram matrices of a network's layers by place, in an unnamed file: see `places.grams_by_place` for `how`."""
+    n_images, n_train = len(dataset.images), len(dataset.train.images)
+    out = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=(features.GRID**2, n_images, n_images))
+    return places.grams_by_place(network, dataset.images, layers, n_train=n_train, out=out, blur=BLUR, **how)
 
 
 def kernels(tag, dataset, profile, *, pretrained=True):

@@ -59,7 +59,7 @@ def fit_row(experiment, dataset, *, seed, held_out_fold, checkpoint, progress, h
         "hardware": hardware(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
-    kept = {"weights": model.state_dict()} if seed == 0 and held_out_fold is None else {}
+    kept = {"weights": model.state_dict()} if seed == 0 else {}
     return predictions | kept | {"info": info, "object_accuracy": accuracy, "history": history}
 
 
