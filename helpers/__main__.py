@@ -229,7 +229,7 @@ def parser():
     row.set_defaults(call=run)
     trials = groups.add_parser("search", help="search the shallow CNN's settings; as many workers as you start")
     trials.add_argument("--storage", help="URL of a server's database that workers share; without it a journal file")
-    trials.add_argument("--trials", type=int, help="finished trials to stop at")
+    trials.add_argument("--trials", type=int, default=40, help="finished trials to stop at")
     trials.set_defaults(call=search)
     register = groups.add_parser("claims", help="test the published study claim by claim, several seeds a row")
     register.add_argument("--seeds", type=int, default=5, help="of every row; 5 without it")
@@ -240,7 +240,7 @@ def parser():
     pages = groups.add_parser("report", help="execute the notebooks and render the report")
     pages.add_argument("--in-place", action="store_true", help="refresh the committed notebooks and figures instead")
     pages.set_defaults(call=report)
-    for command in (row, trials, register, pages):
+    for command in (row, trials, register, long, pages):
         command.add_argument("--data", help="data file or source; without it $IT_DATA, data/IT_data.h5, stand-in")
         command.add_argument("--profile", choices=("tiny", "quick", "full"), help="how much to compute")
     return commands
