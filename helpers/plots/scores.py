@@ -2,6 +2,8 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
 from helpers.metrics import known_mean
@@ -70,23 +72,21 @@ def layer_violins(trained, random, *, ceiling, ax=None):
 
     trained, random : dict layer -> array of shape (n_neurons,), the same layers.
     """
-    ax = new_axis(ax, size=(9, 4.5))
-    halves = (("trained weights", trained, "readout", "low"), ("random weights", random, "random weights", "high"))
-    for label, scores, colour, side in halves:
-        values = [scores[layer][np.isfinite(scores[layer])] for layer in trained]
-        at = np.arange(len(values)) + (-0.03 if side == "low" else 0.03)
-        spread = [
-            i for i, neurons in enumerate(values) if len(neurons) and np.ptp(neurons) > 0
-        ]  # a violin of equal values has no shape
-        if spread:
-            shape = [values[i] for i in spread]
-            for body in ax.violinplot(shape, at[spread], side=side, widths=0.85, showextrema=False)["bodies"]:
-                body.set(facecolor=COLOURS[colour], alpha=0.6)
-        means = [known_mean(scores[layer]) for layer in trained]
-        ax.plot(at, means, "o-", color=COLOURS[colour], markeredgecolor="black", label=f"{label}: mean over neurons")
+    ax, layers = new_axis(ax, size=(9, 4.5)), list(trained)
+    colours = {"trained weights": COLOURS["readout"], "random weights": COLOURS["random weights"]}
+    frames = [
+        pd.DataFrame(scores).melt(var_name="layer", value_name="score").assign(weights=weights)
+        for weights, scores in zip(colours, (trained, random), strict=True)
+    ]
+    violins = {"x": "layer", "y": "score", "hue": "weights", "palette": colours, "order": layers, "alpha": 0.6}
+    tidy = pd.concat(frames, ignore_index=True).replace([np.inf, -np.inf], np.nan)
+    sns.violinplot(tidy, **violins, split=True, inner=None, linewidth=0, cut=0, legend=False, ax=ax)
+    for (weights, colour), scores, shift in zip(colours.items(), (trained, random), (-0.03, 0.03), strict=True):
+        means, at = [known_mean(scores[layer]) for layer in layers], np.arange(len(layers)) + shift
+        ax.plot(at, means, "o-", color=colour, markeredgecolor="black", label=f"{weights}: mean over neurons")
     ceiling_line(ceiling, ax)
     narrow = ax.figure.get_figwidth() < 6
-    ax.set_xticks(range(len(trained)), list(trained), **({"rotation": 60, "ha": "right"} if narrow else {}))
+    ax.set_xticks(range(len(layers)), layers, **({"rotation": 60, "ha": "right"} if narrow else {}))
     ax.set(xlabel="layer", ylabel=EXPLAINED_VARIANCE)
     return legend_above(ax, ncols=1 if narrow else 3)
 
