@@ -108,6 +108,14 @@ def test_pack_reads_other_separators_decimal_commas_and_names_in_either_form(tmp
         np.testing.assert_allclose(response, row_of[name][2:], rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["Unnamed: 0", "index", "stimulus_id", "label", "pos_x", "depth"])
+def test_a_column_that_is_no_neuron_is_not_taken_for_one(tmp_path, generator, name):
+    values = {"depth": 3000 + generator.normal(size=30), "pos_x": generator.normal(size=30)}
+    rows = _recordings(tmp_path / "images", **{name: values.get(name, np.arange(30))})
+    with pytest.raises(DataError, match=f"has 1 column not like neurons, '{name}'; expected .*--neurons"):
+        pack.pack(tmp_path / "images", _write_table(tmp_path / "table.csv", rows), tmp_path / "own.h5")
+
+
 def test_neurons_are_chosen_by_pattern_and_named(tmp_path, capsys):
     rows = _recordings(tmp_path / "images", stimulus_id=[f"s{i}" for i in range(30)])
     table = _write_table(tmp_path / "table.csv", rows)
