@@ -7,13 +7,14 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from test_sources import CSV, NC, SHARED, ZIP, make_store
 
 from helpers import datasets
 from helpers.__main__ import main
 from helpers.datasets import pack
 from helpers.datasets.formats.brainio import read_assembly
+from helpers.datasets.formats.recordings import open_image
 from helpers.datasets.hdf5 import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*val images, too few")
@@ -108,6 +109,14 @@ def test_pack_reads_other_separators_decimal_commas_and_names_in_either_form(tmp
         np.testing.assert_allclose(response, row_of[name][2:], rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["Unnamed: 0", "index", "stimulus_id", "label", "pos_x", "depth"])
+def test_a_column_that_is_no_neuron_is_not_taken_for_one(tmp_path, generator, name):
+    values = {"depth": 3000 + generator.normal(size=30), "pos_x": generator.normal(size=30)}
+    rows = _recordings(tmp_path / "images", **{name: values.get(name, np.arange(30))})
+    with pytest.raises(DataError, match=f"has 1 column not like neurons, '{name}'; expected .*--neurons"):
+        pack.pack(tmp_path / "images", _write_table(tmp_path / "table.csv", rows), tmp_path / "own.h5")
+
+
 def test_neurons_are_chosen_by_pattern_and_named(tmp_path, capsys):
     rows = _recordings(tmp_path / "images", stimulus_id=[f"s{i}" for i in range(30)])
     table = _write_table(tmp_path / "table.csv", rows)
@@ -173,6 +182,16 @@ def test_an_image_is_turned_as_its_exif_says(tmp_path):
     dataset = datasets.load(pack.pack(tmp_path / "images", table, tmp_path / "own.h5"))
     (i,) = np.flatnonzero(dataset.train.metadata["file"] == "0.png")
     np.testing.assert_array_equal(dataset.train.images[i], np.broadcast_to(np.rot90(pixels, -1), (3, 14, 14)))
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_every_turn_is_the_one_that_pillow_makes(tmp_path, orientation):
+    pixels = np.arange(60, dtype=np.uint8).reshape(6, 10)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a.png")))
+    np.testing.assert_array_equal(open_image("a", lambda: tmp_path / "a.png")[..., 0], expected)
 
 
 @pytest.mark.parametrize("images", ["zip", "folder"])

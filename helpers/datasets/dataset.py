@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from helpers.datasets import hdf5
-from helpers.datasets.describe import catalogue, doubts, unverified
+from helpers.datasets.describe import DATA, catalogue, doubts, unverified
 from helpers.datasets.hdf5 import DataError
 from helpers.datasets.images import Normalisation, read_images, resized
 
-DATA = Path(__file__).parents[2] / "data"
 N_FOLDS = 5  # of the training images, wherever something is chosen
 
 

@@ -176,7 +176,8 @@ def _write_more(file, recordings, splits, val_trials):
 
 def _write_columns(file, group, columns):
     for name, values in columns.items():
-        text = values.dtype.kind not in "fiub"
+        values = values.astype(int) if values.dtype.kind == "b" else values
+        text = values.dtype.kind not in "fiu"
         file[f"{group}/{name.replace('/', '_')}"] = [str(v) for v in values.tolist()] if text else values
 
 

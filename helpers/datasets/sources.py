@@ -69,29 +69,30 @@ def fetch(name, out, *, origin=None, unverified=False, session=None, as_course=F
         return _fetch_course(entry["files"][0], out, origin)
     files = [_of_session(file, entry["session"]) for file in entry["files"]]
     folder = out.parent / ".downloads" / (_short(origin) if origin else name.rsplit("-", 1)[0])
-    paths, digests, differing = [], {}, []
-    for file in files:
-        paths.append(_obtain(file, folder, origin, unverified))
-        digests[file["name"]] = sha1(paths[-1])
-        if file["sha1"] not in (None, digests[file["name"]]):
-            differing.append(file["name"])
+    paths = [_obtain(file, folder, origin, unverified) for file in files]
+    digests = {file["name"]: sha1(path) for file, path in zip(files, paths, strict=True)}
     try:
         recordings, lines = CONVERTERS[entry["converter"]](entry, *paths)
     except DataError:
-        for path in paths:
-            if path.parent == folder and path.name in differing:  # a second try is to get another
+        for file, path in zip(files, paths, strict=True):  # a second try is to get another
+            if path.parent == folder and file["sha1"] != digests[file["name"]]:
                 path.unlink()
         raise
-    recordings.attributes = {
-        "source": name, "description": f"{entry['title']}.", "citation": entry["citation"], "licence": entry["licence"],
-        "date": datetime.now(UTC).date().isoformat(), "sha1": json.dumps(digests), "session": entry["session"] or "",
-        "versions": json.dumps({library: version(library) for library in LIBRARIES}), "agreement": "\n".join(lines),
-    }  # fmt: skip
-    if differing:
-        recordings.attributes["unverified"] = ", ".join(differing)
+    differing = [file["name"] for file in files if file["sha1"] not in (None, digests[file["name"]])]
+    recordings.attributes = _attributes(name, entry, digests, differing, lines)
     write(recordings, out, pixels=entry["pixels"], as_course=as_course)
     print("\n".join([*lines, *(f"{file}: its digest was not verified" for file in differing)]))
     return out
+
+
+def _attributes(name, entry, digests, differing, lines):
+    """What the file says of where it comes from."""
+    return {
+        "source": name, "description": f"{entry['title']}.", "citation": entry["citation"], "licence": entry["licence"],
+        "date": datetime.now(UTC).date().isoformat(), "sha1": json.dumps(digests), "session": entry["session"] or "",
+        "versions": json.dumps({library: version(library) for library in LIBRARIES}), "agreement": "\n".join(lines),
+        **({"unverified": ", ".join(differing)} if differing else {}),
+    }  # fmt: skip
 
 
 def _of_session(file, session):

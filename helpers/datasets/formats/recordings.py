@@ -11,6 +11,12 @@ from PIL import Image
 
 from helpers.datasets.hdf5 import DataError
 
+_TURNS = dict(
+    enumerate(
+        ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"), 2
+    )
+)  # of EXIF's orientations
+
 
 @dataclass
 class Recordings:
@@ -83,13 +89,10 @@ def open_zip(path):
 
 def open_image(label, source):
     """An image as a viewer shows it, uint8 (height, width, 3)."""
-    turned = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
-              7: "TRANSVERSE", 8: "ROTATE_90"}  # fmt: skip
     try:
         image = source()
         image = image if isinstance(image, Image.Image) else Image.open(image)
         deep = any(";16" in str(tile) for tile in getattr(image, "tile", ()))
-        turn = turned.get(image.getexif().get(0x0112))  # by hand: rewriting odd EXIF fails under some Pillows
         image.load()
     except Exception as error:  # decoders raise whatever they like
         raise DataError(f"{label}: cannot be read as an image; expected a format that Pillow knows.") from error
@@ -97,5 +100,14 @@ def open_image(label, source):
         raise DataError(f"{label}: has 16 bits a channel; expected 8, scaled so that white is 255.")
     if image.mode not in ("1", "L", "P", "RGB") or "transparency" in image.info:
         raise DataError(f"{label}: has mode {image.mode}; expected 8-bit gray or RGB without transparency.")
+    turn = _turn(image)
     image = image.transpose(Image.Transpose[turn]) if turn else image
     return np.asarray(image.convert("RGB"))
+
+
+def _turn(image):
+    """How the EXIF says to turn it; read by hand, as rewriting odd EXIF fails under some Pillows."""
+    try:
+        return _TURNS.get(image.getexif().get(0x0112))
+    except Exception:  # EXIF that cannot be read says nothing
+        return None
