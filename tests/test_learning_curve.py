@@ -29,7 +29,7 @@ def test_the_readout_from_few_images_is_that_of_the_cut_data_set(tiny, runs_fold
     few, index = learning_curve.subset(tiny, 40)
     order = np.concatenate([index, len(tiny.train.images) + np.arange(len(tiny.val.images))])
     whole, cut = (frozen_networks.kernel(frozen_networks.located_spec(d, TINY), d) for d in (tiny, few))
-    part = whole[:, order][:, :, order]
+    part = np.stack([K[np.ix_(order, order)] for K in whole])
     n_cut = len(order)
     expected = gram.centre(cut[:, :n_cut, :n_cut], 40)  # of a forward pass of the cut data set's images
     assert_allclose(gram.centre(part, 40), expected, atol=1e-5 * expected.max())
