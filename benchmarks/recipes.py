@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import cache, datasets, metrics, notebook
+from helpers.analyses import tables
 from helpers.experiments import profiles, runs
 from helpers.experiments.profiles import PROFILES
 from helpers.experiments.rows import CNN, EXPERIMENTS
@@ -114,6 +115,7 @@ def line(scored, repaired, responses, objects):
     if scored is not repaired:
         paired = metrics.paired_interval(responses, scored.predictions, repaired.predictions, objects)
         found |= {"difference": paired.estimate, "low": paired.low, "high": paired.high}
+        found["verdict"] = tables.verdict(paired.low, paired.high)
     found |= {"weights": scored.weights, "seeds": len(by_seed), "diverged": scored.n_diverged}
     return found | {"seconds": scored.seconds, "epochs": scored.epochs, "n_train": scored.n_train}
 
