@@ -64,13 +64,6 @@ def data_standin(options):
     from helpers.datasets.simulated import standin
 
     path = options.out or datasets.DATA / ("standin_full.h5" if options.full else "standin.h5")
-    if options.profile:
-        from helpers.analyses import frozen_networks
-        from helpers.experiments.profiles import PROFILES
-
-        dataset = PROFILES["quick"].prepare(datasets.load(options.out or datasets.standin_path()))
-        frozen_networks.print_profile(dataset, PROFILES["quick"])
-        return
     if Path(path).exists():
         raise DataError(f"{path}: exists already and is left alone; expected a new file name.")
     print(
@@ -85,17 +78,24 @@ def data_standin(options):
     )
 
 
+def prepared(options):
+    """The profile, the data file in memory, and the data set that the profile makes of it."""
+    from helpers import datasets
+    from helpers.experiments.profiles import current_profile
+
+    profile, file = current_profile(options.profile), datasets.load(options.data)
+    return profile, file, profile.prepare(file)
+
+
 def run(options):
-    from helpers import datasets, metrics
+    from helpers import metrics
     from helpers.analyses import tables
     from helpers.experiments import runs
-    from helpers.experiments.profiles import current_profile
     from helpers.experiments.rows import EXPERIMENTS
 
     if options.name not in EXPERIMENTS:
         raise SystemExit(f"error: no experiment {options.name!r}; expected one of: {', '.join(EXPERIMENTS)}")
-    profile = current_profile(options.profile)
-    dataset = profile.prepare(datasets.load(options.data))
+    profile, _, dataset = prepared(options)
     experiment = EXPERIMENTS[options.name]
     print(runs.size_words(experiment, dataset, profile), flush=True)
     finished = runs.run(experiment, dataset, profile, seed=options.seed, held_out_fold=options.held_out_fold)
@@ -116,22 +116,17 @@ def run(options):
 
 
 def search(options):
-    from helpers import datasets
     from helpers.experiments import search
-    from helpers.experiments.profiles import current_profile
 
-    profile = current_profile(options.profile)
-    dataset = profile.prepare(datasets.load(options.data))
+    profile, _, dataset = prepared(options)
     search.search(dataset, profile, n_trials=options.trials, storage=options.storage)
 
 
 def claims(options):
-    from helpers import datasets, notebook
+    from helpers import notebook
     from helpers.analyses import claims
-    from helpers.experiments.profiles import current_profile
 
-    profile, dataset_file = current_profile(options.profile), datasets.load(options.data)
-    dataset = profile.prepare(dataset_file)
+    profile, dataset_file, dataset = prepared(options)
     made = {"folder": notebook.output_folder(dataset_file), "stamp": notebook.stamp()}
     frame, path = claims.write(dataset, profile, seeds=options.seeds, **made)
     for line in frame.to_dict("records"):
@@ -140,15 +135,13 @@ def claims(options):
 
 
 def table(options):
-    from helpers import cache, datasets, notebook
+    from helpers import cache, notebook
     from helpers.analyses.labels import shuffled_control
     from helpers.analyses.learning_curve import learning_curve
-    from helpers.experiments.profiles import current_profile
 
-    profile = current_profile(options.profile)
-    file = datasets.load(options.data)
+    profile, file, dataset = prepared(options)
     make = {"learning_curve": learning_curve, "shuffled_labels": shuffled_control}[options.name]
-    frame = make(profile.prepare(file), profile)
+    frame = make(dataset, profile)
     frame["made"] = (
         f"python -m helpers table {options.name} --profile {profile.name}; {file.path.name}; {notebook.stamp()}"
     )
@@ -215,9 +208,6 @@ def parser():
     standin.add_argument("--label-share", type=float, default=0.35, help="share of the response that labels drive")
     standin.add_argument("--local-share", type=float, default=0.2, help="share of local luminance and contrast energy")
     standin.add_argument("--trials", type=int, default=28, help="simulated trials per image")
-    standin.add_argument(
-        "--profile", action="store_true", help="score simple models on the stand-in instead of writing it"
-    )
     standin.set_defaults(call=data_standin)
 
     row = groups.add_parser("run", help="train one row of the results table, or find it finished")

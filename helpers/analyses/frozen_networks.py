@@ -17,7 +17,7 @@ import safetensors.torch
 from helpers import cache, datasets, metrics, models, progress
 from helpers.analyses import labels, layer_profile, tables
 from helpers.experiments import runs
-from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.experiments.rows import LITE0
 from helpers.readout import features, gram, located, regression
 
 FAMILY = (LITE0, "tf_efficientnet_lite1.in1k", "tf_efficientnet_lite2.in1k")
@@ -209,24 +209,6 @@ def tuned_stack(experiment, weights, dataset, profile):
     model, normalisation = runs.rebuild(experiment, data, safetensors.torch.load_file(weights))
     layers = features.rectified_layers(model.backbone)
     return layer_profile.by_place(model.backbone, data, layers, normalisation=normalisation)
-
-
-def print_profile(dataset, profile):
-    """Print what simple models score on val, the check that a stand-in is neither trivial nor hopeless."""
-    responses, n_train = dataset.train.responses, len(dataset.train.images)
-    scored = {}
-    folds = layer_profile.choosing_folds(dataset)
-    predictions = regression.ridge(layer_profile.pixel_kernel(dataset), responses, folds=folds).predictions
-    scored["pixels, ridge"] = predictions[: len(dataset.val.images)]
-    for pretrained in (False, True):
-        blocks = layer_profile.block_readouts(LITE0, dataset, profile, pretrained=pretrained)
-        for layer in layer_profile.stage_ends(blocks.val):
-            scored[f"lite0 {layer}, weights: {blocks.source}"] = blocks.val[layer]
-    for name in ("shallow-dropout-l2-published", "shallow-dropout-l2-repaired"):
-        scored[name] = runs.run(EXPERIMENTS[name], dataset, profile).val
-    print(f"explained variance on val, {n_train} training images of {dataset.images.shape[2:]} pixels")
-    for name, predicted in scored.items():
-        print(f"{np.nanmean(metrics.explained_variance(dataset.val.responses, predicted)):6.3f}  {name}")
 
 
 def _slug(name):
