@@ -31,7 +31,7 @@ from sklearn.linear_model import LinearRegression
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from helpers import datasets, metrics
 from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD, Normalisation, to_batch
-from helpers.readout import features, gram, located, places, regression
+from helpers.readout import features, gram, gram_by_place, receptive_fields, regression
 
 IMAGENET = Normalisation(mean=IMAGENET_MEAN, sd=IMAGENET_SD)
 LAYERS = ["conv1", "layer1", "layer2", "layer3", "layer4", "global_pool"]
@@ -119,11 +119,11 @@ def by_place(options):
     layers, begin, costs = features.rectified_layers(network), time.perf_counter(), Counter()
     with Peak() as peak, tempfile.NamedTemporaryFile() as file:
         stack = np.memmap(file, np.float32, "w+", shape=(features.GRID**2, n_images, n_images))
-        places.grams_by_place(
+        gram_by_place.grams_by_place(
             network, images, layers, normalisation=IMAGENET, n_train=n_train, blur=0.1, out=stack, costs=costs
         )
         fits = time.perf_counter()
-        predictions = located.ridge(stack, responses[:n_train]).predictions
+        predictions = receptive_fields.ridge(stack, responses[:n_train]).predictions
         costs["fits"] = time.perf_counter() - fits
     total = time.perf_counter() - begin
     return {

@@ -10,7 +10,7 @@ from helpers.analyses import frozen_networks, learning_curve
 from helpers.experiments import runs
 from helpers.experiments.profiles import PROFILES
 from helpers.experiments.rows import EXPERIMENTS
-from helpers.readout import gram, located
+from helpers.readout import gram, receptive_fields
 
 TINY = PROFILES["tiny"]
 
@@ -33,7 +33,7 @@ def test_the_readout_from_few_images_is_that_of_the_cut_data_set(tiny, runs_fold
     n_cut = len(order)
     expected = gram.centre(cut[:, :n_cut, :n_cut], 40)  # of a forward pass of the cut data set's images
     assert_allclose(gram.centre(part, 40), expected, atol=1e-5 * expected.max())
-    predictions = located.ridge(part, few.train.responses).predictions
+    predictions = receptive_fields.ridge(part, few.train.responses).predictions
     assert_allclose(learning_curve.readout_from_few(tiny, TINY, 40), predictions, rtol=1e-5)
 
 

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, Ridge
 
-from helpers.readout import gram, located, regression
+from helpers.readout import gram, receptive_fields, regression
 
 N_TRAIN, N_IMAGES, N_NEURONS = 60, 80, 7
 
@@ -72,9 +72,9 @@ def test_principal_component_regression_equals_scikit_learns(features, responses
     assert_allclose(predictions, model.predict(pca.transform(features[N_TRAIN:])), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("fit", [regression.ridge, located.ridge])
+@pytest.mark.parametrize("fit", [regression.ridge, receptive_fields.ridge])
 def test_cross_predict_never_sees_the_held_fold(features, responses, kernel, folds, fit):
-    if fit is located.ridge:  # a quarter of the features at each of four places
+    if fit is receptive_fields.ridge:  # a quarter of the features at each of four places
         kernel = np.stack([part @ part.T for part in np.split(features, 4, axis=1)])
     predictions = regression.cross_predict(fit, kernel, responses, folds)
     assert np.isfinite(predictions).all()

@@ -17,11 +17,11 @@ from helpers import cache, metrics, models
 from helpers.analyses import frozen_networks
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS
-from helpers.readout import located, regression
+from helpers.readout import receptive_fields, regression
 from helpers.training import loop
 
 # Not the one that the recipes' rates were chosen on, which would favour fine-tuned candidates. What readouts offer
-# (located's masks and widths; layer_profile's sizes and stages; networks that count the same) was chosen on all folds
+# (masks and widths; layer_profile's sizes and stages; networks that count the same) was chosen on all folds
 # of the stand-in and of V4, and is favoured on these two.
 FOLD = 1
 LEARNED = ("dual", "alpha", "masks", "weights", "bandwidth")  # fields of a fitted readout that are saved
@@ -78,8 +78,9 @@ def save(folder, name, candidate, dataset, profile):
     """Fit the chosen candidate to all training images and write it to a folder.
 
     `model.json` names its parts; `readout.npz` holds the dual weights (n_train, n_neurons) of the readout, which with
-    the layers' Gram matrices give predictions (a located one's masks, and dual weights for each, see located.Located);
-    `fine_tuned.safetensors` the network's weights, and `tuned_readout.npz` the located readout of its backbone.
+    the layers' Gram matrices give predictions (a located one's masks, and dual weights for each, see
+    receptive_fields.Located); `fine_tuned.safetensors` the network's weights, and `tuned_readout.npz` the located
+    readout of its backbone.
     """
     folder = Path(folder)
     spec = frozen_networks.specs(dataset, profile)[candidate.readout] if candidate.readout else None
@@ -102,7 +103,7 @@ def save(folder, name, candidate, dataset, profile):
         cache.write_whole(folder / "fine_tuned.safetensors", lambda path: shutil.copyfile(weights, path))
         if candidate.located:
             stack = frozen_networks.tuned_stack(EXPERIMENTS[candidate.run], weights, dataset, profile)
-            _save_readout(folder / "tuned_readout.npz", located.ridge(stack, dataset.train.responses), dataset)
+            _save_readout(folder / "tuned_readout.npz", receptive_fields.ridge(stack, dataset.train.responses), dataset)
     cache.write_whole(
         folder / "model.json", lambda path: path.write_text(json.dumps(description, indent=1), encoding="utf-8")
     )
@@ -119,7 +120,7 @@ def _predict_readout(path, K):
     with np.load(path, allow_pickle=False) as arrays:
         learned = [arrays["dual"], arrays["mean"]]
         if "masks" in arrays:
-            return located.predict(K, arrays["masks"], *learned, bandwidth=float(arrays["bandwidth"]))
+            return receptive_fields.predict(K, arrays["masks"], *learned, bandwidth=float(arrays["bandwidth"]))
         return regression.predict(K, *learned)
 
 

@@ -18,7 +18,7 @@ from helpers import cache, datasets, metrics, models, progress
 from helpers.analyses import labels, layer_profile, tables
 from helpers.experiments import runs
 from helpers.experiments.rows import LITE0
-from helpers.readout import features, gram, located, regression
+from helpers.readout import features, gram, receptive_fields, regression
 
 FAMILY = (LITE0, "tf_efficientnet_lite1.in1k", "tf_efficientnet_lite2.in1k")
 LOCATED = "located at two sizes"
@@ -28,9 +28,9 @@ class RowSpec(NamedTuple):
     """What a readout row is fitted on and how.
 
     kernels : groups of Gram matrices, read from disk when used; every group counts the same in their sum, and every
-        matrix in its group. Stacks by place of the image (located.ridge) are a single group and summed as they are.
-        None for the pixels'
-    fit : `regression.ridge` or `located.ridge`
+        matrix in its group. Stacks by place of the image (receptive_fields.ridge) are a single group and summed
+        as they are. None for the pixels'
+    fit : `regression.ridge` or `receptive_fields.ridge`
     """
 
     kernels: list[list] | None
@@ -78,7 +78,7 @@ def located_spec(dataset, profile):
     """The RowSpec with a receptive field per neuron, of all networks at both sizes."""
     sizes = itertools.product(_at_hand(profile), (False, True))
     stacks = [layer_profile.grams_by_place(tag, dataset, profile, zoomed=zoomed) for tag, zoomed in sizes]
-    return RowSpec([stacks], located.ridge)
+    return RowSpec([stacks], receptive_fields.ridge)
 
 
 def _at_hand(profile):
@@ -111,7 +111,7 @@ def kernel(spec, dataset):
     """What a RowSpec is fitted on: a Gram matrix (n_images, n_images), or a stack of those of every place."""
     if spec.kernels is None:
         return layer_profile.pixel_kernel(dataset)
-    if spec.fit is located.ridge:
+    if spec.fit is receptive_fields.ridge:
         stack = np.array(spec.kernels[0][0])
         for other in spec.kernels[0][1:]:
             stack += other
@@ -127,7 +127,7 @@ def kernel_files(spec):
 
 
 def fitted(spec, dataset):
-    """A RowSpec fitted to all training images, as a regression.Readout or located.Located."""
+    """A RowSpec fitted to all training images, as a regression.Readout or receptive_fields.Located."""
     return spec.fit(kernel(spec, dataset), dataset.train.responses, folds=layer_profile.choosing_folds(dataset))
 
 
@@ -197,7 +197,7 @@ def tuned_held_out(experiment, dataset, profile, fold):
         stack = tuned_stack(experiment, finished.folder / "weights.safetensors", dataset, profile)
         order = np.concatenate([fit, held_out])
         stack = np.stack([K[np.ix_(order, order)] for K in stack])
-        return {"held_out": located.ridge(stack, dataset.train.responses[fit]).predictions}
+        return {"held_out": receptive_fields.ridge(stack, dataset.train.responses[fit]).predictions}
 
     settings = {"tuned": finished.folder.name, "fold": fold}
     return cache.cached(dataset, "readouts", f"tuned-{experiment.name}", settings, compute)["held_out"]

@@ -11,7 +11,7 @@ import torch
 from helpers import cache, datasets, models, progress
 from helpers.device import accelerator
 from helpers.experiments.rows import LITE0
-from helpers.readout import features, gram, places, regression
+from helpers.readout import features, gram, gram_by_place, regression
 
 TINY = ("blocks.1.1", "blocks.3.2")  # layers of lite0 that stand for all in the tests' profile
 PIXEL_SIDE = 32  # pixel readouts see images of so many pixels a side
@@ -104,7 +104,7 @@ def _how(tag, source, layers, dataset, pixels):
 def grams_by_place(tag, dataset, profile, *, zoomed=False):
     """Gram matrices of a network's rectified features at each place of the image: (GRID², n_images, n_images).
 
-    Computed once; later calls map the file. Blocks and zoom are those of `block_sum`. See places.grams_by_place.
+    Computed once; later calls map the file. Blocks and zoom are those of `block_sum`. See gram_by_place.grams_by_place.
     """
     pixels = tuple(round(side * (ZOOM if zoomed else 1)) for side in dataset.images.shape[2:])
     network, source = models.load_backbone(tag, pixels)
@@ -123,10 +123,10 @@ def grams_by_place(tag, dataset, profile, *, zoomed=False):
 
 
 def by_place(network, dataset, layers, **how):
-    """Gram matrices of a network's layers by place, in an unnamed file: see `places.grams_by_place` for `how`."""
+    """Gram matrices of a network's layers by place, in an unnamed file. how : see `gram_by_place.grams_by_place`."""
     n_images, n_train = len(dataset.images), len(dataset.train.images)
     out = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=(features.GRID**2, n_images, n_images))
-    return places.grams_by_place(network, dataset.images, layers, n_train=n_train, out=out, blur=BLUR, **how)
+    return gram_by_place.grams_by_place(network, dataset.images, layers, n_train=n_train, out=out, blur=BLUR, **how)
 
 
 def kernels(tag, dataset, profile, *, pretrained=True):

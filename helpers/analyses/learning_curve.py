@@ -9,7 +9,7 @@ from helpers import datasets, metrics, models
 from helpers.analyses import frozen_networks
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS, LITE0
-from helpers.readout import located
+from helpers.readout import receptive_fields
 
 SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training images
 SHALLOW, FINE_TUNED = "shallow-dropout-l2-repaired", "lite0-repaired"
@@ -87,4 +87,4 @@ def readout_from_few(dataset, profile, n_train):
     order = np.concatenate([index, n_all + np.arange(n_val)])
     spec = frozen_networks.located_spec(dataset, profile)
     stack = np.stack([K[np.ix_(order, order)] for K in frozen_networks.kernel(spec, dataset)])
-    return located.ridge(stack, few.train.responses).predictions.astype(np.float32)
+    return receptive_fields.ridge(stack, few.train.responses).predictions.astype(np.float32)

@@ -1,15 +1,5 @@
 """Figures: each function takes data and an axis (a new one if None) and returns the axis; notebooks save them."""
 
-from helpers.plots.marks import (
-    COLOURS,
-    EXPLAINED_VARIANCE,
-    HELD_OUT,
-    caption,
-    ceiling_line,
-    new_axis,
-    recipe_colour,
-    shades,
-)
 from helpers.plots.results import cost_front, differences, front, learning_curve, published_numbers, strip
 from helpers.plots.scores import (
     category_lines,
@@ -21,6 +11,16 @@ from helpers.plots.scores import (
     neuron_scatter,
     receptive_fields,
     seen_and_unseen,
+)
+from helpers.plots.style import (
+    COLOURS,
+    EXPLAINED_VARIANCE,
+    HELD_OUT,
+    caption,
+    ceiling_line,
+    new_axis,
+    recipe_colour,
+    shades,
 )
 
 __all__ = [

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from helpers.metrics import Interval
-from helpers.plots.marks import (
+from helpers.plots.style import (
     COLOURS,
     EXPLAINED_VARIANCE,
     approach_colour,

@@ -7,7 +7,7 @@ import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
 from helpers.metrics import known_mean
-from helpers.plots.marks import (
+from helpers.plots.style import (
     COLOURS,
     EXPLAINED_VARIANCE,
     approach_colour,

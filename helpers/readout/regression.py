@@ -1,4 +1,4 @@
-"""Readouts of Gram matrices: ridge, a penalty per neuron, and its kin; principal components. See also located.py."""
+"""Readouts of Gram matrices: ridge, a penalty per neuron, and its kin; principal components."""
 
 from typing import NamedTuple
 
@@ -150,7 +150,7 @@ def cross_predict(readout, K, responses, folds):
     Parameters
     ----------
     readout : function of (K, responses, folds) that returns a Readout: `ridge`, `multiple_kernel_ridge` or
-        `located.ridge`
+        `receptive_fields.ridge`
     K : array of shape (..., n_images, n_images), training images first
     responses : array of shape (n_train, n_neurons)
     folds : list of (fit_index, held_out_index); inside one fold's fit, the other folds choose the penalty

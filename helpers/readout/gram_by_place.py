@@ -1,4 +1,4 @@
-"""Gram matrices by place of the image, the intermediate of located.py's receptive field per neuron."""
+"""Gram matrices by place of the image, the intermediate of receptive_fields.py per neuron."""
 
 import time
 from collections import Counter

@@ -13,7 +13,7 @@ from helpers.analyses import layer_profile
 from helpers.datasets.images import Normalisation, to_batch
 from helpers.experiments.profiles import PROFILES
 from helpers.experiments.rows import LITE0
-from helpers.readout import features, gram, located, places
+from helpers.readout import features, gram, gram_by_place, receptive_fields
 
 PLAIN = Normalisation(mean=(0.0, 0.0, 0.0), sd=(1.0, 1.0, 1.0))
 TINY = PROFILES["tiny"]
@@ -31,7 +31,7 @@ def network():
 def by_place(network, images, layers, **settings):
     settings = {"normalisation": PLAIN, "n_train": len(images), "blur": 0, "grid": 7} | settings
     out = np.empty((settings["grid"] ** 2, len(images), len(images)), np.float32)
-    return places.grams_by_place(network, images, layers, out=out, **settings)
+    return gram_by_place.grams_by_place(network, images, layers, out=out, **settings)
 
 
 def test_gram_matrices_by_place_sum_to_that_of_the_layer(generator):
@@ -87,7 +87,7 @@ def test_leave_one_out_equals_scikit_learns_explicit_one(features, generator):
     responses = X[:, :3] @ generator.standard_normal((3, 4)) + 0.1 * generator.standard_normal((40, 4))
     responses[:, 3] = 2
     K, centred = gram.centre(X @ X.T, 40), responses - responses.mean(0)
-    scores, *_ = located.leave_one_out(torch.from_numpy(K), torch.from_numpy(centred), [0.1, 5.0])
+    scores, *_ = receptive_fields.leave_one_out(torch.from_numpy(K), torch.from_numpy(centred), [0.1, 5.0])
     for alpha, found in zip([0.1, 5.0], scores.numpy(), strict=True):
         predictions = cross_val_predict(Ridge(alpha=alpha), X, responses, cv=LeaveOneOut())
         errors = ((responses - predictions) ** 2).mean(0)
@@ -104,7 +104,7 @@ def population():
     generator = np.random.default_rng(1)
     maps = generator.standard_normal((GRID**2, N_TRAIN + 30, 4))
     centres = generator.uniform(0.1, 0.9, (12, 2))
-    seen = located.on_grid(np.column_stack([centres, np.full(12, 0.12)]), GRID)
+    seen = receptive_fields.on_grid(np.column_stack([centres, np.full(12, 0.12)]), GRID)
     responses = np.einsum("np,pic,nc->in", seen, maps, generator.standard_normal((12, 4)))
     responses += 0.3 * responses.std(0) * generator.standard_normal(responses.shape)
     responses[:, -1] = generator.standard_normal(len(responses))  # sees nothing
@@ -114,7 +114,7 @@ def population():
 @pytest.fixture(scope="module")
 def fitted(population):
     _, stack, responses = population
-    return located.ridge(stack, responses[:N_TRAIN])
+    return receptive_fields.ridge(stack, responses[:N_TRAIN])
 
 
 def test_receptive_fields_of_simulated_neurons_are_recovered(population, fitted):
@@ -133,7 +133,7 @@ def test_predictions_are_the_weighted_mean_of_kernel_ridge_through_the_masks(pop
     _, stack, responses = population
     expected = np.zeros((30, 12))
     for mask, weights, alpha in zip(fitted.masks, fitted.weights, fitted.alpha, strict=True):
-        K = np.tensordot(located.on_grid(mask[None], GRID)[0], stack.astype(np.float64), 1)
+        K = np.tensordot(receptive_fields.on_grid(mask[None], GRID)[0], stack.astype(np.float64), 1)
         K = gram.gaussian(K, n_train=N_TRAIN, bandwidth=fitted.bandwidth)
         K = gram.scale(gram.centre(K, N_TRAIN), N_TRAIN)
         mean = responses[:N_TRAIN].mean(0)

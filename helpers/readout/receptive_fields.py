@@ -97,7 +97,7 @@ def ridge(stack, responses, *, folds=None):
 
     Parameters
     ----------
-    stack : array of shape (grid², n_images, n_images), training images first; see `places.grams_by_place`
+    stack : array of shape (grid², n_images, n_images), training images first; see `gram_by_place.grams_by_place`
     responses : array of shape (n_train, n_neurons)
     folds : ignored; leave-one-out chooses, which here costs what a single fold does
 
