@@ -1,4 +1,4 @@
-"""Commands: `python -m helpers data|run|search|claims|report`. Each is a thin layer over a function of the package."""
+"""Commands: `python -m helpers data|run|search|claims|table|report`. Each is a thin layer over a function."""
 
 import argparse
 import sys

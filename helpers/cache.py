@@ -46,6 +46,7 @@ CODE = {
         *CUT,
         *_RIDGE,
         "readout/features",
+        "readout/gram_by_place",
         "readout/receptive_fields",
         "analyses/layer_profile",
         "analyses/frozen_networks",

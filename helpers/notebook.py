@@ -73,24 +73,37 @@ class Study:
     def save(self, drawn, name, caption):
         """Write a figure with a caption below it, as `name`.png. drawn : the figure, its axis, or an array of axes."""
         from helpers import plots
+        from helpers.cache import write_whole
 
         figure = getattr(drawn, "figure", None) or (drawn if hasattr(drawn, "savefig") else drawn.flat[0].figure)
         plots.caption(figure, f"{self.note} {caption}".strip())
-        figure.savefig(self.output / f"{name}.png", dpi=150, bbox_inches="tight")
+        path = self.output / f"{name}.png"
+        write_whole(path, lambda part: figure.savefig(part, dpi=150, bbox_inches="tight", format="png"))
 
     def keep(self, frame, name):
         """Write a table as `name`.csv, and return it."""
         import pandas as pd
 
-        frame.to_csv(self.output / f"{name}.csv", index=not isinstance(frame.index, pd.RangeIndex))
+        from helpers.cache import write_whole
+
+        index = not isinstance(frame.index, pd.RangeIndex)
+        write_whole(self.output / f"{name}.csv", lambda path: frame.to_csv(path, index=index))
         return frame
 
     def committed(self, name):
         """A table that takes longer than a notebook, made before by a command; empty where nobody has made it."""
         import pandas as pd
 
-        path = ROOT / "figures" / self.dataset.path.stem / f"{name}.csv"
+        path = folder_for(self.dataset.path, ROOT / "figures") / f"{name}.csv"
         return pd.read_csv(path) if path.exists() else pd.DataFrame()
+
+    def rows(self, *stages):
+        """The results table's experiments of some stages; none with an object head where there is one object alone."""
+        from helpers.experiments.rows import EXPERIMENTS
+
+        several = len(self.dataset.object_names) > 1
+        rows = [row for row in EXPERIMENTS.values() if row.stage in stages and row.in_table]
+        return [row for row in rows if several or row.label_weight is None]
 
     def answer(self, *sentences):
         """Show sentences as a list, below the note on simulated responses."""

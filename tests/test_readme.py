@@ -14,7 +14,8 @@ from helpers.__main__ import main, parser
 from helpers.cache import ROOT
 from helpers.report import summary
 
-README = (ROOT / "README.md").read_text() + (ROOT / "data" / "README.md").read_text()
+PAGES = ("CONTRIBUTING.md", "README.md", "data/README.md")
+README = "".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
 COMMANDS = sorted(set(re.findall(r"(?:python|launch|torchrun)[^`\n]*? ?-m helpers ((?:data \w+|\w+)[^`#\n]*)", README)))
 TARGETS = sorted(set(re.findall(r"\bmake ([a-z]+)", README)) - {"are"})
 

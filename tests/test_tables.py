@@ -56,7 +56,7 @@ def test_a_row_that_is_not_whole_has_no_difference_and_says_why(tiny, noisy, inf
     assert same["verdict"] == "identical" and same["difference"] == 0
     table = tables.results_table([EXPERIMENTS[name] for name in PAIR[0][1:]], done, tiny)
     assert pd.isna(table["refused"][0]) and table["refused"][1] == reason and table["recipe_epochs"][0] == 15
-    assert "nan" not in tables.sentences(tables.differences(pairs, done, tiny))
+    assert "nan" not in str([tables.effect(line) for line in tables.differences(pairs, done, tiny).to_dict("records")])
 
 
 def test_rows_of_two_sizes_are_not_compared(tiny, noisy):

@@ -50,10 +50,11 @@ def candidates(dataset, profile):
     _, held_out_index = runs.fold_of(dataset, FOLD)
     rows = {name: row for name, row in frozen_networks.rows(dataset, profile).items() if "single" not in name}
     found = {name: Candidate(name, None, row.held_out[held_out_index]) for name, row in rows.items()}
-    for experiment in fine_tuned(dataset, profile):
-        name = experiment.name
+    folded = runs.run_all(fine_tuned(dataset, profile), dataset, profile, held_out_fold=FOLD, seeds=1)
+    for name, (finished,) in folded.items():
+        experiment = EXPERIMENTS[name]
         tuned = {
-            name: Candidate(None, name, runs.run(experiment, dataset, profile, held_out_fold=FOLD).held_out),
+            name: Candidate(None, name, finished.held_out),
             f"{name}, located": Candidate(
                 None, name, frozen_networks.tuned_held_out(experiment, dataset, profile, FOLD), True
             ),
@@ -93,6 +94,7 @@ def save(folder, name, candidate, dataset, profile):
         "kernels": frozen_networks.kernel_files(spec) if spec else [],
         "data": dataset.fingerprint,
         "profile": profile.name,
+        "code": cache.code_hash("readout"),
         "chosen_on": f"fold {FOLD} of the training images",
     }
     if fitted:
@@ -133,6 +135,9 @@ def predict(folder, dataset, profile):
     description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     if description["data"] != dataset.fingerprint:
         raise ValueError(f"{folder}: fitted to other data than {dataset.path}")
+    made = {"profile": profile.name, "code": cache.code_hash("readout")}
+    if any(description[key] != value for key, value in made.items()):
+        raise ValueError(f"{folder}: fitted in another profile, or by other code, than are here")
     n_val, parts = len(dataset.val.images), []
     if description["readout"]:
         spec = frozen_networks.specs(dataset, profile).get(description["readout"])

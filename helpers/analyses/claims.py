@@ -187,7 +187,9 @@ def spread_of_seeds(dataset, profile, n_seeds):
     n_seeds = 2 * n_seeds if n_seeds >= 5 else n_seeds
     if n_seeds == 1:
         return "how far seeds lie apart takes more than one"
-    found = runs.run_all([EXPERIMENTS[INERT]], dataset, profile, seeds=n_seeds)[INERT]
+    found = runs.run_all([EXPERIMENTS[INERT]], dataset, profile, seeds=n_seeds).get(INERT)
+    if found is None:
+        return "how far seeds lie apart is not known: the row failed"
     scores = np.array([metrics.known_mean(metrics.explained_variance(dataset.val.responses, run.val)) for run in found])
     words = (
         f"two of {n_seeds} seeds of this one network differ by {scores.std(ddof=1) * np.sqrt(2):.3f} (sd), "

@@ -7,7 +7,6 @@ import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import binom
 
 from helpers import metrics
 from helpers.analyses import tables
@@ -128,9 +127,3 @@ def shuffled_control(dataset, profile):
         pairs.append((f"{recipe} recipe: shuffled labels against none", f"{true}-shuffled", none))
         pairs.append((f"{recipe} recipe: true against shuffled labels", true, f"{true}-shuffled"))
     return tables.differences(pairs, done, dataset)
-
-
-def chance_range(n_images, n_objects, *, level=0.95):
-    """The accuracies, lowest and highest, that guessing one of n_objects names for n_images stays within."""
-    low, high = binom.interval(level, n_images, 1 / n_objects)
-    return low / n_images, high / n_images

@@ -185,26 +185,6 @@ def best_block(blocks):
     return max(blocks.score, key=lambda layer: blocks.score[layer].mean())
 
 
-def block_scores_held_out_objects(dataset, profile):
-    """Explained variance by block, cross-validated over folds of whole objects, the last block of each stage.
-
-    Returns dict 'trained weights', 'random weights' -> dict layer -> mean over neurons.
-    """
-    folds = datasets.object_folds(dataset.train.objects, datasets.N_FOLDS, seed=0)
-    random, _ = kernels(LITE0, dataset, profile, pretrained=False)
-    trained, _ = kernels(LITE0, dataset, profile)
-
-    def compute():
-        each = {f"trained weights {layer}": trained[layer] for layer in random}
-        each |= {f"random weights {layer}": K for layer, K in random.items()}
-        return {key: regression.ridge(K, dataset.train.responses, folds=folds).score for key, K in each.items()}
-
-    settings = {"blocks": file_names([*trained.values(), *random.values()]), "folds": "objects"}
-    scores = cache.cached(dataset, "readouts", "objects-blocks", settings, compute)
-    weights = ("trained weights", "random weights")
-    return {name: {layer: float(np.mean(scores[f"{name} {layer}"])) for layer in random} for name in weights}
-
-
 def weighted_and_plain_sum(dataset, profile):
     """Out-of-fold predictions of multiple-kernel ridge over lite0's early, middle and late blocks, and of their sum."""
     blocks, _ = kernels(LITE0, dataset, profile)

@@ -20,7 +20,8 @@ def learning_curve(dataset, profile):
 
     The shallow CNN, lite0 fine-tuned, the located readout of frozen networks, and the mean of the last two; a network
     that the profile trains at another size than the readout's is left out. Each is fitted to the same images, every
-    object keeping its share; what is chosen, is chosen on these. Runs come from the
+    object keeping its share; what is chosen, is chosen on these.
+    Raises ValueError where every network is left out. Runs come from the
     cache of `runs.run`, Gram matrices from that of all images: only small networks are trained anew.
 
     Parameters
@@ -44,6 +45,8 @@ def learning_curve(dataset, profile):
         rows = {approach: EXPERIMENTS[name] for approach, name in names.items()}
         size = dataset.images.shape[2:]
         rows = {a: row for a, row in rows.items() if profile.training_data(row, dataset).images.shape[2:] == size}
+        if not rows:
+            raise ValueError(f"profile {profile.name!r} trains no network at the readouts' {size} pixels; take 'full'")
         done = runs.run_all(list(rows.values()), few, profile)
         predictions = {a: np.array([run.val for run in done[row.name]]) for a, row in rows.items()}
         if (tuned := predictions.get(f"lite0 fine-tuned{weights}")) is not None:

@@ -121,6 +121,8 @@ def refusal(done, names, dataset):
     Refused are rows that ran less than the epochs of their recipe, on other images than the data set's training images,
     from random weights where pretrained ones were meant, and rows that saw images of several sizes.
     """
+    if failed := [name for name in names if name not in done]:
+        return f"{' and '.join(failed)} failed"
     n_train = len(dataset.train.images)
     for key, info in ((name, run.info) for name in names for run in done[name]):
         meant, which = EXPERIMENTS.get(info["name"]), f"{key}, " if len(names) > 1 else ""
@@ -178,7 +180,8 @@ def compared(a, b, split, *, part=None, metric=metrics.explained_variance, compa
     found = metrics.paired_interval(split.responses, a, b, split.objects, metric=metric, comparisons=comparisons)
     said = "identical" if np.array_equal(a, b) else verdict(found.low, found.high)
     line = {"difference": found.estimate, "low": found.low, "high": found.high, "seeds": f"{len(a)}, {len(b)}"}
-    return line | {"verdict": said + (" (one seed each)" if len(a) == len(b) == 1 else "")}
+    single = " (one seed each)" if len(a) == len(b) == 1 else " (one seed of one row)" if 1 in (len(a), len(b)) else ""
+    return line | {"verdict": said + single}
 
 
 def verdict(low, high):
@@ -197,13 +200,6 @@ def with_interval(estimate, low, high, form=".3f"):
     """Return an estimate and its interval as text; what is not defined is not shown as a number."""
     ends = f"{low:{form}}, {high:{form}}" if np.isfinite([low, high]).all() else "undefined"
     return f"{estimate:{form}} [{ends}]" if np.isfinite(estimate) else "undefined"
-
-
-def sentences(compared):
-    """Return a Markdown list, one item per line of `differences`."""
-    return "\n".join(
-        f"- {line['comparison']}: {effect(line)}, {line['verdict']}" for line in compared.to_dict("records")
-    )
 
 
 def effect(line):

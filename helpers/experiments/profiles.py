@@ -61,9 +61,13 @@ PROFILES = {
 }
 
 
+def default_name():
+    return "full" if torch.cuda.is_available() else "quick"
+
+
 def current_profile(name=None):
     """The profile that is named, else $IT_PROFILE's, else 'full' with a CUDA device and 'quick' without."""
-    name = name or os.environ.get("IT_PROFILE") or ("full" if torch.cuda.is_available() else "quick")
+    name = name or os.environ.get("IT_PROFILE") or default_name()
     if name not in PROFILES:
         raise ValueError(f"no profile {name!r}; expected one of {', '.join(PROFILES)}")
     return PROFILES[name]

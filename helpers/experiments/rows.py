@@ -37,7 +37,7 @@ class Experiment:
     dropout: float = 0.5  # of the shallow CNN
     dropout_applied: bool = True
     stages: tuple[int, ...] | None = None  # of the backbone that the heads read, as grids; None: its pooled output
-    in_table: bool = field(default=True, repr=False)  # no setting: a run is found again by its experiment's repr
+    in_table: bool = field(default=True, repr=False)  # no setting: a run's key has the fields with a repr
 
     @property
     def repaired(self):

@@ -1,17 +1,21 @@
 """Runs of the rows: load a finished one or train it now; several rows at once, announced before they start."""
 
+import hashlib
+import os
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from helpers import cache, metrics, models, progress
+from helpers import cache, datasets, metrics, models, progress
 from helpers.datasets.hdf5 import plural
 from helpers.device import accelerator, half_precision
 from helpers.experiments import checkpoints, fitting, profiles
 from helpers.experiments.fitting import fold_of as fold_of
 from helpers.experiments.fitting import rebuild as rebuild
+from helpers.models.weights import cached_file
 from helpers.training import loop
 
 
@@ -127,6 +131,8 @@ def weights_of(experiment):
     if not experiment.pretrained:
         return models.RANDOM, ""
     state, source = models.find_weights(experiment.backbone)
+    if state is None and (path := cached_file(experiment.backbone)):
+        return source, hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
     return source, cache.weights_digest(state or {})
 
 
@@ -148,8 +154,12 @@ def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
     counts, done = {}, {}
     for experiment in chosen:
         counts[experiment.name] = profile.n_seeds(experiment) if seeds is None else seeds
-        if counts[experiment.name] == 0 and (found := find_all(experiment, dataset, profile, held_out_fold)):
-            done[experiment.name] = found
+        try:
+            found = find_all(experiment, dataset, profile, held_out_fold) if counts[experiment.name] == 0 else []
+        except ValueError as error:  # its weights' file is not what it should be
+            say_failed(experiment, error)
+            found = []
+        done |= {experiment.name: found} if found else {}
     todo = [experiment for experiment in chosen if counts[experiment.name]]
     for experiment in chosen:
         if experiment not in todo and experiment.name not in done:
@@ -169,6 +179,8 @@ def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
                 run(experiment, dataset, profile, seed=seed, held_out_fold=held_out_fold)
                 for seed in range(counts[experiment.name])
             ]
+        except OSError:  # a cache that cannot be written is no fault of the row
+            raise
         except Exception as error:  # whatever a network raises, out of memory included
             say_failed(experiment, error)
     return done
@@ -205,5 +217,8 @@ def size_words(experiment, dataset, profile):
 
 
 def command(experiment, dataset):
-    data = "" if dataset.is_standin else f" --data {dataset.path}"
-    return f"python -m helpers run {experiment.name} --seed 0{data}"
+    """The command that runs a row on this data set and in this profile, so that a report finds it."""
+    data = "" if dataset.path == datasets.DATA / "standin.h5" else f" --data {shlex.quote(str(dataset.path))}"
+    chosen, default = os.environ.get("IT_PROFILE"), profiles.default_name()
+    profile = "" if chosen in (None, default) else f" --profile {chosen}"
+    return f"python -m helpers run {experiment.name} --seed 0{data}{profile}"

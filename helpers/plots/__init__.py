@@ -1,6 +1,6 @@
 """Figures: each function takes data and an axis (a new one if None) and returns the axis; notebooks save them."""
 
-from helpers.plots.results import cost_front, differences, front, learning_curve, published_numbers, strip
+from helpers.plots.results import differences, front, learning_curve, strip
 from helpers.plots.scores import (
     category_lines,
     contact_sheet,
@@ -10,7 +10,6 @@ from helpers.plots.scores import (
     layer_violins,
     neuron_scatter,
     receptive_fields,
-    seen_and_unseen,
 )
 from helpers.plots.style import (
     COLOURS,
@@ -31,7 +30,6 @@ __all__ = [
     "category_lines",
     "ceiling_line",
     "contact_sheet",
-    "cost_front",
     "curves",
     "differences",
     "distribution",
@@ -41,10 +39,8 @@ __all__ = [
     "learning_curve",
     "neuron_scatter",
     "new_axis",
-    "published_numbers",
     "receptive_fields",
     "recipe_colour",
-    "seen_and_unseen",
     "shades",
     "strip",
 ]

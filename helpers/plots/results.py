@@ -1,11 +1,8 @@
 """Figures of results tables: rows and differences with their intervals, and what scores cost."""
 
 import numpy as np
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from helpers.metrics import Interval
 from helpers.plots.style import (
-    COLOURS,
     EXPLAINED_VARIANCE,
     approach_colour,
     ceiling_line,
@@ -50,18 +47,6 @@ def strip(table, scores, *, ceiling, ax=None):
     dots = {f"{recipe} recipe": recipe_colour(recipe) for recipe in table["recipe"].drop_duplicates()}
     explain_dots(dots | ({"random weights (stages 2, 3)": None} if hollow.any() else {}), ax)
     return legend_above(ax, ncols=4)
-
-
-def published_numbers(table, *, ax=None):
-    """The published explained variance of a results table's rows, at the heights of `strip`: a panel of its own."""
-    rows = table.drop_duplicates("row")
-    ax = new_axis(ax, size=(4, 1 + 0.55 * len(rows)))
-    heights = name_rows(rows["row"].tolist(), ax, xlabel="published explained variance\n(IT recordings)")
-    for report, marker, label in (("published", "D", "first report"), ("published_rerun", "s", "rerun")):
-        values = rows[f"{report}_explained_variance"].astype(float)
-        ax.plot(values, list(heights.values()), marker, color="#444444", markerfacecolor="none", label=label)
-    ax.set_yticklabels([])
-    return legend_above(ax)
 
 
 def differences(compared, *, xlabel="difference in explained variance (share of variance)", ax=None):
@@ -121,36 +106,3 @@ def front(table, *, chance, ceiling, ax=None):
     ax.set(xlabel="object accuracy (share of val images)", ylabel=EXPLAINED_VARIANCE, xlim=(-0.03, 1.03))
     dots = {f"{recipe} recipe": recipe_colour(recipe) for recipe in table["recipe"].drop_duplicates()}
     return explain_dots(dots | {"from random weights": None}, ax)
-
-
-def cost_front(table, cost, *, xlabel, ceiling, ax=None):
-    """Explained variance with its interval against a cost; the front joins rows that are worth their cost.
-
-    A row joins if its whole interval lies above 0 and above the last that joined; the best of those with costs within
-    10 % of each other. table : columns label, approach (a key of `COLOURS`), weights, explained_variance, low, high and
-    `cost`. cost : name of a column of positive numbers, drawn on a logarithmic axis.
-    """
-    ax, table = new_axis(ax, size=(7, 5)), comparable(table)
-    for line in table.to_dict("records"):
-        found, colour = Interval(line["estimate"], line["low"], line["high"]), COLOURS[line["approach"]]
-        intervals([(line[cost], found, colour, line["weights"] == "random")], ax, vertical=True)
-    table = table.assign(equal=np.round(np.log(table[cost]) / np.log(1.1)))
-    table = table.sort_values(["equal", "estimate"], ascending=[True, False])
-    front, highest = [], 0
-    for line in table.to_dict("records"):
-        if line["low"] > highest:
-            front, highest = [*front, line], line["estimate"]
-    ax.plot(
-        [line[cost] for line in front], [line["estimate"] for line in front], color="#444444", linewidth=1, zorder=0
-    )
-    for i, line in enumerate(front, 1):
-        at = {"xytext": (-5, 4), "textcoords": "offset points", "ha": "right", "fontsize": 9}
-        ax.annotate(str(i), (line[cost], line["estimate"]), **at)
-    ceiling_line(ceiling, ax)
-    names = "\n".join(f"{i}: {line['label']}, {line['approach']}" for i, line in enumerate(front, 1))
-    ax.set(xscale="log", xlabel=f"{xlabel}\n\nfront\n{names}", ylabel=EXPLAINED_VARIANCE)
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    explain_dots({approach: COLOURS[approach] for approach in table["approach"].drop_duplicates()}, ax)
-    return legend_above(ax, ncols=4)

@@ -12,7 +12,6 @@ from helpers.plots.style import (
     EXPLAINED_VARIANCE,
     approach_colour,
     ceiling_line,
-    explain_dots,
     intervals,
     legend_above,
     name_rows,
@@ -122,22 +121,8 @@ def interval_rows(estimates, *, xlabel=EXPLAINED_VARIANCE, ceiling=None, ax=None
     return ax
 
 
-def seen_and_unseen(seen, unseen, *, xlabel, ax=None):
-    """A score for objects that training had (filled) and had not (hollow), a row per readout.
-
-    seen, unseen : dict name -> number, the same names.
-    """
-    ax = new_axis(ax, size=(6, 1.2 + 0.4 * len(seen)))
-    for name, y in name_rows(list(seen), ax, xlabel=xlabel).items():
-        colour = approach_colour(name)
-        ax.plot([unseen[name], seen[name]], [y, y], color=colour, linewidth=1)
-        ax.plot(seen[name], y, "o", color=colour, markersize=8)
-        ax.plot(unseen[name], y, "o", color=colour, markerfacecolor="white", markersize=8)
-    return legend_above(explain_dots({"objects seen in training": "#444444", "held-out objects": None}, ax))
-
-
 def curves(histories, quantity, *, colour, ylabel, ax=None):
-    """A quantity of `training.fit`'s history per epoch: a line per label, the mean of its seeds; the seeds thin.
+    """A quantity of `loop.fit`'s history per epoch: a line per label, the mean of its seeds; the seeds thin.
 
     histories : dict label -> list of histories, one a seed.
     """
