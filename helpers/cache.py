@@ -34,23 +34,10 @@ _RIDGE = ("readout/gram", "readout/regression")
 CODE = {
     "run": (*CUT, "device", "models/networks", "models/weights", "training/loop", "training/recipe")
     + ("training/heads", "readout/regression", "experiments/fitting"),  # of regression its penalties
-    "gram": (
-        *CUT,
-        "models/weights",
-        "readout/features",
-        "readout/gram_by_place",
-        "readout/gram",
-        "analyses/layer_profile",
-    ),
-    "readout": (
-        *CUT,
-        *_RIDGE,
-        "readout/features",
-        "readout/gram_by_place",
-        "readout/receptive_fields",
-        "analyses/layer_profile",
-        "analyses/frozen_networks",
-    )
+    "gram": (*CUT, "models/weights", "readout/features", "readout/gram_by_place", "readout/gram")
+    + ("analyses/layer_profile",),
+    "readout": (*CUT, *_RIDGE, "readout/features", "readout/gram_by_place", "readout/receptive_fields")
+    + ("analyses/layer_profile", "analyses/frozen_networks")
     + ("models/networks", "models/weights", "experiments/fitting"),  # which rebuild a fine-tuned network
 }
 CODE["search"] = (*CODE["run"], "experiments/search", "metrics")
