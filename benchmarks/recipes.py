@@ -19,7 +19,7 @@ import pandas as pd
 
 from helpers import cache, datasets, metrics, notebook
 from helpers.analyses import tables
-from helpers.experiments import profiles, runs
+from helpers.experiments import runs
 from helpers.experiments.profiles import PROFILES
 from helpers.experiments.rows import CNN, EXPERIMENTS
 from helpers.training.recipe import CONSTANT, Recipe
@@ -138,11 +138,9 @@ def ablate(network, dataset, profile, options):
     held_out_index = np.concatenate([runs.fold_of(dataset, fold)[1] for fold in options.folds])
     responses, objects = dataset.train.responses[held_out_index], dataset.train.objects[held_out_index]
     n_runs = options.seeds * len(options.folds)
-    minutes = sum(profiles.minutes(e, dataset) for e in chosen.values()) * n_runs * (1 - 1 / datasets.N_FOLDS)
     print(
         f"{network} on {dataset.name}: {len(chosen)} variants, {n_runs} runs each, "
-        f"{len(held_out_index)} held-out images; "
-        f"about {minutes:.0f} min on two CPU cores, fewer if found",
+        f"{len(held_out_index)} held-out images",
         flush=True,
     )
     scored, lines, spent = {}, {}, 0.0

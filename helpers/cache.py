@@ -33,7 +33,7 @@ _RIDGE = ("readout/gram", "readout/regression")
 # What computes a kind of result. tests/test_cache.py holds the lists against what is executed.
 CODE = {
     "run": (*CUT, "device", "models/networks", "models/weights", "training/loop", "training/recipe")
-    + ("training/heads", "readout/regression", "experiments/fitting"),  # of regression its penalties
+    + ("training/heads", "training/scaling", "experiments/fitting", "readout/regression"),  # of the last its penalties
     "gram": (*CUT, "models/weights", "readout/features", "readout/gram_by_place", "readout/gram")
     + ("analyses/layer_profile",),
     "readout": (*CUT, *_RIDGE, "readout/features", "readout/gram_by_place", "readout/receptive_fields")

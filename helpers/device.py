@@ -34,14 +34,15 @@ def precision(model, device):
     """Number type and memory format a family trains fastest in, decided here only (measured by benchmarks/training.py).
 
     Convolutional backbones are faster channels-last; bfloat16 pays on a GPU and, on a CPU that multiplies in it, for
-    all but depthwise-separable backbones.
+    all but depthwise-separable backbones. These leave float16's range too, so a GPU without bfloat16 (not measured:
+    none could be had) trains them in float32.
     """
     backbone = getattr(model, "backbone", None)
     convolutional = backbone is not None and not hasattr(backbone, "patch_embed")
     memory_format = torch.channels_last if convolutional else torch.contiguous_format
-    depthwise = convolutional and any(m.groups > 1 for m in backbone.modules() if isinstance(m, nn.Conv2d))
+    depthwise = backbone is not None and any(m.groups > 1 for m in backbone.modules() if isinstance(m, nn.Conv2d))
     half = half_precision(device)
-    if device.type == "cpu" and (backbone is None or depthwise):
+    if depthwise and half != torch.bfloat16 or device.type == "cpu" and (backbone is None or depthwise):
         half = None
     return half or torch.float32, memory_format
 

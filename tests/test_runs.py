@@ -261,9 +261,12 @@ def test_a_row_runs_all_epochs_of_its_recipe_or_is_left_out_with_its_command(tin
     (finished,) = done["deeper-published"]
     assert finished.info["epochs"] == finished.info["recipe_epochs"] == inside.recipe.epochs == 20
     assert outside.name not in done
-    assert f"python -m helpers run {outside.name} --seed 0" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"python -m helpers run {outside.name} --seed 0" in said
+    assert "1 run, 1 to train whole; the time left of each is measured from its first epoch on\n" in said
     runs.run(outside, tiny, TINY)  # by its command; found from then on
     assert len(runs.run_all([inside, outside], tiny, TINY)[outside.name]) == 1
+    assert "1 run, all kept from before\n" in capsys.readouterr().out
 
 
 def test_a_row_that_fails_is_named_before_anything_trains_and_the_others_go_on(tiny, runs_folder, capsys, monkeypatch):

@@ -1,5 +1,6 @@
 """The training loop against a loop written out by hand, killed processes, and several processes."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,11 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 from kill import ROWS, begin, identical, kill_until_done, predictions_in, whole
 from sklearn.linear_model import Ridge
 
-from helpers import cache, datasets, models
+from helpers import cache, datasets, device, models
 from helpers.cache import ROOT
 from helpers.datasets.images import IMAGENET, IMAGENET_MEAN, IMAGENET_SD
 from helpers.experiments.rows import ADAM, CNN, EXPERIMENTS, LITE0, SHALLOW, VIT, VIT_TINY, published_rows
@@ -21,6 +23,7 @@ from helpers.readout import regression
 from helpers.training import loop
 from helpers.training.heads import RidgeHeads
 from helpers.training.recipe import CONSTANT, Step, make_optimiser
+from helpers.training.scaling import scaling_of
 
 
 def test_published_recipe_is_the_students_loop(tiny):
@@ -108,6 +111,33 @@ def test_rates_of_heads_and_backbone_are_what_the_recipe_says():
     np.testing.assert_allclose(np.divide(blocks[:-1], blocks[1:]), 0.8)
     assert 1e-3 * 0.8 <= blocks[-1] <= 1e-3
     assert {id(p) for p in model.parameters()} == set(rate)
+
+
+@pytest.mark.parametrize(("recipe", "n_groups"), [(CNN, 2), (replace(CNN, layer_decay=0.75), 34), (ADAM, 1)])
+def test_groups_of_equal_rate_and_decay_are_merged_bit_for_bit(tiny, monkeypatch, recipe, n_groups):
+    """The same training with a group for every parameter of its own ends in the same bits."""
+
+    def unmerged(*arguments):
+        optimiser = make_optimiser(*arguments)
+        assert len(optimiser.param_groups) == n_groups
+        kept = ("lr_scale", "weight_decay")
+        groups = [
+            {"params": [p]} | {key: group[key] for key in kept}
+            for group in optimiser.param_groups
+            for p in group["params"]
+        ]
+        return arguments[1].optimiser(groups, lr=arguments[1].learning_rate, fused=True)
+
+    trained = []
+    for make in (make_optimiser, unmerged):
+        monkeypatch.setattr(loop, "make_optimiser", make)
+        backbone, _ = models.load_backbone(LITE0, (32, 32))
+        torch.manual_seed(0)
+        model = models.Encoder(backbone, (32, 32), tiny.n_neurons, len(tiny.object_names))
+        arguments = {"seed": 0, "normalisation": IMAGENET, "pretrained": True, "label_weight": 1.0}
+        loop.fit(model, tiny, replace(recipe, epochs=1, ridge_heads=0), **arguments)
+        trained.append(model.state_dict())
+    assert all(torch.equal(tensor, trained[1][name]) for name, tensor in trained[0].items())
 
 
 @pytest.mark.parametrize("name", ["densenet201", "pnasnet5large"])
@@ -233,6 +263,56 @@ def test_half_precision_trains_as_float32_does(tiny, monkeypatch, dtype):
     np.testing.assert_allclose(losses[dtype], losses[torch.float32], rtol=0.02)
     error = predicted[dtype] - predicted[torch.float32]
     assert error.std() < 0.15 * predicted[torch.float32].std()  # penalties go in steps of a factor of 3
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 1])
+def test_steps_that_float16_skips_are_counted_and_most_skipped_are_no_result(tiny, monkeypatch, share):
+    """Losses that overflow, as a device of float16 alone would give them, in a share of the steps."""
+    monkeypatch.setattr(loop, "precision", lambda *_: (torch.float16, torch.contiguous_format))
+    losses, seen = loop.TrainedHeads.losses, []
+
+    def overflowing(self, output, batch):
+        seen.append(batch)
+        neural, label = losses(self, output, batch)
+        return neural * (float("inf") if len(seen) % 10 < 10 * share else 1e-3), label
+
+    monkeypatch.setattr(loop.TrainedHeads, "losses", overflowing)
+    torch.manual_seed(0)
+    model = models.ShallowCNN((32, 32), tiny.n_neurons)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items() if "neuron_head" not in name}
+    recipe = replace(SHALLOW, epochs=2, batch_size=9)
+    with pytest.warns(UserWarning) if share == 1 else contextlib.nullcontext() as warned:
+        history = loop.fit(model, tiny, recipe, seed=0, normalisation=IMAGENET)
+    n_skipped = {0: 0, 0.3: 8, 1: 22}[share]
+    assert sum(epoch["n_steps"] for epoch in history) == 22 == len(seen)
+    assert sum(epoch["n_skipped"] for epoch in history) == n_skipped
+    assert history[-1]["loss_scale"] == 2.0 ** (16 - n_skipped)  # which nothing raises in so few steps
+    if share < 1:
+        assert scaling_of(history) == {"n_steps": 22, "n_skipped": n_skipped, "loss_scale": 2.0 ** (16 - n_skipped)}
+        return
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in before.items())
+    assert str(warned[0].message) == "epoch 1: all steps were skipped, as gradients overflow float16 (loss scale 32)"
+    with pytest.raises(ValueError, match=r"^22 of 22 steps were skipped, .*\(loss scale 0.016\); expected"):
+        scaling_of(history)
+
+
+@pytest.mark.parametrize(
+    ("has_bfloat16", "tag", "expected"),
+    [
+        (True, LITE0, torch.bfloat16),
+        (True, VIT_TINY, torch.bfloat16),
+        (False, LITE0, torch.float32),
+        (False, "pvt_v2_b0.in1k", torch.float32),
+        (False, "resnet10t.c3_in1k", torch.float16),
+        (False, VIT_TINY, torch.float16),
+    ],
+)
+def test_depthwise_networks_train_in_float32_where_cuda_has_float16_alone(has_bfloat16, tag, expected, monkeypatch):
+    """By imitation: no CUDA device is asked."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bfloat16)
+    backbone = timm.create_model(tag, pretrained=False, num_classes=0)
+    model = models.Encoder(backbone, (224, 224) if "vit" in tag else (32, 32), 5)
+    assert device.precision(model, torch.device("cuda"))[0] == expected
 
 
 @pytest.mark.parametrize(("n_images", "recipe"), [(33, ADAM), (65, CNN)])

@@ -8,12 +8,14 @@ import numpy as np
 from helpers import datasets, models
 from helpers.device import accelerator, hardware
 from helpers.training import loop
+from helpers.training.scaling import scaling_of
 
 
 def fit_row(experiment, dataset, *, seed, held_out_fold, checkpoint, progress, held_out_score):
     """Train the network of a row and predict: dict of arrays (n_images, n_neurons), values and weights; see runs.Run.
 
     dataset : as `Profile.training_data` returned it. checkpoint, progress, held_out_score : see loop.fit.
+    Raises ValueError for a training that is none; see `scaling_of`.
     """
     model, weights = models.build(experiment, dataset, seed)
     normalisation = experiment.inputs.normalisation(dataset, experiment.backbone)
@@ -32,6 +34,7 @@ def fit_row(experiment, dataset, *, seed, held_out_fold, checkpoint, progress, h
         checkpoint=checkpoint,
         progress=progress,
     )
+    scaling = scaling_of(history)
     predictions, accuracy = {}, None
     for role in ("val", "test"):
         predictions[role], logits = loop.predict(model, getattr(dataset, role).images, normalisation)
@@ -60,7 +63,7 @@ def fit_row(experiment, dataset, *, seed, held_out_fold, checkpoint, progress, h
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
     kept = {"weights": model.state_dict()} if seed == 0 else {}
-    return predictions | kept | {"info": info, "object_accuracy": accuracy, "history": history}
+    return predictions | kept | {"info": info | scaling, "object_accuracy": accuracy, "history": history}
 
 
 def fold_of(dataset, held_out_fold):

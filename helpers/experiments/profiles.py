@@ -71,16 +71,3 @@ def current_profile(name=None):
     if name not in PROFILES:
         raise ValueError(f"no profile {name!r}; expected one of {', '.join(PROFILES)}")
     return PROFILES[name]
-
-
-# Seconds per thousand training images of 64 by 64 pixels, forwards and backwards, on two CPU cores.
-SECONDS = {"shallow": 1.3, "tf_efficientnet_lite0": 4, "vit_tiny_patch16_224": 5, "resnet50": 21}
-SECONDS |= {"vit_small_patch16_224": 15, "vit_base_patch16_224": 55, "densenet201": 25}
-SECONDS |= {"efficientnet_b5": 50, "pnasnet5large": 120}
-
-
-def minutes(experiment, dataset):
-    """Estimated minutes of one run on two CPU cores, on a data set as `Profile.training_data` returned it."""
-    height, width = dataset.images.shape[2:]
-    presentations = experiment.recipe.epochs * len(dataset.train.images)
-    return SECONDS.get(experiment.family, 25) * presentations / 1000 * height * width / 64**2 / 60

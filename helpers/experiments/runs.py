@@ -137,7 +137,7 @@ def weights_of(experiment):
 
 
 def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
-    """Runs of several rows, dict name -> list of Run. Says first what it will take.
+    """Runs of several rows, dict name -> list of Run. Says first how many are still to be trained.
 
     Every row is built and tried with one image before anything trains. One that fails, then or later, is left out with
     a sentence that names row and tag, and the others go on.
@@ -164,15 +164,9 @@ def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
     for experiment in chosen:
         if experiment not in todo and experiment.name not in done:
             print(f"{experiment.name}: not in profile {profile.name!r}; run it by: {command(experiment, dataset)}")
-    minutes = 0
-    for experiment in todo:
-        data = profile.training_data(experiment, dataset)
-        minutes += profiles.minutes(experiment, data) * counts[experiment.name]
-    n_runs = plural(sum(counts.values()), "run")
-    words = "about {:.0f} min on two idle CPU cores, less on a GPU, none for runs kept from before"
-    print(f"{n_runs}, whole epochs: {words.format(minutes)}", flush=True)
     for experiment in failing(todo, dataset, profile, held_out_fold):
         todo.remove(experiment)
+    announce({experiment: counts[experiment.name] for experiment in todo}, dataset, profile, held_out_fold)
     for experiment in todo:
         try:
             done[experiment.name] = [
@@ -184,6 +178,20 @@ def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
         except Exception as error:  # whatever a network raises, out of memory included
             say_failed(experiment, error)
     return done
+
+
+def announce(counts, dataset, profile, held_out_fold):
+    """Say how many runs of rows (experiment -> number of seeds) are there and how many are to be trained.
+
+    How long these take is known from their first epochs on, and shown then: it is the machine's affair.
+    """
+    n_left = 0
+    for experiment, n_seeds in counts.items():
+        data = profile.training_data(experiment, dataset)
+        places = (_place(experiment, seed, held_out_fold) for seed in range(n_seeds))
+        n_left += sum(not (cache.result_folder(data, *place, kind="run") / "result.json").exists() for place in places)
+    words = f"{n_left} to train whole; the time left of each is measured from its first epoch on"
+    print(f"{plural(sum(counts.values()), 'run')}, {words if n_left else 'all kept from before'}", flush=True)
 
 
 def failing(todo, dataset, profile, held_out_fold):

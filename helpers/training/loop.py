@@ -18,6 +18,7 @@ from helpers.datasets.images import to_batch
 from helpers.device import accelerator, precision
 from helpers.training.heads import RidgeHeads, TrainedHeads
 from helpers.training.recipe import make_optimiser
+from helpers.training.scaling import LossScaling
 
 CHECKPOINT_SECONDS = 30.0
 
@@ -54,7 +55,7 @@ def fit(
     Returns
     -------
     history : list of dict, one an epoch: neural_loss and label_loss of its steps, in the recipe's units, seconds and,
-        with `held_out_index`, held_out_explained_variance.
+        with `held_out_index`, held_out_explained_variance; in float16 what LossScaling.of_epoch says.
     """
     training = _Training(model, dataset, recipe, seed, normalisation, pretrained, label_weight, fit_index)
     if checkpoint:
@@ -99,7 +100,7 @@ class _Training:
         if recipe.ridge_heads and not pretrained:
             set_batch_norm(model, self.images[self.fit_index], normalisation)
         self.optimiser = make_optimiser(self.heads.module, recipe, pretrained)
-        self.scaler = torch.amp.GradScaler(run.device.type, enabled=self.dtype == torch.float16)
+        self.scaler = LossScaling(run.device, self.dtype)
         self.wrapped = run.prepare(self.heads.module) if run.num_processes > 1 else self.heads.module
         self.n_steps = len(batches(torch.arange(len(self.fit_index)), recipe.batch_size, run.num_processes))
         self.scheduler = recipe.schedule.scheduler(self.optimiser, recipe.epochs * self.n_steps, self.n_steps)
@@ -131,18 +132,12 @@ class _Training:
         for step, whole_batch in enumerate(whole_batches, epoch * self.n_steps):
             self.scheduler.step_update(step)
             neural, label = self.losses(whole_batch)
-            self.step(neural if self.label_weight is None else neural + self.label_weight * label)
+            loss = neural if self.label_weight is None else neural + self.label_weight * label
+            self.optimiser.zero_grad(set_to_none=True)
+            self.scaler.step(loss, self.optimiser, self.heads.module.parameters(), self.recipe.clip)
             sums += torch.stack([neural.detach(), label.detach()]) * len(whole_batch)
         neural_loss, label_loss = (self.run.reduce(sums, "mean") / len(self.fit_index)).tolist()
-        return {"neural_loss": neural_loss, "label_loss": label_loss}
-
-    def step(self, loss):
-        self.optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimiser)
-        nn.utils.clip_grad_norm_(self.heads.module.parameters(), self.recipe.clip)
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
+        return {"neural_loss": neural_loss, "label_loss": label_loss} | self.scaler.of_epoch(epoch)
 
     def score(self, split, index, held_out_score):
         """Score of held-out images in the units of the file; NaN for a run that has diverged."""

@@ -78,16 +78,20 @@ class Recipe:
 
 
 def make_optimiser(model, recipe, pretrained):
-    """The recipe's optimiser; groups carry timm's `lr_scale`, which its schedulers multiply into the rate."""
+    """The recipe's optimiser; groups carry timm's `lr_scale`, which its schedulers multiply into the rate.
+
+    Parameters of equal rate and decay are one group: a step launches kernels group by group.
+    """
     backbone = getattr(model, "backbone", None)
-    groups = []
+    groups = {}  # (lr_scale, weight_decay) -> parameters
     if backbone is not None:
         decay = recipe.layer_decay if pretrained else 1.0
         for group in param_groups_layer_decay(
             backbone, recipe.weight_decay, layer_decay=decay, weight_decay_exclude_1d=recipe.standardised
         ):
-            groups.append({key: group[key] for key in ("params", "weight_decay", "lr_scale")})
-    backbone_ids = {id(p) for group in groups for p in group["params"]}
-    if heads := [p for p in model.parameters() if id(p) not in backbone_ids]:
-        groups.append({"params": heads, "lr_scale": 1.0, "weight_decay": recipe.weight_decay})
+            groups.setdefault((group["lr_scale"], group["weight_decay"]), []).extend(group["params"])
+    of_backbone = {id(p) for parameters in groups.values() for p in parameters}
+    if heads := [p for p in model.parameters() if id(p) not in of_backbone]:
+        groups.setdefault((1.0, recipe.weight_decay), []).extend(heads)
+    groups = [{"params": params, "lr_scale": scale, "weight_decay": wd} for (scale, wd), params in groups.items()]
     return recipe.optimiser(groups, lr=recipe.learning_rate, fused=True)
