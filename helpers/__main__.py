@@ -22,18 +22,22 @@ def data_check(options):
 
 
 def data_declare(options):
-    from helpers.datasets import hdf5, images
+    import numpy as np
+
+    from helpers.datasets import images
+    from helpers.datasets.formats import whole
 
     if len(options.images) == 1 and options.images[0] in images.KNOWN:
         constants, _ = images.KNOWN[options.images[0]]
         mean, sd = constants.mean, constants.sd
-    elif len(options.images) in (2, 6):
-        numbers = [float(number) for number in options.images]
-        mean, sd = (numbers[:3], numbers[3:]) if len(numbers) == 6 else ([numbers[0]] * 3, [numbers[1]] * 3)
     else:
-        found = " ".join(options.images)
-        raise DataError(f"{found}: no such constants; expected imagenet, clip, half, none, bytes, or mean and sd.")
-    hdf5.declare_constants(options.file, mean, sd)
+        try:
+            mean, sd = np.broadcast_to(np.reshape(np.array(options.images, float), (2, -1)), (2, 3)).tolist()
+        except ValueError as error:  # no numbers, or other than two or six
+            found = " ".join(options.images)
+            expected = f"{', '.join(images.KNOWN)}, or mean and sd, one number each or three"
+            raise DataError(f"{found}: no such constants; expected {expected}.") from error
+    whole.declare(options.file, mean, sd)
     print(f"{options.file}: its images are declared to be (pixels - {mean}) / {sd}")
 
 

@@ -119,14 +119,6 @@ def declared_constants(file):
     return tuple(tuple(values.tolist()) for values in given)
 
 
-def declare_constants(path, mean, sd):
-    """Write into a data file by which constants its images were normalised; nothing else of it changes."""
-    with opened(path) as file:
-        examine(file)
-    with h5py.File(path, "r+") as file:
-        file.attrs.update(image_mean=mean, image_sd=sd)
-
-
 def examine(file):
     """Check keys, types and shapes, and that they fit each other, without reading the arrays.
 

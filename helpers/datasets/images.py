@@ -16,6 +16,7 @@ EXACT = 2e-5  # largest error of a stored pixel of 0 to 1
 BEYOND = 0.02  # of the range of pixels: interpolation overshoots
 IMAGES_AT_ONCE = 64  # converted together, so that float32 copies stay small
 SAMPLE = 16  # images of a split that its normalisation is told from
+NARROW = 0.01  # of the range: a sample's pixels that span less are not what they were taken as
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,15 @@ def encoding(arrays, declared=None):
 
 
 def _encoding(data, declared):
-    if data.dtype == np.uint8:
-        return Encoding(None, "uint8 pixels")
-    if declared:
-        return Encoding(declared, "normalised with the constants that the file declares", declared=True)
     x = read_block(data, 0, min(SAMPLE, len(data)))
+    if data.dtype == np.uint8 or declared:
+        found = Encoding(None, "uint8 pixels")
+        if data.dtype != np.uint8:
+            found = Encoding(declared, "normalised with the constants that the file declares", declared=True)
+        if np.ptp(found.pixels(data, x)) < NARROW:
+            values = f"holds values of {x.min():.3g} to {x.max():.3g}, taken as {found.words}"
+            raise refused(data, f"{values}, which are next to one gray", "pixels that differ")
+        return found
     for normalisation, words in KNOWN.values():
         if evident(normalisation, normalisation.undo(x)):
             if normalisation == KNOWN["twice"][0]:
@@ -227,7 +232,6 @@ def to_batch(images, normalisation, *, translation=0):
     ----------
     images : torch tensor of shape (n_images, 1 or 3, height, width), on any device
         uint8 of 0 to 255, or float32 of 0 to 1.
-    normalisation : Normalisation
     translation : int
         Each image moves by up to so many pixels in both directions, drawn on its device by torch's default generator;
         its edge pixels fill the gap.

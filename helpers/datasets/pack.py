@@ -1,51 +1,18 @@
 """Write recordings as a data file: whole, checked and moved into place, or not at all; no file is overwritten."""
 
-import os
 import shutil
-import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from helpers import progress
-from helpers.datasets.describe import FEW, check
+from helpers.datasets.describe import FEW
 from helpers.datasets.formats import arrays, brainio, tables
 from helpers.datasets.formats.recordings import open_image
+from helpers.datasets.formats.whole import created, must_be_new, written_whole
 from helpers.datasets.hdf5 import DataError, plural
 from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD, IMAGES_AT_ONCE, resized
-
-
-def must_be_new(target):
-    """The target as a path, or a DataError where something is there."""
-    if Path(target).exists():
-        raise DataError(f"{target}: exists already and is left alone; expected a new file name.")
-    return Path(target)
-
-
-@contextmanager
-def written_whole(target):
-    """Yield a path to write to; on success the file there passes the checks and becomes `target`."""
-    target = must_be_new(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}-")
-    except OSError as error:
-        raise DataError(f"{target}: cannot be written ({error.strerror}); expected a folder that can.") from error
-    with temporary as folder:
-        part = Path(folder) / target.name
-        try:
-            yield part
-        except OSError as error:
-            why = "no space left" if "No space left" in str(error) else " ".join(str(error).split())
-            raise DataError(f"{target}: cannot be written ({why}); expected space and a folder that can.") from error
-        try:
-            check(part)
-        except DataError as error:
-            raise DataError(str(error).replace(str(part), str(target))) from error
-        os.replace(part, target)
 
 
 def pack(images_folder, table_csv, out, *, seed=0, pixels=None, neurons=None):
@@ -132,7 +99,7 @@ def write(recordings, out, *, seed=0, pixels=None, as_course=False):
     with written_whole(out) as part:
         shape = _shape(recordings.images, pixels)
         _need(out, len(objects) * np.prod(shape) * (12 // shape[0] if as_course else 1) + trials[splits["val"]].nbytes)
-        with h5py.File(part, "w") as file:
+        with created(part) as file:
             file.attrs["description"] = f"Own recordings packed from {Path(source).name}."
             file.attrs.update(recordings.attributes)
             for split, chosen in splits.items():
@@ -148,7 +115,7 @@ def write(recordings, out, *, seed=0, pixels=None, as_course=False):
 
 
 def _need(out, n_bytes):
-    """Refuse a disk that may not hold so much, at once: HDF5 itself crashes on one that is full."""
+    """Refuse a disk that may not hold so much, before minutes of work."""
     free = shutil.disk_usage(Path(out).parent).free
     if free < n_bytes:
         found = f"no space left: {free // 10**6} MB"

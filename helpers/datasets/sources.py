@@ -16,8 +16,9 @@ import requests
 from helpers import progress
 from helpers.datasets.describe import catalogue
 from helpers.datasets.formats import public
+from helpers.datasets.formats.whole import must_be_new, written_whole
 from helpers.datasets.hdf5 import DataError
-from helpers.datasets.pack import must_be_new, write, written_whole
+from helpers.datasets.pack import write
 
 RETRIES, TIMEOUT = 2, 60  # of a download; seconds without a byte
 BLOCK = 2**13  # bytes; what has come of the last block is lost where the connection breaks

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from helpers.datasets.hdf5 import DataError
 
@@ -61,6 +61,8 @@ def gather(images, values):
 def from_folder(folder, names, source):
     """Images of a folder, as `Recordings.images` has them; a name is found whichever way its accents are written."""
     images = []
+    if not Path(folder).is_dir():
+        raise DataError(f"{folder}: no such folder; expected the one of the images that {source} names.")
     for name in names:
         forms = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
         found = next((Path(folder) / form for form in forms if (Path(folder) / form).is_file()), None)
@@ -94,8 +96,17 @@ def open_image(label, source):
         image = image if isinstance(image, Image.Image) else Image.open(image)
         deep = any(";16" in str(tile) for tile in getattr(image, "tile", ()))
         image.load()
-    except Exception as error:  # decoders raise whatever they like
+    except PermissionError as error:
+        raise DataError(f"{label}: cannot be read (no permission); expected an image that you may read.") from error
+    except UnidentifiedImageError as error:
         raise DataError(f"{label}: cannot be read as an image; expected a format that Pillow knows.") from error
+    except Exception as error:  # decoders raise whatever they like
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise DataError(
+            f"{label}: is damaged or cannot be read as an image ({reason}); expected a whole one."
+        ) from error
+    if getattr(image, "n_frames", 1) > 1:
+        raise DataError(f"{label}: has {image.n_frames} frames; expected a single image.")
     if deep or image.mode.startswith("I"):
         raise DataError(f"{label}: has 16 bits a channel; expected 8, scaled so that white is 255.")
     if image.mode not in ("1", "L", "P", "RGB") or "transparency" in image.info:

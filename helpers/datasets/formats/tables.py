@@ -17,7 +17,7 @@ _KNOWN = {
     "trial": ("trial", "repetition", "repeat"),
 }
 _META_NAME = re.compile(
-    r"unnamed.*|index|id|.*[_ ]id|label|category.*|class|session|date|time|(pos|t|r)[_ ]?[xyz]+|size|variation"
+    r"unnamed.*|index|id|.*[_ ]id|label|category.*|class|session|date|time|(pos|t|r)?[_ ]?[xyz]+|size|variation"
     r"|background.*"
 )
 FAR = 50  # times the other columns' usual size: another scale
@@ -65,14 +65,17 @@ def read_table(path, folder, patterns=None):
 
 
 def _read_csv(path):
-    """The table's cells as text, indexed by line: commas, semicolons or tabs between them, blank lines left out."""
-    for separator in (",", ";", "\t"):
+    """The table's cells as text, indexed by line: commas, semicolons, tabs or bars between them, no blank lines."""
+    if not Path(path).is_file():
+        raise DataError(f"{path}: {'is a folder' if Path(path).exists() else 'no such file'}; expected a CSV table.")
+    for separator in (",", ";", "\t", "|"):
         header = _rows(path, separator, nrows=1).iloc[0].fillna("").str.strip().tolist()
         if sum(_plain(name) in _KNOWN["file"] for name in header) == 1:
             break
     else:
         first = _rows(path, ",", nrows=1).iloc[0].fillna("").tolist()
-        raise DataError(f"{path}: has columns {first[:5]}; expected one called file, with the images' names.")
+        expected = "one called file, with the images' names, between commas, semicolons, tabs or bars"
+        raise DataError(f"{path}: has columns {str(first[:5])[:60]}; expected {expected}.")
     if "" in header or len(set(header)) < len(header):
         raise DataError(f"{path}: has a column without a name or two of the same name; expected one name per column.")
     rows = _rows(path, separator)
@@ -113,17 +116,26 @@ def _width(path, line, found, expected):
 def _neuron_columns(path, frame, candidates, patterns):
     """Columns that hold neurons: those that match, else all, if none of them looks like something else."""
     if patterns:
-        chosen = [c for c in candidates if any(fnmatch.fnmatchcase(c, pattern) for pattern in patterns)]
+        of_pattern = {p: {c for c in candidates if c == p or fnmatch.fnmatchcase(c, p)} for p in patterns}
+        if nowhere := [pattern for pattern, columns in of_pattern.items() if not columns]:
+            raise DataError(f"{path}: has no column {nowhere[0]!r}; expected --neurons with names or patterns of some.")
+        chosen = [c for c in candidates if c in set().union(*of_pattern.values())]
     else:
         chosen = candidates
         numbers = frame[candidates].apply(pd.to_numeric, errors="coerce")
         sizes = numbers.abs().median()
         usual = sizes.median()
-        counts_up = (numbers.diff()[1:] == 1).all()
+        steps = numbers.diff()[1:]
+        counts = (steps == steps.iloc[:1].squeeze(0)).all() & (steps != 0).all()  # up or down, in equal steps
+        counts |= (numbers.nunique() == len(numbers)) & (numbers.max() - numbers.min() == len(numbers) - 1)
+        unread = (numbers.isna() & frame[candidates].ne("")).any()
+        whole = (numbers % 1).fillna(0).eq(0).all() & ~unread
+        counts |= whole & (whole.mean() < 0.5)  # whole numbers beside others that are not
         far = (sizes > FAR * usual) & (usual > 0) & (len(candidates) > 3)
         text = np.array([not frame[c].str.match(r"\s*[-+.]?\d").any() for c in candidates])
-        named = np.array([bool(_META_NAME.fullmatch(c.lower())) for c in candidates])
-        odd = [c for c, is_odd in zip(candidates, counts_up | far | text | named, strict=True) if is_odd]
+        plain = [re.sub(r"(?<=[a-z])(?=[A-Z])", "_", c).lower() for c in candidates]  # imageId as image_id
+        named = np.array([bool(_META_NAME.fullmatch(c)) for c in plain])
+        odd = [c for c, is_odd in zip(candidates, counts | far | text | named, strict=True) if is_odd]
         if odd:
             names = ", ".join(map(repr, odd[:5])) + (", ..." if len(odd) > 5 else "")
             raise DataError(

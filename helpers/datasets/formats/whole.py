@@ -1,0 +1,107 @@
+"""A data file is written whole: checked and moved into place, or not at all."""
+
+import io
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from errno import ENOSPC
+from pathlib import Path
+
+import h5py
+
+from helpers.datasets.describe import check
+from helpers.datasets.hdf5 import DataError, examine, opened, refused
+
+SPARE = 10**6  # bytes that HDF5 may want for two attributes
+
+
+def must_be_new(target):
+    """The target as a path, or a DataError where something is there."""
+    if Path(target).exists():
+        raise DataError(f"{target}: exists already and is left alone; expected a new file name.")
+    return Path(target)
+
+
+@contextmanager
+def written_whole(target):
+    """Yield a path to write to; on success the file there passes the checks and becomes `target`, which must be new.
+
+    Raises DataError: at once where the folder cannot be written, later where the disk is full.
+    """
+    with _moved_into_place(must_be_new(target)) as part:
+        yield part
+
+
+def declare(path, mean, sd):
+    """Write into a data file by which constants its images were normalised; nothing else of it changes.
+
+    mean, sd : three numbers each. Raises DataError, and changes nothing, where they do not fit the images.
+    """
+    with opened(path) as file:
+        images = examine(file)["stimulus_train"]
+        if images.dtype == "uint8":
+            raise refused(images, "holds uint8 pixels", "other numbers, as these need no constants")
+    path = Path(path).resolve()
+    with _moved_into_place(path) as part:
+        if shutil.disk_usage(path.parent).free < path.stat().st_size + SPARE:
+            raise OSError(ENOSPC, os.strerror(ENOSPC))
+        shutil.copy2(path, part)
+        part.chmod(0o600)
+        with h5py.File(part, "r+") as file:
+            file.attrs.update(image_mean=mean, image_sd=sd)
+        shutil.copymode(path, part)
+
+
+@contextmanager
+def _moved_into_place(target):
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}-")
+    except OSError as error:
+        raise DataError(f"{target}: cannot be written ({error.strerror}); expected a folder that can.") from error
+    with temporary as folder:
+        part = Path(folder) / target.name
+        try:
+            yield part
+        except OSError as error:
+            why = "no space left" if "No space left" in str(error) else " ".join(str(error).split())
+            raise DataError(f"{target}: cannot be written ({why}); expected space and a folder that can.") from error
+        try:
+            check(part)
+        except DataError as error:
+            raise DataError(str(error).replace(str(part), str(target))) from error
+        os.replace(part, target)
+
+
+@contextmanager
+def created(path):
+    """Yield a new HDF5 file, open for writing. Raises OSError, once it is closed, where not all could be written."""
+    with _Stream(path, "w+") as stream:
+        try:
+            with h5py.File(stream, "w") as file:
+                yield file
+        finally:
+            if stream.failure:  # whatever came of it in HDF5
+                raise stream.failure
+
+
+class _Stream(io.FileIO):
+    """A file that keeps the first failure to itself: HDF5, if it hears of one, crashes the process when that ends."""
+
+    failure = None
+
+    def write(self, data):
+        rest = memoryview(data).cast("B")
+        try:
+            while rest and self.failure is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.failure = error
+        return len(data)
+
+    def truncate(self, size=None):
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
