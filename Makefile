@@ -18,7 +18,7 @@ lint: .venv/installed  ## check style and formatting
 	$(PY) -m ruff format --check .
 
 notebooks: .venv/installed  ## refresh the committed notebooks and figures/standin in place
-	$(PY) -m helpers report --in-place $(PROFILE_OPTION)
+	$(PY) -m helpers report --in-place $(DATA_OPTION) $(PROFILE_OPTION)
 
 lab: .venv/installed  ## open JupyterLab at the project's root
 	$(PY) -m jupyter lab

@@ -1,10 +1,9 @@
 """Commands: `python -m helpers data|run|search|claims|table|report`. Each is a thin layer over a function."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
-
-from helpers.datasets.hdf5 import DataError
 
 
 def data_fetch(options):
@@ -24,7 +23,7 @@ def data_check(options):
 def data_declare(options):
     import numpy as np
 
-    from helpers.datasets import images
+    from helpers.datasets import DataError, images
     from helpers.datasets.formats import whole
 
     if len(options.images) == 1 and options.images[0] in images.KNOWN:
@@ -42,7 +41,7 @@ def data_declare(options):
 
 
 def data_pack(options):
-    from helpers.datasets import pack
+    from helpers.datasets import DataError, pack
 
     *inputs, out = options.files
     common = {"seed": options.seed, "pixels": options.pixels}
@@ -68,8 +67,6 @@ def data_standin(options):
     from helpers.datasets.simulated import standin
 
     path = options.out or datasets.DATA / ("standin_full.h5" if options.full else "standin.h5")
-    if Path(path).exists():
-        raise DataError(f"{path}: exists already and is left alone; expected a new file name.")
     print(
         standin.write(
             path,
@@ -160,6 +157,8 @@ def report(options):
     from helpers.datasets import describe
     from helpers.report import notebooks
 
+    if options.in_place and (given := options.data or os.environ.get("IT_DATA")):
+        raise datasets.DataError(f"{given}: --in-place is for the stand-in; expected no --data and no $IT_DATA.")
     # known before any work: a file that can be read, a cache that can be written
     path = None if options.in_place else datasets.find(options.data)
     describe.check(path or datasets.standin_path())

@@ -110,7 +110,7 @@ def a_folder(path):
     path.mkdir()
 
 
-def truncated(path):
+def truncate(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
@@ -167,7 +167,7 @@ BROKEN = {
     "missing file": (Path.unlink, None, "no such file"),
     "not HDF5": (lambda path: path.write_text("neuron,rate\n1,2\n"), None, "not an HDF5 file"),
     "empty file": (lambda path: path.write_bytes(b""), None, "not an HDF5 file"),
-    "truncated": (truncated, None, "truncated"),
+    "truncated": (truncate, None, "truncated"),
     "damaged inside": (damaged, None, "damaged"),
     "foreign filter": (foreign_filter, None, "compression filter"),
     "folder": (a_folder, None, "folder"),
@@ -202,6 +202,7 @@ BROKEN = {
     "raw images 0-1, val only": (changed("stimulus_val", raw), "stimulus_val", "0 to 1"),
     "raw images 0-1, resized": (of_all_images(resized), "stimulus_train", "cannot be told"),
     "colour images, resized": (of_all_images(lambda x: (resized(x) - MEAN) / SD), "stimulus_train", "data declare"),
+    "uint8 of 0 and 1": (of_all_images(lambda x: (raw(x) > 0.5).astype("u1")), "stimulus_train", "next to one gray"),
     "raw uint16 images": (of_all_images(lambda x: (raw(x) * 65535).astype("u2")), "stimulus_train", "cannot be told"),
     "normalised twice": (of_all_images(lambda x: (x - MEAN) / SD), "stimulus_train", "twice"),
     "other constants": (of_all_images(lambda x: (raw(x) - 0.45) / 0.3), "stimulus_train", "cannot be told"),
@@ -272,6 +273,65 @@ def test_a_file_without_permission_is_not_called_damaged(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
     with pytest.raises(DataError, match=r"lab_data.h5: cannot be read \(no permission\)"):
         datasets.load(tmp_path / "lab_data.h5")
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from helpers.datasets import pack
+from helpers.datasets.formats import whole
+from helpers.datasets.hdf5 import DataError
+from helpers.datasets.simulated import standin
+
+def said(call, *arguments, **options):
+    try:
+        call(*arguments, **options)
+    except DataError as error:
+        print(error)
+
+folder = Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+said(standin.write, folder / "standin.h5", n_images=(40, 12, 4), pixels=16, n_trials=2)
+said(pack.pack_arrays, folder / "own.npz", folder / "own.h5")
+said(whole.declare, folder / "lab_data.h5", (0.5,) * 3, (0.5,) * 3)
+"""
+
+
+def test_a_disk_that_fills_leaves_nothing_half_written_and_crashes_nothing(tmp_path, generator):
+    """By a limit on the sizes of files: HDF5 crashes at the end of a process in which a write has failed."""
+    write_file(tmp_path / "lab_data.h5")
+    images, responses = generator.integers(0, 256, (30, 40, 40), dtype=np.uint8), generator.normal(size=(30, 2))
+    np.savez(tmp_path / "own.npz", images=images, responses=responses)
+    before = _contents(tmp_path)
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=cache.ROOT)
+    assert done.returncode == 0, done.stderr
+    sentences = [line for line in done.stdout.splitlines() if "cannot be written" in line]
+    for sentence, name in zip(sentences, ("standin.h5", "own.h5", "lab_data.h5"), strict=True):
+        assert_one_sentence(sentence, tmp_path / name)
+        assert "File too large" in sentence
+    assert _contents(tmp_path) == before
+
+
+# constants: what `data declare` answers, of colour images that were resized
+UNDECLARED = {
+    "a b": "a b: no such constants; expected imagenet, clip, half, none, bytes",
+    "0.5": "no such constants",
+    "0.5 0": "sd above 0",
+    "nan 1": "three numbers",
+    "3 4": "expected 0 to 1",
+    "bytes": "next to one gray",
+}
+
+
+@pytest.mark.parametrize("constants", UNDECLARED)
+def test_constants_that_cannot_be_are_not_declared(tmp_path, constants, capsys):
+    write_file(tmp_path / "lab_data.h5")
+    of_all_images(resized)(tmp_path / "lab_data.h5")
+    before = _contents(tmp_path)
+    assert main(["data", "declare", str(tmp_path / "lab_data.h5"), *constants.split()]) == 2
+    said = capsys.readouterr().err
+    assert UNDECLARED[constants] in said and said.count("\n") == 1 and _contents(tmp_path) == before
 
 
 def split_duplicated(path):
@@ -368,6 +428,25 @@ def counting(rows, _):
         row.append(i if i else "c")
 
 
+def counting_down(rows, _):
+    for i, row in enumerate(rows):
+        row.append(-2 * i if i else "c")
+
+
+def whole_numbers(rows, _):
+    for i, row in enumerate(rows):
+        row.append(i % 3 if i else "block")
+
+
+def two_frames(rows, folder):
+    frames = [Image.new("L", (16, 16), level) for level in (0, 99)]
+    frames[0].save(folder / "4.png", save_all=True, append_images=frames[1:])
+
+
+def image_cut_short(rows, folder):
+    truncate(folder / "4.png")
+
+
 def with_position(rows, _):
     for row in rows:
         row.append("pos_x" if row[0] == "file" else 0.5)
@@ -398,7 +477,12 @@ BAD_RECORDINGS = {
     "transparent image": (transparent, True, "mode RGBA"),
     "not an image": (not_an_image, True, "cannot be read as an image"),
     "16 bits a channel": (sixteen_bits, True, "16 bits"),
+    "two frames": (two_frames, True, "has 2 frames"),
+    "image cut short": (image_cut_short, True, "truncated"),
     "column that counts": (counting, False, "1 column not like neurons, 'c'; expected only neurons, or --neurons"),
+    "whole numbers beside others": (whole_numbers, False, "'block'"),
+    "column that counts down by two": (counting_down, False, "'c'"),
+    "name of an id": (cell(0, 2, "imageId"), False, "'imageId'"),
     "column of a position": (with_position, False, "'pos_x'"),
     "decimal commas between commas": (tailed, False, "a finite number with a point"),
     "constant neuron": (constant, False, "column a is constant"),

@@ -18,6 +18,7 @@ from helpers.experiments import profiles
         (["run", "shallow-published", "--data", "missing.h5"], "missing.h5"),
         (["report", "--data", "missing.h5"], "missing.h5"),
         (["search", "--data", "missing.h5"], "missing.h5"),
+        (["report", "--in-place", "--data", "missing.h5"], "expected no --data"),
     ],
 )
 def test_a_missing_file_is_named(command, says, capsys):

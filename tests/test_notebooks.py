@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import nbformat
 import pandas as pd
@@ -64,11 +65,31 @@ def test_the_kernel_is_this_interpreters_in_an_environment_of_its_own(tmp_path, 
     (tmp_path / "kernels" / "python3").mkdir(parents=True)
     (tmp_path / "kernels" / "python3" / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    monkeypatch.setenv("MPLBACKEND", "agg")
-    draws = "import sys\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\nprint(sys.executable, end='')"
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "own.py").write_text("import matplotlib.pyplot as plt\nplt.show = print\n", encoding="utf-8")
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\n", encoding="utf-8")
+    users = {
+        "MPLBACKEND": "agg",
+        "IPYTHONDIR": tmp_path / "ipython",
+        "MATPLOTLIBRC": tmp_path,
+        "PYTHONWARNINGS": "error",
+    }
+    for name, value in (
+        users | {"PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2", "PYTHONIOENCODING": "ascii"}
+    ).items():
+        monkeypatch.setenv(name, str(value))
+    draws = """
+import sys
+import matplotlib.pyplot as plt
+assert not (plt.rcParams["text.usetex"] or sys.warnoptions or sys.flags.optimize)
+plt.plot([1, 2])
+plt.show()
+print(sys.executable, "é", end="")
+"""
     executed = notebooks.execute(written(tmp_path / "9_draws.ipynb", draws, figures=1))
     assert notebooks.n_figures(executed) == 1
-    assert sys.executable in [output.get("text") for output in executed.cells[0].outputs]
+    assert f"{sys.executable} é" in [output.get("text") for output in executed.cells[0].outputs]
     with pytest.raises(notebooks.NotebookError, match="9_silent.ipynb: none of its figures was drawn; expected 2"):
         notebooks.execute(written(tmp_path / "9_silent.ipynb", "1", figures=2))
 
@@ -109,6 +130,8 @@ def test_an_interrupted_report_says_so_in_one_sentence_and_leaves_no_kernel(tiny
     with subprocess.Popen(command, env=environment, **pipes) as process:
         kernel = next(int(line.split()[1]) for line in process.stdout if line.startswith("pid"))
         process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)  # by somebody impatient
         _, said = process.communicate(timeout=120)
     assert process.returncode == 130 and said.strip().count("\n") == 0 and "finished runs are kept" in said
     with pytest.raises(ProcessLookupError):

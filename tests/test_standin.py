@@ -62,16 +62,6 @@ def test_file_says_what_is_in_it_and_the_same_settings_give_the_same_bytes(tmp_p
         np.testing.assert_allclose(repeats.mean(1), file["spikes_val"][:], atol=1e-5)
 
 
-def test_nothing_is_left_of_a_file_that_failed(tmp_path, monkeypatch):
-    def fail(file, key, pixels, *, as_course):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(standin, "write_images", fail)
-    with pytest.raises(OSError, match="disk full"):
-        standin.write(tmp_path / "standin.h5", n_images=(16, 8, 8), pixels=16, n_trials=2)
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize("planted", [0.0, 0.35, 0.5])
 def test_planted_label_share_is_recovered(scenes, planted):
     simulated = neurons.simulate(scenes, n_train=N_TRAIN, label_share=planted, local_share=0.2, n_trials=4)

@@ -1,7 +1,4 @@
-"""Images: from the file's units to pixels, by evidence for how they are stored, and from pixels to a network's input.
-
-Reading and checking need no torch; only what makes tensors imports it.
-"""
+"""Images: from the file's units to pixels, by evidence for how they are stored, and to network inputs (torch there)."""
 
 import functools
 from dataclasses import dataclass

@@ -8,9 +8,11 @@ import json
 import os
 import re
 import signal
+import tempfile
 import time
 from pathlib import Path
 
+import matplotlib
 import nbformat
 import pandas as pd
 from jupyter_client.kernelspec import KernelSpecManager
@@ -26,6 +28,9 @@ from helpers.report import one_page, summary
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]_*.ipynb"))
 REPORT = "4_report"
+# Variables that say where Python finds or leaves things; others change what code does.
+FOUND_BY = {"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONSAFEPATH", "MPLCONFIGDIR"}
+FOUND_BY |= {"PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE"}
 # Text wraps at any width, wide tables scroll in their own boxes, and cells that show nothing take no room.
 STYLE = """<style>
 main { max-width: 1200px; margin: 0 auto; }
@@ -64,8 +69,9 @@ class StreamingClient(NotebookClient):
         task = asyncio.current_task()
 
         def interrupt():
-            self.interrupted, self.shutdown_kernel = True, "immediate"
-            task.cancel()  # which shuts the kernel down on its way out
+            if not self.interrupted:  # a second one would end the shutting down
+                self.interrupted, self.shutdown_kernel = True, "immediate"
+                task.cancel()  # which shuts the kernel down on its way out
 
         with contextlib.suppress(RuntimeError):  # not in a thread, nor on Windows
             for number in (signal.SIGINT, signal.SIGTERM):  # nbclient's own handlers end in an AssertionError
@@ -142,13 +148,18 @@ def refresh_readme(block):
 
 
 def environment(settings):
-    """What a kernel's environment is, whatever the user's shell says: figures inline, this project, UTF-8."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONSTARTUP", "MATPLOTLIBRC")}
+    """What a kernel's environment is, whatever the user's shell says: figures inline, this project, UTF-8.
+
+    Of variables of Python, IPython and matplotlib it keeps `FOUND_BY` alone.
+    """
+    changes = ("PYTHON", "IPYTHON", "MPL", "MATPLOTLIB")
+    kept = {k: value for k, value in os.environ.items() if k in FOUND_BY or not k.startswith(changes)}
     for name in ("IT_RUNS", "IT_SCRATCH", "IT_WEIGHTS", "IT_DATA", "IT_OUT"):  # kernels run in another folder
         if kept.get(name):
             kept[name] = str(Path(kept[name]).resolve())
     paths = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
     own = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYTHONPATH": os.pathsep.join(paths)}
+    own |= {"MATPLOTLIBRC": str(Path(matplotlib.get_data_path()) / "matplotlibrc")}  # not the one in the user's home
     return kept | own | {"PYTHONUTF8": "1"} | settings
 
 
@@ -169,7 +180,8 @@ def execute(source, settings=None):
         resources={"metadata": {"path": source.parent}},
     )
     try:
-        client.execute(env=environment(settings or {}))
+        with tempfile.TemporaryDirectory() as home:  # IPython's, without the user's start-up files and settings
+            client.execute(env=environment((settings or {}) | {"IPYTHONDIR": home}))
     except CellExecutionError as error:
         cells = [cell for cell in executed.cells if cell.cell_type == "code"]
         number = next(i for i, cell in enumerate(cells, 1) if any(o.output_type == "error" for o in cell.outputs))
