@@ -45,7 +45,9 @@ def data_pack(options):
 
     *inputs, out = options.files
     common = {"seed": options.seed, "pixels": options.pixels}
-    where = dict(pair.split("=", 1) for pair in options.where)
+    if wrong := [condition for condition in options.where if "=" not in condition]:
+        raise DataError(f"{wrong[0]}: no condition; expected NAME=VALUE, as region=IT.")
+    where = dict(condition.split("=", 1) for condition in options.where)
     of_kind = {Path(name).suffix.lower(): name for name in inputs}
     if ".nc" in of_kind and len(inputs) == 3 and ".csv" in of_kind:
         assembly, stimuli = of_kind[".nc"], of_kind[".csv"]
@@ -67,16 +69,8 @@ def data_standin(options):
     from helpers.datasets.simulated import standin
 
     path = options.out or datasets.DATA / ("standin_full.h5" if options.full else "standin.h5")
-    print(
-        standin.write(
-            path,
-            full=options.full,
-            seed=options.seed,
-            label_share=options.label_share,
-            local_share=options.local_share,
-            n_trials=options.trials,
-        )
-    )
+    shares = {"label_share": options.label_share, "local_share": options.local_share}
+    print(standin.write(path, full=options.full, seed=options.seed, n_trials=options.trials, **shares))
 
 
 def prepared(options):
@@ -257,4 +251,6 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a terminal may lack letters that a file's names have
     sys.exit(main())

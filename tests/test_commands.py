@@ -18,6 +18,7 @@ from helpers.experiments import profiles
         (["run", "shallow-published", "--data", "missing.h5"], "missing.h5"),
         (["report", "--data", "missing.h5"], "missing.h5"),
         (["search", "--data", "missing.h5"], "missing.h5"),
+        (["data", "pack", "a.nc", "b.csv", "c.zip", "d.h5", "--where", "IT"], "IT: no condition; expected NAME=VALUE"),
         (["report", "--in-place", "--data", "missing.h5"], "expected no --data"),
     ],
 )

@@ -385,7 +385,7 @@ def test_an_interrupted_download_leaves_nothing_behind(tmp_path, monkeypatch):
     import gdown
 
     def interrupted(url, output, **_):
-        with open(output + ".part", "w") as file:
+        with open(output + ".part", "w", encoding="utf-8") as file:
             file.write("half")
         raise KeyboardInterrupt
 

@@ -68,11 +68,11 @@ def test_the_kernel_is_this_interpreters_in_an_environment_of_its_own(tmp_path, 
     startup = tmp_path / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "own.py").write_text("import matplotlib.pyplot as plt\nplt.show = print\n", encoding="utf-8")
-    (tmp_path / "matplotlibrc").write_text("text.usetex: True\n", encoding="utf-8")
+    (startup / "matplotlibrc").write_text("text.usetex: True\n", encoding="utf-8")
     users = {
         "MPLBACKEND": "agg",
         "IPYTHONDIR": tmp_path / "ipython",
-        "MATPLOTLIBRC": tmp_path,
+        "MATPLOTLIBRC": startup,
         "PYTHONWARNINGS": "error",
     }
     for name, value in (

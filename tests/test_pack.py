@@ -34,7 +34,7 @@ def _recordings(folder, *, n_images=30, n_neurons=4, size=(20, 14), mode="RGB", 
 
 
 def _write_table(path, rows):
-    with open(path, "w", newline="") as file:
+    with open(path, "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
     return path
 

@@ -74,7 +74,7 @@ def make_store(folder, *, n_images=120, pixels=48, **layout):
     values = rng.normal(size=(len(regions), len(shown), 1)).astype(np.float32)
     repetition = [(shown[:i] == image).sum() for i, image in enumerate(shown)]
     write_assembly(folder / NC, ids[shown], repetition, regions, values, **layout)
-    with open(folder / CSV, "w", newline="") as file:
+    with open(folder / CSV, "w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(["id", "image_id", "filename", "category_name", "object_name", "variation", "rxy"])
         for i in rng.permutation(n_images):
@@ -304,7 +304,7 @@ def test_a_full_disk_is_said(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not (SHARED / "hvm_public_ids.csv").exists(), reason="needs the ids of the public images")
 def test_the_split_of_the_public_images_is_the_courses():
-    with open(SHARED / "hvm_public_ids.csv", newline="") as file:
+    with open(SHARED / "hvm_public_ids.csv", encoding="utf-8", newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: row["image_id"])
     ids, objects = (np.array([row[key] for row in rows]) for key in ("image_id", "object_name"))
     facts = describe.catalogue()["course"]["facts"]
