@@ -344,6 +344,11 @@ def shuffled_repeats(path):
         file["spikes_val_repeats"] = np.repeat(file["spikes_val"][()][::-1][:, None], 3, axis=1)
 
 
+def shuffled_training(path):
+    with h5py.File(path, "r+") as file:
+        file["spikes_train_repeats"] = np.repeat(file["spikes_train"][()][::-1][:, None], 2, axis=1)
+
+
 def zeros_for_missing(path):
     with h5py.File(path, "r+") as file:
         repeats = np.repeat(file["spikes_val"][()][:, None], 3, axis=1)
@@ -365,6 +370,10 @@ def few_val(path):
 DOUBTFUL = {
     "repeats in another order": (shuffled_repeats, "the mean of spikes_val_repeats is not spikes_val (correlation "),
     "zeros for missing trials": (zeros_for_missing, "the mean of spikes_val_repeats is not spikes_val (correlation "),
+    "training repeats in another order": (
+        shuffled_training,
+        "the mean of spikes_train_repeats is not spikes_train (cor",
+    ),
     "one repeat per image": (one_trial_each, "spikes_val_repeats has one trial per image"),
     "nine val images": (few_val, "only 9 val images"),
     "duplicated images": (split_duplicated, "1 image in both stimulus_train and stimulus_val"),

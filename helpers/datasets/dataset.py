@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.datasets import hdf5
-from helpers.datasets.describe import DATA, catalogue, doubts, unverified
+from helpers.datasets.describe import DATA, catalogue, doubts, other_mean, unverified
 from helpers.datasets.hdf5 import DataError
 from helpers.datasets.images import Normalisation, read_images, resized
 
@@ -143,6 +143,7 @@ def load(path=None):
     digests = [[hashlib.blake2b(image, digest_size=16).hexdigest() for image in split.images] for split in splits]
     digests = [np.array(some) for some in digests]
     sentences += doubts([split.objects for split in splits], val.responses, val.repeats, digests)
+    sentences += other_mean("spikes_train", train.responses, train.repeats)
     for sentence in sentences:
         warnings.warn(f"{path}: {sentence}", stacklevel=2)
     described = (images.shape, images.dtype.str, [split.objects.tolist() for split in splits])

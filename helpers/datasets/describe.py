@@ -53,6 +53,9 @@ def check(path):
         if "spikes_val_repeats" in arrays:
             repeats = hdf5.read_responses(arrays["spikes_val_repeats"], allow_missing=True)
         lines += [_repeats(responses["val"], repeats)]
+        if "spikes_train_repeats" in arrays:
+            trials = hdf5.read_responses(arrays["spikes_train_repeats"], allow_missing=True)
+            strange += other_mean("spikes_train", responses["train"], trials)
         metadata = {group: hdf5.read_metadata(file, group, n) for group, n in _groups(objects, responses)}
         if said := [f"{group} ({', '.join(columns)})" for group, columns in metadata.items() if columns]:
             lines += [f"also holds: {', '.join(said)}"]
@@ -207,20 +210,18 @@ def doubts(objects, responses_val, repeats_val, digests):
         sentences.append(f"spikes_val has {hdf5.plural(silent, 'constant neuron')}, with no score to give.")
     if len(responses_val) < FEW:
         sentences.append(f"only {len(responses_val)} val images, too few for an interval; expected {FEW} or more.")
-    if repeats_val is not None:
-        sentences += _repeats_doubts(responses_val, repeats_val)
-    return sentences
+    if repeats_val is not None and np.isfinite(repeats_val).any(axis=2).sum(axis=1).max() < 2:
+        return [*sentences, "spikes_val_repeats has one trial per image, so no noise ceiling; expected two or more."]
+    return sentences + other_mean("spikes_val", responses_val, repeats_val)
 
 
-def _repeats_doubts(responses, repeats):
-    if np.isfinite(repeats).any(axis=2).sum(axis=1).max() < 2:
-        return ["spikes_val_repeats has one trial per image, so no noise ceiling; expected two or more."]
-    correlation, difference = agreement(responses, repeats)
+def other_mean(key, responses, repeats):
+    """A sentence where the mean over trials (n_images, n_repeats, n_neurons), if there are any, is not the responses."""
+    correlation, difference = agreement(responses, repeats) if repeats is not None else (1, 0)
     if difference < SAME_MEAN:
         return []
-    found = f"the mean of spikes_val_repeats is not spikes_val (correlation {correlation:.2f}, rms difference "
-    expected = "the same order and units, and NaN for a trial that was not run"
-    return [f"{found}{difference:.2f} of its sd); expected {expected}."]
+    found = f"the mean of {key}_repeats is not {key} (correlation {correlation:.2f}, rms difference {difference:.2f}"
+    return [f"{found} of its sd); expected the same order and units, and NaN for a trial that was not run."]
 
 
 def agreement(responses, repeats):
