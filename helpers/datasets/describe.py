@@ -216,7 +216,7 @@ def doubts(objects, responses_val, repeats_val, digests):
 
 
 def other_mean(key, responses, repeats):
-    """A sentence where the mean over trials (n_images, n_repeats, n_neurons), if there are any, is not the responses."""
+    """A sentence where the mean over trials (n_images, n_repeats, n_neurons; or None) is not the responses."""
     correlation, difference = agreement(responses, repeats) if repeats is not None else (1, 0)
     if difference < SAME_MEAN:
         return []
