@@ -64,7 +64,7 @@ def without(state, part):
         (lambda state: state | {"conv1.0.weight": state["conv1.0.weight"] / 0}, "other than finite"),
         (lambda state: {name: tensor.to(torch.int8) for name, tensor in state.items()}, "other than finite"),
         (lambda state: [1, 2], "holds a list; expected tensors by name"),
-        (lambda state: object, "cannot be read as weights"),
+        (lambda state: object, "cannot be read as weights .pickled objects, which are not loaded."),
     ],
 )
 def test_a_file_that_lacks_a_tensor_is_named_with_it(change, says, state, folder):

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import importlib.util
 import os
+import pickle
 import re
 import sys
 import urllib.error
@@ -101,6 +102,8 @@ def read_weights(path):
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or foreign file raises
         reason = str(error).partition("\n")[0]
+        if isinstance(error, pickle.UnpicklingError):  # torch's own words say how to load it nevertheless
+            reason = "pickled objects, which are not loaded" if "GLOBAL" in str(error) else "no file of torch's"
         raise ValueError(f"{path}: cannot be read as weights ({reason}); expected tensors by name.") from error
     while isinstance(state, dict) and (inner := [state[key] for key in HELD_IN if isinstance(state.get(key), dict)]):
         state = inner[0]
