@@ -15,10 +15,16 @@ def bar(label, total):
     return tqdm(total=total, desc=label, delay=SILENT_SECONDS, **text)
 
 
-def advance(bar, done):
-    """Move a bar on to `done` steps; the time left is measured from the first one, of work that was taken up too."""
-    if bar.n == 0 and done > 1:
+def advance(bar, done, seconds=None):
+    """Move a bar on to `done` steps, the last of which took so many seconds, where that is known.
+
+    The time left is measured from the first step here: neither what was taken up nor what came before (networks are
+    built and downloaded) counts.
+    """
+    if bar.n == 0 and done > 0:
         bar.initial = bar.n = bar.last_print_n = done - 1
+        if seconds is not None:
+            bar.start_t = bar.last_print_t = time.time() - seconds
     bar.update(done - bar.n)
 
 

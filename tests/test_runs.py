@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from helpers import cache, datasets, models
+from helpers import cache, datasets, models, progress
 from helpers.analyses import best_model, frozen_networks, layer_profile, tables
 from helpers.datasets.images import resized, to_batch
 from helpers.experiments import profiles, runs
@@ -267,6 +267,14 @@ def test_a_row_runs_all_epochs_of_its_recipe_or_is_left_out_with_its_command(tin
     runs.run(outside, tiny, TINY)  # by its command; found from then on
     assert len(runs.run_all([inside, outside], tiny, TINY)[outside.name]) == 1
     assert "1 run, all kept from before\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("done", "left"), [(1, "<30:0"), (6, "<13:2")])
+def test_the_time_left_is_measured_from_the_first_epoch(done, left):
+    with progress.bar("a row", 10) as bar:
+        bar.start_t -= 3600  # its weights came slowly
+        progress.advance(bar, done, 200)
+        assert left in str(bar)
 
 
 def test_a_row_that_fails_is_named_before_anything_trains_and_the_others_go_on(tiny, runs_folder, capsys, monkeypatch):

@@ -70,7 +70,7 @@ def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
         with progress.bar(label, experiment.recipe.epochs) as epochs_done:
 
             def after_epoch(done, epochs, epoch):
-                progress.advance(epochs_done, done)
+                progress.advance(epochs_done, done, epoch["seconds"])
                 checkpoint.keep()
 
             result = fitting.fit_row(
