@@ -8,7 +8,9 @@ from sklearn.metrics import explained_variance_score
 
 from helpers import datasets
 from helpers.__main__ import main
+from helpers.analyses import layer_profile
 from helpers.experiments import profiles
+from helpers.training import loop
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,19 @@ def test_a_missing_file_is_named(command, says, capsys):
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ") and says in captured.err and captured.err.count("\n") == 1
     assert "using the stand-in" not in captured.out
+
+
+@pytest.mark.parametrize("command", [["run", "shallow-published"], ["search", "--trials", "2"], ["claims"]])
+def test_an_interrupted_command_says_so_in_one_sentence(command, tiny_file, runs_folder, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "fit", interrupted)
+    monkeypatch.setattr(layer_profile, "block_readouts", interrupted)
+    assert main([*command, "--profile", "tiny", "--data", str(tiny_file)]) == 130
+    said = capsys.readouterr().err.strip()
+    assert said == "interrupted: finished runs are kept, and the same command goes on from them"
+    assert not list(runs_folder.rglob("result.json"))
 
 
 def test_an_unknown_row_is_refused_with_the_known_ones():
