@@ -93,10 +93,11 @@ def test_pixel_gram_is_that_of_the_pixels(generator):
         ("resnet18", ["act1"] + [f"layer{i}.{j}" for i in (1, 2, 3, 4) for j in (0, 1)]),
         ("densenet121", [f"features.denseblock{i}" for i in (1, 2, 3, 4)]),
         ("mobilenetv3_small_050", [f"blocks.{i}.{j}" for i, n in enumerate((1, 2, 3, 2, 3, 1)) for j in range(n)]),
-        ("vgg11", [f"features.{i}" for i in (1, 4, 9, 14, 19, 20)]),
+        ("vgg11", [f"stage.{i}" for i in range(6)]),  # of forward_intermediates: it has no blocks
+        ("hrnet_w18_small", [f"stage.{i}" for i in range(5)]),  # layer1 alone is called as blocks are
     ],
 )
-def test_default_layers_are_the_blocks(name, expected):
+def test_default_layers_are_the_blocks_or_timms_stages(name, expected):
     with torch.device("meta"):
         assert features.default_layers(timm.create_model(name)) == expected
 
