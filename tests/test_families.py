@@ -12,6 +12,7 @@ import torch
 from helpers import models
 from helpers.datasets.images import IMAGENET
 from helpers.experiments.rows import ADAM, _backbone
+from helpers.models import backbones
 from helpers.readout import features, gram_by_place
 from helpers.training import loop
 from helpers.training.recipe import CONSTANT
@@ -60,7 +61,7 @@ def timms_own(network, images, grid):
 def test_a_family_works_frozen_and_by_both_recipes(family, dataset, monkeypatch):
     tag, arguments, n_layers, side = FAMILIES[family]
     monkeypatch.setattr(timm, "create_model", functools.partial(timm.create_model, **arguments))
-    monkeypatch.setattr("helpers.backbones._fixed_size", models.backbones._fixed_size.__wrapped__)
+    monkeypatch.setattr(backbones, "_fixed_size", backbones._fixed_size.__wrapped__)
     network, _ = models.load_backbone(tag, (64, 64), pretrained=False)
     assert network.input_pixels == (side, side)
     layers = features.default_layers(network)
@@ -72,7 +73,7 @@ def test_a_family_works_frozen_and_by_both_recipes(family, dataset, monkeypatch)
         np.testing.assert_allclose(grams[layers[-1]], K, atol=1e-4 * np.abs(K).max())
     for layer, K in grams.items():
         assert np.isfinite(K).all() and K.trace() > 0, layer
-    places = np.empty((4, 8, 8), np.float32)
+    places = np.zeros((4, 8, 8), np.float32)
     gram_by_place.grams_by_place(network, dataset.images, layers, out=places, grid=2, blur=0.1, **how)
     assert np.isfinite(places).all()  # every layer without a batch norm at its end counts as much as any
     for experiment in _backbone("any", family, tag, ADAM, pretrained=False, label_weight=1.0):
