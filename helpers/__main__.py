@@ -148,8 +148,7 @@ def table(options):
 
     profile, file, dataset = prepared(options)
     frame, path = long_tables.table(options.name, dataset, profile, file)
-    print(frame.to_string(index=False))
-    print(path)
+    print(frame.to_string(index=False), path, sep="\n")
 
 
 def report(options):

@@ -52,9 +52,9 @@ class Row(NamedTuple):
 def specs(dataset, profile):
     """What each readout row is fitted on: dict name -> RowSpec.
 
-    Networks are those of data/networks.csv whose weights are at hand; a lite0 without its weights says so. Those out of
-    no package have a row each, and the sums are over those that `kept` chose. Every network counts the same, and so
-    does every size (by folds of V4 recordings .001, of the stand-in .003 to .006 better than every block).
+    Networks are those of data/networks.csv whose weights are at hand: those out of no package have a row each, and sums
+    are over those that `kept` chose. Every network counts the same, and so does every size (by folds of V4 recordings
+    .001, of the stand-in .003 to .006 better than every block). A lite0 without its weights says so.
     """
     blocks = layer_profile.block_readouts(LITE0, dataset, profile)
     grams, source = layer_profile.kernels(LITE0, dataset, profile)
@@ -65,8 +65,7 @@ def specs(dataset, profile):
         f"{name}: sum of blocks": RowSpec([list(grams.values())]),
     }
     for tag in _unpackaged(_at_hand(profile)):
-        alone = RowSpec([[layer_profile.block_sum(tag, dataset, profile)]])
-        found[f"{catalogue.label_of(tag)}: sum of blocks"] = alone
+        found[f"{catalogue.label_of(tag)}: sum of blocks"] = RowSpec([[layer_profile.block_sum(tag, dataset, profile)]])
     tags = kept(dataset, profile)
     name = " + ".join(layer_profile.short_name(tag, source if tag == LITE0 else "") for tag in tags)
     once = [list(grams.values()) if tag == LITE0 else [layer_profile.block_sum(tag, dataset, profile)] for tag in tags]
@@ -97,10 +96,9 @@ def _unpackaged(tags):
 
 
 def kept(dataset, profile):
-    """Tags of the networks in the sums, chosen by folds of the training images.
+    """Tags of the networks in the sums, chosen by folds of the training images: see regression.greedy_sum.
 
-    See regression.greedy_sum. Networks out of packages were chosen on V4 and the stand-in: where there are no others,
-    all of them are kept.
+    Those out of packages were chosen on V4 and the stand-in: where there are no others, all of them are kept.
     """
     tags = _at_hand(profile)
     if not _unpackaged(tags):

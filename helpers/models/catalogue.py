@@ -52,7 +52,7 @@ def at_hand(profile_name):
     return [tag for tag in tags if find_weights(tag)[1] != RANDOM or _left_out(tag)]
 
 
-@functools.cache
+@functools.cache  # says it once
 def _left_out(tag):
     print(f"{label_of(tag)} ({tag}) is left out: its weights are not at hand.", flush=True)
 
