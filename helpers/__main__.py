@@ -1,4 +1,4 @@
-"""Commands: `python -m helpers data|run|search|claims|table|report`. Each is a thin layer over a function."""
+"""Commands: `python -m helpers data|run|readout|search|claims|table|report`. Each is a thin layer over a function."""
 
 import argparse
 import os
@@ -110,6 +110,15 @@ def run(options):
     print(f"{finished.folder}: {finished.info['seconds']:.0f} s of training on {finished.info['hardware']}")
 
 
+def readout(options):
+    from helpers.report import long_tables
+
+    profile, file, dataset = prepared(options)
+    frame, *paths = long_tables.readout(options.tags, dataset, profile, file)
+    print(frame.round({"depth": 2, "explained_variance": 3}).to_string(index=False, na_rep=""))
+    print("explained variance by folds of the training images, mean over neurons", *paths, sep="\n")
+
+
 def search(options):
     from helpers.experiments import search
 
@@ -130,20 +139,11 @@ def claims(options):
 
 
 def table(options):
-    from helpers import cache, notebook
-    from helpers.analyses.labels import shuffled_control
-    from helpers.analyses.learning_curve import learning_curve
+    from helpers.report import long_tables
 
     profile, file, dataset = prepared(options)
-    make = {"learning_curve": learning_curve, "shuffled_labels": shuffled_control}[options.name]
-    frame = make(dataset, profile)
-    frame["made"] = (
-        f"python -m helpers table {options.name} --profile {profile.name}; {file.path.name}; {notebook.stamp()}"
-    )
-    path = notebook.output_folder(file) / f"{options.name}.csv"
-    cache.write_whole(path, lambda beside: frame.to_csv(beside, index=False))
-    print(frame.drop(columns="made").to_string(index=False))
-    print(path)
+    frame, path = long_tables.table(options.name, dataset, profile, file)
+    print(frame.to_string(index=False), path, sep="\n")
 
 
 def report(options):
@@ -214,6 +214,9 @@ def parser():
         "--held-out-fold", type=int, choices=range(5), help="leave out and predict this fold of the training images"
     )
     row.set_defaults(call=run)
+    frozen = groups.add_parser("readout", help="read out frozen networks layer by layer, and located")
+    frozen.add_argument("tags", nargs="+", metavar="TAG", help="full timm name, such as resnet50.tv_in1k")
+    frozen.set_defaults(call=readout)
     trials = groups.add_parser("search", help="search the shallow CNN's settings; as many workers as you start")
     trials.add_argument("--storage", help="URL of a server's database that workers share; without it a journal file")
     trials.add_argument("--trials", type=int, default=40, help="finished trials to stop at")
@@ -227,7 +230,7 @@ def parser():
     pages = groups.add_parser("report", help="execute the notebooks and render the report")
     pages.add_argument("--in-place", action="store_true", help="refresh the committed notebooks and figures instead")
     pages.set_defaults(call=report)
-    for command in (row, trials, register, long, pages):
+    for command in (row, frozen, trials, register, long, pages):
         command.add_argument("--data", help="data file or source; without it $IT_DATA, data/IT_data.h5, stand-in")
         command.add_argument("--profile", choices=("tiny", "quick", "full"), help="how much to compute")
     return commands

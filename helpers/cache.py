@@ -29,16 +29,17 @@ from helpers.device import accelerator, hardware
 
 ROOT = Path(__file__).parents[1]
 CUT = ("datasets/dataset", "datasets/images")  # a profile's cut of the data, which their fingerprint names alone
+_BACKBONES = ("models/backbones", "models/weights")
 _RIDGE = ("readout/gram", "readout/regression")
 # What computes a kind of result. tests/test_cache.py holds the lists against what is executed.
 CODE = {
-    "run": (*CUT, "device", "models/networks", "models/weights", "training/loop", "training/recipe")
+    "run": (*CUT, "device", "models/networks", *_BACKBONES, "training/loop", "training/recipe")
     + ("training/heads", "training/scaling", "experiments/fitting", "readout/regression"),  # of the last its penalties
-    "gram": (*CUT, "models/weights", "readout/features", "readout/gram_by_place", "readout/gram")
+    "gram": (*CUT, *_BACKBONES, "readout/features", "readout/gram_by_place", "readout/gram")
     + ("analyses/layer_profile",),
     "readout": (*CUT, *_RIDGE, "readout/features", "readout/gram_by_place", "readout/receptive_fields")
     + ("analyses/layer_profile", "analyses/frozen_networks")
-    + ("models/networks", "models/weights", "experiments/fitting"),  # which rebuild a fine-tuned network
+    + ("models/networks", *_BACKBONES, "experiments/fitting"),  # which rebuild a fine-tuned network
 }
 CODE["search"] = (*CODE["run"], "experiments/search", "metrics")
 # Executed beside them without a share in the numbers: settings and data, which stand in the key, and words on the way.

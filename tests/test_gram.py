@@ -1,5 +1,8 @@
 """Gram matrices against direct float64 products, and their kernels against scikit-learn."""
 
+import tracemalloc
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import timm
@@ -7,8 +10,9 @@ import torch
 from numpy.testing import assert_allclose
 from sklearn.metrics.pairwise import rbf_kernel
 
+from helpers.analyses import frozen_networks
 from helpers.datasets.images import Normalisation, resized, to_batch
-from helpers.readout import features, gram, similarity
+from helpers.readout import features, gram, receptive_fields, regression, similarity
 
 PLAIN = Normalisation(mean=(0.5, 0.5, 0.5), sd=(0.5, 0.5, 0.5))
 
@@ -93,10 +97,11 @@ def test_pixel_gram_is_that_of_the_pixels(generator):
         ("resnet18", ["act1"] + [f"layer{i}.{j}" for i in (1, 2, 3, 4) for j in (0, 1)]),
         ("densenet121", [f"features.denseblock{i}" for i in (1, 2, 3, 4)]),
         ("mobilenetv3_small_050", [f"blocks.{i}.{j}" for i, n in enumerate((1, 2, 3, 2, 3, 1)) for j in range(n)]),
-        ("vgg11", [f"features.{i}" for i in (1, 4, 9, 14, 19, 20)]),
+        ("vgg11", [f"stage.{i}" for i in range(6)]),  # of forward_intermediates: it has no blocks
+        ("hrnet_w18_small", [f"stage.{i}" for i in range(5)]),  # layer1 alone is called as blocks are
     ],
 )
-def test_default_layers_are_the_blocks(name, expected):
+def test_default_layers_are_the_blocks_or_timms_stages(name, expected):
     with torch.device("meta"):
         assert features.default_layers(timm.create_model(name)) == expected
 
@@ -117,3 +122,36 @@ def test_cka_is_one_for_the_same_features_rotated_scaled_and_moved(features, gen
     assert_allclose(similarity.cka(K, moved_K), 1, rtol=1e-8)
     assert_allclose(similarity.cka(K, other_K), similarity.cka(moved_K, other_K), atol=1e-8)
     assert abs(similarity.cka(K, other_K)) < 0.1
+
+
+def test_sums_of_three_and_of_eight_networks_take_the_same_memory(tmp_path):
+    """Gram matrices mapped from disk: three of them are in memory, whatever their number; one stack by place."""
+    n = 256
+    names = [tmp_path / f"{i}.npy" for i in range(8)]
+    for i, name in enumerate(names):
+        X = np.random.default_rng(i).standard_normal((n, 40))
+        np.save(name, X @ X.T)
+    peaks = {}
+    for number in (3, 8):
+        spec = frozen_networks.RowSpec([[np.load(name, mmap_mode="r")] * 2 for name in names[:number]])
+        stacks = frozen_networks.RowSpec([[K for (K, _) in spec.kernels]], receptive_fields.ridge)
+        for kind, sums in (("sum", spec), ("stack", stacks)):
+            tracemalloc.start()
+            frozen_networks.kernel(sums, SimpleNamespace(train=SimpleNamespace(images=range(n))))
+            peaks[kind, number] = tracemalloc.get_traced_memory()[1] / (8 * n**2)
+            tracemalloc.stop()
+    assert peaks["sum", 8] < 4.5 and peaks["stack", 8] < 1.5  # in Gram matrices
+    assert all(abs(peaks[kind, 8] - peaks[kind, 3]) < 0.1 for kind in ("sum", "stack"))
+
+
+def test_a_greedy_sum_takes_what_helps_and_stops(generator):
+    """Two networks carry half of the signal each, a third is noise: the better first, then the other."""
+    parts = generator.standard_normal((3, 60, 3))
+    responses = parts[0] * 2 + parts[1]
+    kernels = {name: X @ X.T for name, X in zip(("strong", "weak", "noise"), parts, strict=True)}
+    folds = [(np.setdiff1d(np.arange(60), held), held) for held in np.array_split(np.arange(60), 5)]
+
+    def score(responses, predicted):
+        return 1 - ((responses - predicted) ** 2).sum() / ((responses - responses.mean(0)) ** 2).sum()
+
+    assert regression.greedy_sum(kernels, responses, folds, score=score) == ["strong", "weak"]

@@ -18,9 +18,10 @@ from helpers import cache, datasets, metrics, models, progress
 from helpers.analyses import labels, layer_profile, tables
 from helpers.experiments import runs
 from helpers.experiments.rows import LITE0
+from helpers.models import catalogue
+from helpers.models.weights import PACKAGED_WEIGHTS
 from helpers.readout import features, gram, receptive_fields, regression
 
-FAMILY = (LITE0, "tf_efficientnet_lite1.in1k", "tf_efficientnet_lite2.in1k")
 LOCATED = "located at two sizes"
 
 
@@ -51,9 +52,9 @@ class Row(NamedTuple):
 def specs(dataset, profile):
     """What each readout row is fitted on: dict name -> RowSpec.
 
-    lite1 and lite2 take part where their weights are at hand; a lite0 without its weights says so in the rows' names.
-    Every network counts the same, whatever its blocks, and so does every size (by folds of V4 recordings .001, of the
-    stand-in .003 to .006 better than every block): see layer_profile.block_sum.
+    Networks are those of data/networks.csv whose weights are at hand: those out of no package have a row each, and sums
+    are over those that `kept` chose. Every network counts the same, and so does every size (by folds of V4 recordings
+    .001, of the stand-in .003 to .006 better than every block). A lite0 without its weights says so.
     """
     blocks = layer_profile.block_readouts(LITE0, dataset, profile)
     grams, source = layer_profile.kernels(LITE0, dataset, profile)
@@ -63,28 +64,65 @@ def specs(dataset, profile):
         f"{name}: best single block": RowSpec([[grams[layer_profile.best_block(blocks)]]]),
         f"{name}: sum of blocks": RowSpec([list(grams.values())]),
     }
-    others = _at_hand(profile)[1:]
-    name = " + ".join([name, *(layer_profile.short_name(tag, "") for tag in others)])
-    once = [list(grams.values()), *([layer_profile.block_sum(tag, dataset, profile)] for tag in others)]
-    zoomed = [[layer_profile.block_sum(tag, dataset, profile, zoomed=True)] for tag in (LITE0, *others)]
-    if others:
+    for tag in _unpackaged(_at_hand(profile)):
+        found[f"{catalogue.label_of(tag)}: sum of blocks"] = RowSpec([[layer_profile.block_sum(tag, dataset, profile)]])
+    tags = kept(dataset, profile)
+    name = " + ".join(layer_profile.short_name(tag, source if tag == LITE0 else "") for tag in tags)
+    once = [list(grams.values()) if tag == LITE0 else [layer_profile.block_sum(tag, dataset, profile)] for tag in tags]
+    zoomed = [[layer_profile.block_sum(tag, dataset, profile, zoomed=True)] for tag in tags]
+    if len(tags) > 1:
         found[f"{name}: sum of blocks"] = RowSpec(once)
     found[f"{name}: sum of blocks at two sizes"] = RowSpec(once + zoomed)
     found[f"{name}: {LOCATED}"] = located_spec(dataset, profile)
     return found
 
 
-def located_spec(dataset, profile):
-    """The RowSpec with a receptive field per neuron, of all networks at both sizes."""
-    sizes = itertools.product(_at_hand(profile), (False, True))
+def located_spec(dataset, profile, tags=None):
+    """The RowSpec with a receptive field per neuron, of networks at both sizes. tags : those that are kept, if None"""
+    sizes = itertools.product(kept(dataset, profile) if tags is None else tags, (False, True))
     stacks = [layer_profile.grams_by_place(tag, dataset, profile, zoomed=zoomed) for tag, zoomed in sizes]
     return RowSpec([stacks], receptive_fields.ridge)
 
 
 def _at_hand(profile):
-    """lite0, and lite1 and lite2 where there are weights for them."""
-    others = [] if profile.name == "tiny" or models.find_weights(LITE0)[1] == models.RANDOM else FAMILY[1:]
-    return [LITE0, *(tag for tag in others if models.find_weights(tag)[1] != models.RANDOM)]
+    """lite0, and the profile's other networks where there are weights for them."""
+    if models.find_weights(LITE0)[1] == models.RANDOM:
+        return [LITE0]
+    return [LITE0, *(tag for tag in catalogue.at_hand(profile.name) if tag != LITE0)]
+
+
+def _unpackaged(tags):
+    return [tag for tag in tags if tag.partition(".")[0] not in PACKAGED_WEIGHTS]
+
+
+def kept(dataset, profile):
+    """Tags of the networks in the sums, chosen by folds of the training images: see regression.greedy_sum.
+
+    Those out of packages were chosen on V4 and the stand-in: where there are no others, all of them are kept.
+    """
+    tags = _at_hand(profile)
+    if not _unpackaged(tags):
+        return tags
+    sums = {tag: layer_profile.block_sum(tag, dataset, profile) for tag in tags}
+    settings = {"kept": layer_profile.file_names(sums.values())}
+
+    def compute():
+        folds = layer_profile.choosing_folds(dataset)
+        return {"tags": regression.greedy_sum(sums, dataset.train.responses, folds, score=_mean_score)}
+
+    return cache.cached(dataset, "readouts", "kept", settings, compute)["tags"]
+
+
+def _mean_score(responses, predictions):
+    return np.nanmean(metrics.explained_variance(responses, predictions))
+
+
+def located_score(tag, dataset, profile):
+    """Explained variance (n_neurons,) by folds of the training images of one network's located readout."""
+    spec, name = located_spec(dataset, profile, [tag]), f"{tag}: {LOCATED}"
+    compute = functools.partial(_row, name, spec, dataset)
+    row = cache.cached(dataset, "readouts", _slug(name), _settings(name, spec), compute)
+    return metrics.explained_variance(dataset.train.responses, row["held_out"])
 
 
 def rows(dataset, profile):
@@ -117,7 +155,7 @@ def kernel(spec, dataset):
             stack += other
         return stack
     n_train = len(dataset.train.images)
-    return gram.combine([gram.combine(group, n_train=n_train) for group in spec.kernels], n_train=n_train)
+    return gram.combine((gram.combine(group, n_train=n_train) for group in spec.kernels), n_train=n_train)
 
 
 def kernel_files(spec):
@@ -139,7 +177,7 @@ def held_out_objects(dataset, profile):
     other objects. Raises ValueError if there are fewer objects than folds.
     """
     folds = datasets.object_folds(dataset.train.objects, datasets.N_FOLDS, seed=0)
-    held_out = {"object mean": _object_mean_held_out(dataset, folds)}
+    held_out = {"object mean": labels.object_mean_held_out(dataset, folds)}
     for name, spec in specs(dataset, profile).items():
 
         def compute(name=name, spec=spec):
@@ -176,16 +214,7 @@ def object_mean(dataset):
         labels.object_mean_prediction(train.responses, train.objects, split.objects)
         for split in (dataset.val, dataset.test)
     )
-    return Row(_object_mean_held_out(dataset, layer_profile.choosing_folds(dataset)), val, test)
-
-
-def _object_mean_held_out(dataset, folds):
-    """Each training image predicted by the mean of its object's images in the other folds: (n_train, n_neurons)."""
-    responses, objects = dataset.train.responses, dataset.train.objects
-    predictions = np.empty(responses.shape)
-    for fit, held_out in folds:
-        predictions[held_out] = labels.object_mean_prediction(responses[fit], objects[fit], objects[held_out])
-    return predictions
+    return Row(labels.object_mean_held_out(dataset, layer_profile.choosing_folds(dataset)), val, test)
 
 
 def tuned_held_out(experiment, dataset, profile, fold):
@@ -207,8 +236,8 @@ def tuned_stack(experiment, weights, dataset, profile):
     """Gram matrices by place of a fine-tuned backbone (grid², n_images, n_images). weights : its safetensors file"""
     data = profile.training_data(experiment, dataset)
     model, normalisation = runs.rebuild(experiment, data, safetensors.torch.load_file(weights))
-    layers = features.rectified_layers(model.backbone)
-    return layer_profile.by_place(model.backbone, data, layers, normalisation=normalisation)
+    layers, pixels = features.rectified_layers(model.backbone), model.features.pixels
+    return layer_profile.by_place(model.backbone, data, layers, normalisation=normalisation, pixels=pixels)
 
 
 def _slug(name):

@@ -127,3 +127,12 @@ def shuffled_control(dataset, profile):
         pairs.append((f"{recipe} recipe: shuffled labels against none", f"{true}-shuffled", none))
         pairs.append((f"{recipe} recipe: true against shuffled labels", true, f"{true}-shuffled"))
     return tables.differences(pairs, done, dataset)
+
+
+def object_mean_held_out(dataset, folds):
+    """Each training image predicted by the mean of its object's images in the other folds: (n_train, n_neurons)."""
+    responses, objects = dataset.train.responses, dataset.train.objects
+    predictions = np.empty(responses.shape)
+    for fit, held_out in folds:
+        predictions[held_out] = object_mean_prediction(responses[fit], objects[fit], objects[held_out])
+    return predictions

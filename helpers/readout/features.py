@@ -9,15 +9,19 @@ from collections import Counter
 
 import numpy as np
 import torch
-from torch.nn.functional import adaptive_avg_pool2d, interpolate
+from torch.nn.functional import adaptive_avg_pool2d
 
+from helpers import models
 from helpers.datasets.images import Normalisation, to_batch
 
-# The blocks of timm's families: ResNet and its stem, EfficientNet, ViT, DenseNet, PNASNet, ConvNeXt and Swin, RegNet.
+# What blocks, which timm does not list, are called in its families: ResNet and its stem, EfficientNet, ViT, DenseNet,
+# PNASNet, ConvNeXt and Swin, RegNet.
 BLOCKS = re.compile(
     r"act1|layer\d\.\d+|blocks\.\d+\.\d+|blocks\.\d+|features\.denseblock\d+|cell_(stem_)?\d+"
     r"|(stages|layers)\.\d+\.blocks\.\d+|s\d\.b\d+"
 )
+# Networks whose blocks put channels or places in an order of their own, or return two branches: by timm's stages.
+OWN_ORDER = {"CrossVit", "GlobalContextVit", "Hiera", "SwinTransformerV2Cr", "TNT", "TinyVit", "VisionTransformerSAM"}
 # Side of the grid that feature maps are averaged to, with which sums of blocks predicted held-out images best: of V4
 # recordings, by .003 over full features.
 GRID = 7
@@ -29,13 +33,19 @@ class _AllSeen(Exception):
 
 
 def default_layers(network):
-    """Names of every block of a timm network, in order; of a family not known here, the stages that timm lists.
+    """Names of every block of a timm network, in order.
 
-    Raises ValueError for a network that has neither.
+    Where blocks have names that are not known here, or are no maps: "stage.0" and so on, the stages that timm's
+    `forward_intermediates` returns. Raises ValueError for a network that has neither.
     """
-    names = [name for name, _ in network.named_modules() if BLOCKS.fullmatch(name)]
+    modules = [name for name, _ in network.named_modules()]
+    names = [name for name in modules if BLOCKS.fullmatch(name)]
     names = [name for name in names if not any(other.startswith(name + ".") for other in names)]
-    names = names or [stage["module"] for stage in getattr(network, "feature_info", [])]
+    stages = [stage["module"] for stage in getattr(network, "feature_info", [])]
+    before_last = modules.index(stages[-2]) if len(stages) > 1 and stages[-2] in modules else 0
+    reach_the_end = names and modules.index(names[-1]) >= before_last
+    if not reach_the_end or type(network).__name__ in OWN_ORDER:
+        names = [f"stage.{i}" for i in range(len(stages))]
     if not names:
         raise ValueError(f"no default layers for {type(network).__name__}: name its modules")
     return names
@@ -43,12 +53,26 @@ def default_layers(network):
 
 def to_maps(output, network, pixels):
     """Feature maps (b, c, h, w) from these, channels last, or tokens of images of `pixels`; others as they are."""
+    if isinstance(output, tuple | list):  # a map and its size, or maps of several branches
+        output = output[0]
     if output.ndim == 3:  # tokens (b, n, c): the class token and its like have no place on the grid
-        sides = network.patch_embed.dynamic_feat_size(pixels)
-        return output[:, getattr(network, "num_prefix_tokens", 0) :].transpose(1, 2).unflatten(2, sides)
+        for n_prefix in (getattr(network, "num_prefix_tokens", 0), 0, 1):
+            if sides := _sides(output.shape[1] - n_prefix, pixels):
+                return output[:, n_prefix:].transpose(1, 2).unflatten(2, sides)
     if output.ndim == 4 and getattr(network, "output_fmt", "NCHW") == "NHWC":
         return output.permute(0, 3, 1, 2)
     return output
+
+
+def _sides(n_places, pixels):
+    """(height, width) of a grid of so many places on images of `pixels`, or None if there is none of their shape."""
+    height, width = pixels
+    grids = [(n, n_places // n) for n in range(1, n_places + 1) if n_places % n == 0]
+    for rows, columns in sorted(grids, key=lambda grid: abs(np.log(grid[0] / grid[1] * width / height))):
+        # one step of places that gives so many rows and so many columns, rounded up or down
+        least = max(height / (rows + 1), width / (columns + 1))
+        most = min(height / max(rows - 1, 1e-9), width / max(columns - 1, 1e-9))
+        return (rows, columns) if least < most else None
 
 
 def to_grid(maps, grid):
@@ -73,9 +97,15 @@ def _forward(network, batch, layers, reduced):
 
         return hook
 
-    hooks = [modules[name].register_forward_hook(keep(name)) for name in layers]
+    stages = [int(name.removeprefix("stage.")) for name in layers if name not in modules]
+    hooks = [modules[name].register_forward_hook(keep(name)) for name in layers if name in modules]
     try:
-        network(batch)
+        if stages:
+            maps = network.forward_intermediates(batch, indices=stages, intermediates_only=True)
+            for stage, output in zip(stages, maps, strict=True):
+                keep(f"stage.{stage}")(None, None, output)
+        else:
+            network(batch)
     except _AllSeen:
         pass
     finally:
@@ -90,7 +120,8 @@ def _forward(network, batch, layers, reduced):
 @contextlib.contextmanager
 def spilled(network, images, layers, reduced, *, normalisation, pixels, batch_size, progress, costs):
     """One forward pass: dict layer -> (unnamed file of float32 features, image after image; shape of one image's)."""
-    absent = set(layers) - {name for name, _ in network.named_modules()}
+    stages = {f"stage.{i}" for i in range(len(getattr(network, "feature_info", [])))}
+    absent = set(layers) - stages - {name for name, _ in network.named_modules()}
     if absent:
         raise ValueError(f"{type(network).__name__} has no layers {sorted(absent)}")
     device, training = device_of(network), network.training
@@ -103,7 +134,7 @@ def spilled(network, images, layers, reduced, *, normalisation, pixels, batch_si
                 batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(device)
                 batch = to_batch(batch, normalisation)
                 if pixels is not None:
-                    batch = interpolate(batch, pixels, mode="bilinear", antialias=True, align_corners=False)
+                    batch = models.at_pixels(batch, pixels)
                 features = _forward(network, batch, layers, reduced)
             clock.append(time.perf_counter())
             if start == 0:
@@ -224,15 +255,16 @@ def gram_of_layers(
 
 
 def rectified_layers(network):
-    """Names of the rectified features inside each block, after the depthwise convolution's norm; else of the block.
+    """Names of the rectified features inside each block, after the depthwise convolution's batch norm; else the block.
 
     Names of blocks are those of `default_layers`.
     """
+    modules = dict(network.named_modules())
     found = []
     for block in default_layers(network):
-        names = [name for name, _ in network.get_submodule(block).named_children()]
-        inside = names.index("conv_dw") + 1 if "conv_dw" in names else None
-        found.append(block if inside is None else f"{block}.{names[inside]}")
+        names = [name for name, _ in modules[block].named_children()] if block in modules else []
+        inside = f"{block}.{names[names.index('conv_dw') + 1]}" if "conv_dw" in names else block
+        found.append(inside if isinstance(modules.get(inside), torch.nn.BatchNorm2d) else block)
     return found
 
 

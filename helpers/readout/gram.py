@@ -23,9 +23,13 @@ def scale(K, n_train):
 def combine(kernels, *, n_train):
     """Sum of kernels, each divided by its mean training diagonal: ridge on all their features side by side.
 
-    kernels : list of arrays of shape (n_images, n_images) ; returns one such array.
+    kernels : iterable of arrays of shape (n_images, n_images); returns one such array. Made or mapped one by one, three
+    of them are in memory, whatever their number.
     """
-    return sum(scale(K, n_train) for K in kernels)
+    total = 0
+    for K in kernels:
+        total += scale(K, n_train)
+    return total
 
 
 def gaussian(K, *, n_train, bandwidth):

@@ -27,12 +27,14 @@ def grams_by_place(
 ):
     """Gram matrices of a network's layers at each place of the image, summed over layers.
 
-    Maps are averaged to at most `grid` a side and blurred. Nothing is learned from the images but the mean of the
-    training images, which centring on others takes out again: whichever of them are fitted, theirs is a submatrix.
-    Channels are divided by the fourth root of the variance that their batch norm gives them (with a floor of a tenth of
-    the layer's mean), and a layer by the root of the sum of variances that is left. Averaging photographs' maps to a
-    grid divides it by about the maps' side, which is given back: so layers count about the same. A map with fewer
-    places than the grid shares out each place's Gram matrix by area: the sum over the grid is that over the map.
+    Maps are averaged to at most `grid` a side and blurred. After a batch norm nothing is learned from the images but
+    the mean of the training images, which centring on others takes out again: whichever of them are fitted, theirs is a
+    submatrix. Channels are divided by the fourth root of the variance that their batch norm gives them (with a floor of
+    a tenth of the layer's mean), and a layer by the root of the sum of variances that is left. Averaging photographs'
+    maps to a grid divides it by about the maps' side, which is given back: so layers count about the same. A layer that
+    ends in none is divided by one number, the root of its variance over the training images, summed over places. A map
+    with fewer places than the grid shares out each place's Gram matrix by area: the sum over the grid is that over the
+    map.
 
     Memory is bounded by the batch's activations, the features of one place, `out` and 8 n_images² bytes; features go to
     temporary files as those of `gram_of_layers`, which has the other parameters and errors.
@@ -42,15 +44,20 @@ def grams_by_place(
     out : float32 array of shape (grid², n_images, n_images), such as a mapped file; is written
     blur : sd of the Gaussian over places, in shares of the image's sides
     """
-    scales = {layer: _channel_scale(network.get_submodule(layer)) for layer in layers}
+    modules = dict(network.named_modules())
+    scales = {layer: _channel_scale(modules.get(layer)) for layer in layers}
 
     def reduced(name, output):
         maps = features.to_maps(output, network, pixels or images.shape[2:])
+        if maps.ndim != 4:
+            raise ValueError(f"layer {name} has no places: expected maps or tokens, found shape {tuple(maps.shape)}.")
         side = (maps.shape[2] * maps.shape[3]) ** 0.5
         maps = features.to_grid(maps, grid)
         down, right = (torch.from_numpy(_blur(side, blur)).to(maps) for side in maps.shape[2:])
         maps = torch.einsum("ij,bcjk,lk->bilc", down, maps, right)
         n_places = maps.shape[1] * maps.shape[2]
+        if scales[name] is None:
+            return maps
         return maps * (torch.as_tensor(scales[name]).to(maps) * (side / n_places) ** 0.5)
 
     costs = Counter() if costs is None else costs
@@ -58,14 +65,19 @@ def grams_by_place(
     with features.spilled(network, images, layers, reduced, **passed, costs=costs) as files:
         begin, device = time.perf_counter(), features.device_of(network)
         out[:] = 0
+        gains = {}
+        for layer, (file, shape) in files.items():
+            if scales[layer] is None:
+                gains[file] = 1 / _spread(file, len(images), shape, n_train)
         for sides in sorted({shape[:2] for _, shape in files.values()}):
             alike = [(file, shape[2]) for file, shape in files.values() if shape[:2] == sides]
             shares = np.kron(*(_overlap(side, grid) for side in sides))  # (grid², n_places)
             for place, share in enumerate(shares.T):
-                found = [
-                    features.columns(file, len(images), shares.shape[1] * n, place * n, (place + 1) * n)
-                    for file, n in alike
-                ]
+                found = []
+                for file, n in alike:
+                    found.append(features.columns(file, len(images), shares.shape[1] * n, place * n, (place + 1) * n))
+                    if file in gains:
+                        found[-1] *= gains[file]
                 gram = features.product(np.hstack(found), n_train, device)
                 for at in np.flatnonzero(share):
                     out[at] += share[at].astype(np.float32) * gram
@@ -74,13 +86,19 @@ def grams_by_place(
 
 
 def _channel_scale(module):
-    """What a layer's channels are multiplied by, so that its expected sum of variances is 1: (n_channels,), or 1."""
-    weight = getattr(module, "weight", None)
-    if weight is None or weight.ndim != 1:
-        return np.float32(1)
-    variance = np.square(weight.detach().cpu().numpy())
+    """What a batch norm's channels are multiplied by, for an expected sum of variances of 1: (n_channels,); or None."""
+    if not isinstance(module, torch.nn.BatchNorm2d) or module.weight is None:
+        return None
+    variance = np.square(module.weight.detach().cpu().numpy())
     scale = (variance + 0.1 * variance.mean()) ** -0.25
     return scale / np.sqrt(np.sum(variance * scale**2))
+
+
+def _spread(file, n_images, shape, n_train):
+    """Root of the variance over the training images of features of `shape` an image, summed over all of them."""
+    places, n = shape[0] * shape[1], shape[2]
+    parts = (features.columns(file, n_images, places * n, i * n, (i + 1) * n) for i in range(places))
+    return np.float32(max(np.sqrt(sum(part[:n_train].var(0, dtype=np.float64).sum() for part in parts)), 1e-30))
 
 
 def _blur(side, sd):

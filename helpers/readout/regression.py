@@ -172,3 +172,25 @@ def cross_predict(readout, K, responses, folds):
         order = np.concatenate([fit, held_out])
         predictions[held_out] = readout(K[..., order[:, None], order], responses[fit], folds=inner).predictions
     return predictions
+
+
+def greedy_sum(kernels, responses, folds, *, score):
+    """Which kernels to sum: the best first, then, one by one, that with which the sum predicts best, while it gains.
+
+    kernels : dict name -> array of shape (n_images, n_images), training images first; every one counts the same.
+    responses : array of shape (n_train, n_neurons). folds : as in `cross_predict`, by whose predictions the choice is
+    made. score : function of responses and predictions that returns a number. Returns the names in order; in memory
+    are the sum and a candidate.
+    """
+    chosen, best, total = [], -np.inf, 0
+    while left := [name for name in kernels if name not in chosen]:
+        scores = {}
+        for name in left:
+            candidate = total + gram.scale(kernels[name], len(responses))
+            scores[name] = score(responses, cross_predict(ridge, candidate, responses, folds))
+        name = max(left, key=scores.get)
+        if not scores[name] > best:
+            break
+        best, total = scores[name], total + gram.scale(kernels[name], len(responses))
+        chosen.append(name)
+    return chosen

@@ -1,0 +1,47 @@
+"""Tables that a command makes, and writes beside the notebooks' figures."""
+
+import pandas as pd
+
+from helpers import cache, metrics, models, notebook, plots
+from helpers.analyses import frozen_networks, layer_profile
+from helpers.analyses.labels import shuffled_control
+from helpers.analyses.learning_curve import learning_curve
+from helpers.models import catalogue
+
+TABLES = {"learning_curve": learning_curve, "shuffled_labels": shuffled_control}
+
+
+def table(name, dataset, profile, file):
+    """One of TABLES: its frame, and the path of the CSV file that it is written to."""
+    frame = TABLES[name](dataset, profile)
+    return frame, _write(frame, name, f"python -m helpers table {name}", profile, file)
+
+
+def readout(tags, dataset, profile, file):
+    """Frozen networks read out layer by layer, and located, by folds of the training images.
+
+    tags : full timm names. Returns a frame with columns network, layer, depth and explained_variance, and the paths of
+    its CSV file and figure. Raises ValueError for a tag that timm does not know, or has no weights for at hand.
+    """
+    for tag in tags:
+        models.find_weights(tag)  # a misspelt one is known before any work
+    frame = layer_profile.by_depth(tags, dataset, profile)
+    located = []
+    for tag in tags:
+        score = metrics.known_mean(frozen_networks.located_score(tag, dataset, profile))
+        located.append({"network": catalogue.label_of(tag), "layer": frozen_networks.LOCATED})
+        located[-1] |= {"explained_variance": float(score)}
+    name = f"readout-{'-'.join(tag.partition('.')[0] for tag in tags)}"
+    ax = plots.depth_lines(frame)
+    frame = pd.concat([frame, pd.DataFrame(located)], ignore_index=True)
+    path = _write(frame, name, f"python -m helpers readout {' '.join(tags)}", profile, file)
+    figure = path.with_suffix(".png")
+    cache.write_whole(figure, lambda beside: ax.figure.savefig(beside, format="png", bbox_inches="tight"))
+    return frame, path, figure
+
+
+def _write(frame, name, command, profile, file):
+    made = frame.assign(made=f"{command} --profile {profile.name}; {file.path.name}; {notebook.stamp()}")
+    path = notebook.output_folder(file) / f"{name}.csv"
+    cache.write_whole(path, lambda beside: made.to_csv(beside, index=False))
+    return path
