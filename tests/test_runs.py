@@ -1,6 +1,5 @@
 """Finished runs: found again, and made again when anything that matters changed; the best model's choice and file."""
 
-import os
 import re
 import signal
 import subprocess
@@ -84,9 +83,9 @@ def test_a_damaged_result_is_set_aside_and_made_again(tiny, runs_folder, capsys)
 def interrupted(save):
     """What saves half of a file, and then is interrupted as by Ctrl-C or a notebook's stop button."""
 
-    def save_half(path, arrays):
-        save(path, arrays)
-        os.truncate(path, path.stat().st_size // 2)
+    def save_half(file, *arrays, **named):
+        save(file, *arrays, **named)
+        file.truncate(file.tell() // 2)
         signal.raise_signal(signal.SIGINT)
 
     return save_half
@@ -95,9 +94,9 @@ def interrupted(save):
 @pytest.mark.parametrize(
     ("saves", "make"),
     [
-        ("save_arrays", lambda tiny: runs.run(EXPERIMENTS["shallow-published"], tiny, TINY).val),
-        ("save_array", lambda tiny: layer_profile.kernels(LITE0, tiny, TINY)[0]["blocks.3.2"]),
-        ("save_arrays", lambda tiny: frozen_networks.rows(tiny, TINY)["pixels"].held_out),
+        ("savez", lambda tiny: runs.run(EXPERIMENTS["shallow-published"], tiny, TINY).val),
+        ("save", lambda tiny: layer_profile.kernels(LITE0, tiny, TINY)[0]["blocks.3.2"]),
+        ("savez", lambda tiny: frozen_networks.rows(tiny, TINY)["pixels"].held_out),
     ],
     ids=["run", "Gram matrices", "readouts"],
 )
@@ -105,10 +104,10 @@ def test_an_interrupt_while_a_result_is_written_leaves_the_cache_usable(
     saves, make, tiny, runs_folder, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(cache, saves, interrupted(getattr(cache, saves)))
+        patch.setattr(np, saves, interrupted(getattr(np, saves)))
         with pytest.raises(KeyboardInterrupt):
             make(tiny)
-    kind = {"save_arrays": "npz", "save_array": "npy"}[saves]
+    kind = {"savez": "npz", "save": "npy"}[saves]
     assert not list(runs_folder.rglob(f"*.{kind}*"))  # no half file, under its name or another
     again = make(tiny)
     monkeypatch.setenv("IT_RUNS", str(tmp_path / "never-interrupted"))
@@ -117,18 +116,19 @@ def test_an_interrupt_while_a_result_is_written_leaves_the_cache_usable(
 
 KILLED = """
 import os, signal, sys
-from helpers import cache, datasets
+import numpy as np
+from helpers import datasets
 from helpers.analyses import layer_profile
 from helpers.experiments import profiles
 from helpers.experiments.rows import LITE0
 
-def killed(path, array):
-    save(path, array)
-    if "3.2" in path.name:  # the second of two
-        os.truncate(path, path.stat().st_size // 2)
+def killed(file, array):
+    save(file, array)
+    if "3.2" in file.name:  # the second of two
+        file.truncate(file.tell() // 2)
         os.kill(os.getpid(), signal.SIGKILL)
 
-save, cache.save_array = cache.save_array, killed
+save, np.save = np.save, killed
 layer_profile.kernels(LITE0, datasets.load(sys.argv[1]), profiles.PROFILES["tiny"])
 """
 

@@ -1,8 +1,6 @@
 """Write recordings as a data file: whole, checked and moved into place, or not at all; no file is overwritten."""
 
-import os
 import shutil
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,26 +24,20 @@ def must_be_new(target):
 
 
 @contextmanager
-def written_whole(target):
+def written_checked(target):
     """Yield a path to write to; on success the file there passes the checks and becomes `target`."""
+    from helpers import cache  # brings torch, which few commands on data files need
+
     target = must_be_new(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}-")
-    except OSError as error:
-        raise DataError(f"{target}: cannot be written ({error.strerror}); expected a folder that can.") from error
-    with temporary as folder:
-        part = Path(folder) / target.name
-        try:
+        with cache.written_whole(target) as part:
             yield part
-        except OSError as error:
-            why = "no space left" if "No space left" in str(error) else " ".join(str(error).split())
-            raise DataError(f"{target}: cannot be written ({why}); expected space and a folder that can.") from error
-        try:
-            check(part)
-        except DataError as error:
-            raise DataError(str(error).replace(str(part), str(target))) from error
-        os.replace(part, target)
+            try:
+                check(part)
+            except DataError as error:
+                raise DataError(str(error).replace(str(part), str(target))) from error
+    except OSError as error:
+        raise DataError(str(error)) from error
 
 
 def pack(images_folder, table_csv, out, *, seed=0, pixels=None, neurons=None):
@@ -129,7 +121,7 @@ def write(recordings, out, *, seed=0, pixels=None, as_course=False):
         if np.ptp(values) == 0:
             raise DataError(f"{source}: column {name} is constant over the training images; leave this neuron out.")
     objects = [_latin(source, name) for name in recordings.objects.tolist()]
-    with written_whole(out) as part:
+    with written_checked(out) as part:
         shape = _shape(recordings.images, pixels)
         _need(out, len(objects) * np.prod(shape) * (12 // shape[0] if as_course else 1) + trials[splits["val"]].nbytes)
         with h5py.File(part, "w") as file:

@@ -17,7 +17,7 @@ from helpers import progress
 from helpers.datasets.describe import catalogue
 from helpers.datasets.formats import public
 from helpers.datasets.hdf5 import DataError
-from helpers.datasets.pack import must_be_new, write, written_whole
+from helpers.datasets.pack import must_be_new, write, written_checked
 
 RETRIES, TIMEOUT = 2, 60  # of a download; seconds without a byte
 BLOCK = 2**13  # bytes; what has come of the last block is lost where the connection breaks
@@ -207,7 +207,7 @@ def _fetch_course(file, out, origin):
     """The course's file from Google Drive, another address or a folder: checked, whole or not at all."""
     import gdown
 
-    with written_whole(out) as part:
+    with written_checked(out) as part:
         if origin and not _is_address(origin):
             if not (Path(origin) / file["name"]).is_file():
                 raise DataError(f"{origin}: has no {file['name']}; expected a folder with the source's files.")

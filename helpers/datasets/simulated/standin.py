@@ -1,14 +1,12 @@
 """The stand-in for the course file: rendered images and simulated responses in one HDF5 file of the same schema."""
 
-import os
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from helpers import progress
+from helpers import cache, progress
 from helpers.datasets.hdf5 import SPLITS
 from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD
 from helpers.datasets.simulated.neurons import RELIABILITY, simulate
@@ -78,31 +76,13 @@ def write(
     if repeats is None:
         repeats = not (full or as_course)
     built_in = dict(label_share=label_share, local_share=local_share, n_trials=n_trials, seed=seed)
-    with written_whole(path) as beside:
+    with cache.written_whole(path) as beside:
         scenes = render(sum(n_images), size=pixels, n_objects=n_objects, seed=seed)
         simulated = simulate(scenes, n_train=n_images[0], **built_in)
         with h5py.File(beside, "w") as file:
             file.attrs.update(description=DESCRIPTION, version=VERSION, reliability=RELIABILITY, **built_in)
             write_splits(file, scenes, simulated, n_images, repeats=repeats, as_course=as_course)
     return Path(path)
-
-
-@contextmanager
-def written_whole(path):
-    """A path to write to, whose file takes its place when it is complete; its folder is tried before all work."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.touch()
-        beside.unlink()
-    except OSError as error:
-        raise OSError(f"{path}: cannot be written ({error.strerror}); expected a folder that can.") from error
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def write_splits(file, scenes, simulated, n_images, *, repeats, as_course):
