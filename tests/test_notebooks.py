@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pandas as pd
@@ -15,8 +16,20 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from helpers.experiments.rows import EXPERIMENTS, published_rows
 from helpers.report import notebooks
 
+SHORT = f"""
+import sys
+sys.path.append({str(Path(__file__).parent)!r})
+from conftest import short
+from helpers.experiments.rows import EXPERIMENTS
+EXPERIMENTS.update({{name: short(row) for name, row in EXPERIMENTS.items()}})
+"""
+
 
 def test_notebooks_run_and_render(tiny_file, tmp_path, monkeypatch):
+    startup = tmp_path / "ipython" / "profile_default" / "startup"  # what every kernel runs before the first cell
+    startup.mkdir(parents=True)
+    (startup / "short.py").write_text(SHORT)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     output = tmp_path / "report"
     output.mkdir()
     for name, value in {"DATA": tiny_file, "OUT": output, "RUNS": tmp_path / "runs", "PROFILE": "tiny"}.items():
