@@ -11,7 +11,7 @@ report: .venv/installed  ## run the notebooks in report/<data set>/ and render t
 	$(PY) -m helpers report $(DATA_OPTION) $(PROFILE_OPTION)
 
 test: .venv/installed  ## run the tests
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal  # two processes of one thread do more than one of two
 
 lint: .venv/installed  ## check style and formatting
 	$(PY) -m ruff check .

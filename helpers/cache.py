@@ -28,6 +28,7 @@ import torch
 from helpers.device import accelerator, hardware
 
 ROOT = Path(__file__).parents[1]
+LEFT_SECONDS = 3600.0  # a half-written file that nobody has touched for so long is nobody's
 CUT = ("datasets/dataset", "datasets/images")  # a profile's cut of the data, which their fingerprint names alone
 _BACKBONES = ("models/backbones", "models/weights")
 _RIDGE = ("readout/gram", "readout/regression")
@@ -65,9 +66,8 @@ def make_writable(folder, variable):
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise OSError(
-            f"{folder}: cannot be written ({error.strerror}); expected ${variable} to name a folder that can."
-        ) from error
+        found = f"{folder}: cannot be written ({error.strerror})"
+        raise OSError(f"{found}; expected ${variable} to name a folder that can.") from error
 
 
 def cached(dataset, name, variant, settings, compute, *, kind="readout", together=False):
@@ -157,28 +157,25 @@ def meaning(source):
 
 def _save(folder, result, made):
     """Write a result's arrays, state dicts and values; result.json is the last: a folder without it is unfinished."""
-    arrays = {name: value for name, value in result.items() if isinstance(value, np.ndarray)}
-    states = {name: value for name, value in result.items() if _is_state(value)}
-    files = {name: f"{name}.safetensors" for name in states}
-    for name, state in states.items():
-        state = {part: tensor.contiguous() for part, tensor in state.items()}
-        write_whole(folder / files[name], lambda path, state=state: safetensors.torch.save_file(state, path))
+    files, arrays = {}, {}
+    for name, value in result.items():
+        if isinstance(value, np.ndarray):
+            arrays[name] = value
+        elif isinstance(value, dict) and any(map(torch.is_tensor, value.values())):
+            files[name] = f"{name}.safetensors"
+            with written_whole(folder / files[name]) as path:
+                safetensors.torch.save_file({part: tensor.contiguous() for part, tensor in value.items()}, path)
     if made["kind"] == "gram":
         files |= {name: f"{i:02d}-{name}.npy" for i, name in enumerate(arrays)}
         for name, array in arrays.items():
-            write_whole(folder / files[name], lambda path, array=array: save_array(path, array))
+            with written_whole(folder / files[name]) as path, path.open("wb") as file:
+                np.save(file, array)
     else:
         files |= dict.fromkeys(arrays, "predictions.npz")
-        write_whole(folder / "predictions.npz", lambda path: save_arrays(path, arrays))
+        save_arrays(folder / "predictions.npz", arrays)
     values = {name: value for name, value in result.items() if name not in files}
-    text = json.dumps({"made": made, "files": files} | values, indent=1)
-    write_whole(folder / "result.json", lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def _is_state(value):
-    return (
-        isinstance(value, dict) and bool(value) and all(isinstance(tensor, torch.Tensor) for tensor in value.values())
-    )
+    with written_whole(folder / "result.json") as path:
+        path.write_text(json.dumps({"made": made, "files": files} | values, indent=1), encoding="utf-8")
 
 
 def load(folder):
@@ -206,18 +203,14 @@ def load(folder):
 
 
 def save_arrays(path, arrays):
-    with path.open("wb") as file:
+    """Write arrays, a dict, as one .npz file."""
+    with written_whole(path) as beside, beside.open("wb") as file:
         np.savez(file, **arrays)
-
-
-def save_array(path, array):
-    with path.open("wb") as file:
-        np.save(file, array)
 
 
 def save_test_predictions(path, responses):
     """Write predictions for the test images, array `responses` of shape (n_images, n_neurons), in the file's units."""
-    write_whole(path, lambda path: save_arrays(path, {"responses": responses.astype(np.float32)}))
+    save_arrays(path, {"responses": responses.astype(np.float32)})
 
 
 def weights_digest(state):
@@ -229,23 +222,35 @@ def weights_digest(state):
     return found.hexdigest()
 
 
-LEFT_SECONDS = 3600.0  # a half-written file that nobody has touched for so long is nobody's
-
-
 def write_whole(path, write):
-    """Call `write(temporary path)` and move the result to `path`, so that a reader sees a whole file or none."""
+    """Call `write(temporary path)` and move the result to `path`; see `written_whole`."""
+    with written_whole(path) as beside:
+        write(beside)
+
+
+@contextlib.contextmanager
+def written_whole(path):
+    """Yield a path beside `path` to write to, whose file takes its place: a reader sees a whole file or none.
+
+    Raises OSError, a sentence that names `path`, if the folder takes no files, before any work, or no more of them.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{path.name}.*"):  # by processes that were killed while they wrote
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
-                left.unlink()
     beside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
     try:
-        write(beside)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{path.name}.*"):  # by processes that were killed while they wrote
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                    left.unlink()
+        beside.touch()
+        yield beside
         os.replace(beside, path)
+    except OSError as error:
+        found = "no space left" if "No space left" in str(error) else error.strerror or " ".join(str(error).split())
+        raise OSError(f"{path}: cannot be written ({found}); expected space and a folder that can.") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def set_aside(path, error):

@@ -1,10 +1,13 @@
-"""What tests share: a tiny stand-in, a folder of runs of their own, a generator of random numbers."""
+"""What tests share: a tiny stand-in, short recipes, folders of runs, a generator of random numbers."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from helpers import datasets
 from helpers.datasets.simulated import standin
+from helpers.experiments.rows import EXPERIMENTS
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +24,30 @@ def tiny(tiny_file):
 def runs_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("IT_RUNS", str(tmp_path / "runs"))
     return tmp_path / "runs"
+
+
+def short(experiment, epochs=2):
+    """The experiment with at most so many epochs, for tests that need a trained row, whatever it learned."""
+    return replace(experiment, recipe=replace(experiment.recipe, epochs=min(epochs, experiment.recipe.epochs)))
+
+
+@pytest.fixture
+def short_rows(monkeypatch):
+    """All rows with two epochs at most."""
+    for name, experiment in EXPERIMENTS.items():
+        monkeypatch.setitem(EXPERIMENTS, name, short(experiment))
+
+
+@pytest.fixture(scope="session")
+def kept_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def kept_runs(kept_folder, short_rows, monkeypatch):
+    """A folder of runs that tests share: what one of them has made, of short rows, the next one finds."""
+    monkeypatch.setenv("IT_RUNS", str(kept_folder))
+    return kept_folder
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_a_planted_difference_is_supported_and_its_absence_refuted(tiny):
     assert found[0]["high"] - found[0]["low"] > alone["high"] - alone["low"]  # corrected for the number of claims
 
 
-def test_dropout_that_is_never_called_changes_nothing(tiny, runs_folder):
+def test_dropout_that_is_never_called_changes_nothing(tiny, kept_runs):
     done = runs.run_all([EXPERIMENTS[claims.INERT], EXPERIMENTS[claims.ABOVE]], tiny, TINY, seeds=2)
     predictions = {name: np.array([run.val for run in found]) for name, found in done.items()}
     claim = next(c for c in CLAIMS if c.row == claims.INERT and c.against == claims.ABOVE)
@@ -82,7 +82,7 @@ def test_a_claim_about_labels_is_judged_by_the_object_part():
     assert len(of_stage_3) == 2 and set(of_stage_3.values()) == {"object part"}
 
 
-def test_register_without_pretrained_weights(tiny, runs_folder, tmp_path, monkeypatch):
+def test_register_without_pretrained_weights(tiny, kept_runs, tmp_path, monkeypatch):
     """Every claim has a line; those that weights decide say so, the others have an effect; the file is stamped."""
     for place in ("helpers.models.weights", "helpers.models"):
         monkeypatch.setattr(f"{place}.find_weights", lambda tag: (None, models.RANDOM))

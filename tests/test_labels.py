@@ -80,7 +80,7 @@ def test_labels_are_shuffled_and_nothing_else(tiny):
     assert shuffled.fingerprint not in (tiny.fingerprint, labels.shuffled_labels(tiny, seed=1).fingerprint)
 
 
-def test_shuffling_reaches_the_network_through_its_object_head_alone(tiny, runs_folder):
+def test_shuffling_reaches_the_network_through_its_object_head_alone(tiny, kept_runs):
     profile, shuffled = PROFILES["tiny"], labels.shuffled_labels(tiny)
     one, two = EXPERIMENTS["lite0-published"], EXPERIMENTS["lite0-bi-objective-published"]
     assert_array_equal(runs.run(one, tiny, profile).val, runs.run(one, shuffled, profile).val)

@@ -25,7 +25,7 @@ def test_the_subset_is_the_one_that_reduce_cuts(tiny):
     assert learning_curve.subset(tiny, 96)[0] is tiny
 
 
-def test_the_readout_from_few_images_is_that_of_the_cut_data_set(tiny, runs_folder):
+def test_the_readout_from_few_images_is_that_of_the_cut_data_set(tiny, kept_runs):
     few, index = learning_curve.subset(tiny, 40)
     order = np.concatenate([index, len(tiny.train.images) + np.arange(len(tiny.val.images))])
     whole, cut = (frozen_networks.kernel(frozen_networks.located_spec(d, TINY), d) for d in (tiny, few))
@@ -37,7 +37,7 @@ def test_the_readout_from_few_images_is_that_of_the_cut_data_set(tiny, runs_fold
     assert_allclose(learning_curve.readout_from_few(tiny, TINY, 40), predictions, rtol=1e-5)
 
 
-def test_a_line_per_approach_and_number_of_images_and_the_last_is_the_main_row(tiny, runs_folder):
+def test_a_line_per_approach_and_number_of_images_and_the_last_is_the_main_row(tiny, kept_runs):
     dataset = TINY.prepare(tiny)
     frame = learning_curve.learning_curve(dataset, TINY)
     assert list(frame) == ["approach", "n_train", "explained_variance", "low", "high"]

@@ -24,6 +24,7 @@ COMMANDS = {
     "jupyterlab": "make lab",
     "ipykernel": "kernels",
     "pytest": "make test",
+    "pytest-xdist": "make test",
     "ruff": "make lint",
 }
 COMMANDS |= {"torchvision": "timm, in the version that fits torch"}

@@ -47,7 +47,7 @@ def test_scripts_know_the_options_named():
         assert all(f'"{option}"' in source for option in options if option.startswith("--")), line
 
 
-def test_short_commands_run(tiny_file, tmp_path, runs_folder, capsys):
+def test_short_commands_run(tiny_file, tmp_path, runs_folder, short_rows, capsys):
     rng = np.random.default_rng(0)
     (images := tmp_path / "images").mkdir()
     rows = ["file,object,a,b"]

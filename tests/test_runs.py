@@ -3,13 +3,12 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from kill import SERVER
 from torch.nn.functional import adaptive_avg_pool2d
 
 from helpers import cache, datasets, models, progress
@@ -27,7 +26,7 @@ def made(capsys):
     return re.search("epochs? in", capsys.readouterr().out) is not None
 
 
-def test_same_seed_same_numbers(tiny, tmp_path, monkeypatch):
+def test_same_seed_same_numbers(tiny, tmp_path, short_rows, monkeypatch):
     found = []
     for folder in ("first", "second"):
         monkeypatch.setenv("IT_RUNS", str(tmp_path / folder))
@@ -81,12 +80,19 @@ def test_a_damaged_result_is_set_aside_and_made_again(tiny, runs_folder, capsys)
     assert (first.folder / "predictions.npz.damaged").exists()
 
 
+def pixel_readout(dataset, profile):
+    """The one readout that needs no network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frozen_networks, "specs", lambda *_: {"pixels": frozen_networks.RowSpec(None)})
+        return frozen_networks.rows(dataset, profile)["pixels"]
+
+
 def interrupted(save):
     """What saves half of a file, and then is interrupted as by Ctrl-C or a notebook's stop button."""
 
-    def save_half(path, arrays):
-        save(path, arrays)
-        os.truncate(path, path.stat().st_size // 2)
+    def save_half(file, *arrays, **named):
+        save(file, *arrays, **named)
+        file.truncate(file.tell() // 2)
         signal.raise_signal(signal.SIGINT)
 
     return save_half
@@ -95,9 +101,9 @@ def interrupted(save):
 @pytest.mark.parametrize(
     ("saves", "make"),
     [
-        ("save_arrays", lambda tiny: runs.run(EXPERIMENTS["shallow-published"], tiny, TINY).val),
-        ("save_array", lambda tiny: layer_profile.kernels(LITE0, tiny, TINY)[0]["blocks.3.2"]),
-        ("save_arrays", lambda tiny: frozen_networks.rows(tiny, TINY)["pixels"].held_out),
+        ("savez", lambda tiny: runs.run(EXPERIMENTS["shallow-published"], tiny, TINY).val),
+        ("save", lambda tiny: layer_profile.kernels(LITE0, tiny, TINY)[0]["blocks.3.2"]),
+        ("savez", lambda tiny: pixel_readout(tiny, TINY).held_out),
     ],
     ids=["run", "Gram matrices", "readouts"],
 )
@@ -105,39 +111,38 @@ def test_an_interrupt_while_a_result_is_written_leaves_the_cache_usable(
     saves, make, tiny, runs_folder, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(cache, saves, interrupted(getattr(cache, saves)))
+        patch.setattr(np, saves, interrupted(getattr(np, saves)))
         with pytest.raises(KeyboardInterrupt):
             make(tiny)
-    kind = {"save_arrays": "npz", "save_array": "npy"}[saves]
+    kind = {"savez": "npz", "save": "npy"}[saves]
     assert not list(runs_folder.rglob(f"*.{kind}*"))  # no half file, under its name or another
     again = make(tiny)
     monkeypatch.setenv("IT_RUNS", str(tmp_path / "never-interrupted"))
     assert np.array_equal(again, make(tiny))
 
 
-KILLED = """
-import os, signal, sys
-from helpers import cache, datasets
-from helpers.analyses import layer_profile
-from helpers.experiments import profiles
-from helpers.experiments.rows import LITE0
+def make_and_be_killed(tiny_file, folder):
+    """Make Gram matrices in this process, which is killed when the second of two is half written."""
+    os.environ["IT_RUNS"] = str(folder)
+    save = np.save
 
-def killed(path, array):
-    save(path, array)
-    if "3.2" in path.name:  # the second of two
-        os.truncate(path, path.stat().st_size // 2)
-        os.kill(os.getpid(), signal.SIGKILL)
+    def killed(file, array):
+        save(file, array)
+        if "3.2" in file.name:
+            file.truncate(file.tell() // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
 
-save, cache.save_array = cache.save_array, killed
-layer_profile.kernels(LITE0, datasets.load(sys.argv[1]), profiles.PROFILES["tiny"])
-"""
+    np.save = killed
+    layer_profile.kernels(LITE0, datasets.load(tiny_file), TINY)
 
 
 def test_a_process_killed_while_it_writes_gram_matrices_leaves_the_cache_usable(
     tiny, tiny_file, runs_folder, tmp_path, monkeypatch
 ):
-    finished = subprocess.run([sys.executable, "-c", KILLED, tiny_file])
-    assert finished.returncode == -signal.SIGKILL
+    process = SERVER.Process(target=make_and_be_killed, args=(tiny_file, runs_folder))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert [path.name for path in runs_folder.rglob("*.npy")] == ["00-blocks.1.1.npy"]
     again, _ = layer_profile.kernels(LITE0, tiny, TINY)
     monkeypatch.setenv("IT_RUNS", str(tmp_path / "never-killed"))
@@ -145,7 +150,7 @@ def test_a_process_killed_while_it_writes_gram_matrices_leaves_the_cache_usable(
     assert all(np.array_equal(again[layer], expected[layer]) for layer in expected)
 
 
-def test_a_zoomed_sum_is_that_of_enlarged_images_through_the_last_four_stages(tiny, runs_folder):
+def test_a_zoomed_sum_is_that_of_enlarged_images_through_the_last_four_stages(tiny, kept_runs):
     tag, ends = LITE0, ["blocks.3.2", "blocks.4.2", "blocks.5.3", "blocks.6.0"]
     found = layer_profile.block_sum(tag, tiny, profiles.PROFILES["quick"], zoomed=True)
     network, _ = models.load_backbone(tag, (48, 48))
@@ -162,7 +167,7 @@ def side_by_side(groups, n_train):
     return np.hstack([each / np.sqrt(np.square(each[:n_train]).sum(1).mean()) for each in centred])
 
 
-def test_a_summed_gram_matrix_is_that_of_all_features_side_by_side(tiny, runs_folder):
+def test_a_summed_gram_matrix_is_that_of_all_features_side_by_side(tiny, kept_runs):
     tag, names = LITE0, ["blocks.1.1", "blocks.3.2"]
     network, _ = models.load_backbone(tag, (32, 32))
     features = []
@@ -186,13 +191,12 @@ def test_groups_of_gram_matrices_count_the_same_however_many_there_are(tiny):
     np.testing.assert_allclose(frozen_networks.kernel(spec, tiny), X @ X.T, atol=1e-9)
 
 
-def test_choices_do_not_depend_on_val(tiny, tmp_path, monkeypatch):
+def test_choices_do_not_depend_on_val(tiny, kept_runs, tmp_path):
     """Permuting the responses to val images changes neither the best model nor any setting of it."""
     permuted = np.random.default_rng(0).permutation(len(tiny.val.responses))
     blind = replace(tiny, val=replace(tiny.val, responses=tiny.val.responses[permuted]), fingerprint="permuted")
     rankings, settings = [], []
     for name, dataset in (("true", tiny), ("permuted", blind)):
-        monkeypatch.setenv("IT_RUNS", str(tmp_path / name))
         found, held_out = best_model.candidates(dataset, TINY)
         rankings.append(best_model.choose(found, dataset.train.responses[held_out]))
         chosen = next(
@@ -206,7 +210,7 @@ def test_choices_do_not_depend_on_val(tiny, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["sum of blocks", frozen_networks.LOCATED])
-def test_the_saved_best_model_predicts_as_its_parts_did(tiny, runs_folder, tmp_path, kind):
+def test_the_saved_best_model_predicts_as_its_parts_did(tiny, kept_runs, tmp_path, kind):
     found, _ = best_model.candidates(tiny, TINY)
     name = next(name for name, c in found.items() if c.run and c.readout and c.readout.endswith(kind))
     best_model.save(tmp_path / "model", name, found[name], tiny, TINY)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import optuna
 import pytest
+from conftest import short
 from kill import SERVER
 from optuna.trial import TrialState
 
@@ -17,11 +18,13 @@ from helpers.experiments.rows import EXPERIMENTS
 
 N_TRIALS = 6
 TINY = profiles.PROFILES["tiny"]
+START = short(EXPERIMENTS[search.STARTING_POINT], 5)
 
 
-def work(tiny_file, folder, storage, counted, stuck, stuck_at):
+def work(tiny_file, folder, together, counted, stuck, stuck_at):
     """A worker in a process of its own. counted : its trials so far; stuck : set at `stuck_at`, where it stays."""
     os.environ["IT_RUNS"] = str(folder)
+    EXPERIMENTS[search.STARTING_POINT] = START
     fit = search.loop.fit
 
     def counting_fit(*arguments, **settings):
@@ -32,28 +35,31 @@ def work(tiny_file, folder, storage, counted, stuck, stuck_at):
         return fit(*arguments, **settings)
 
     search.loop.fit = counting_fit
-    search.search(TINY.prepare(datasets.load(tiny_file)), TINY, n_trials=N_TRIALS, storage=storage)
+    dataset = TINY.prepare(datasets.load(tiny_file))
+    if together:
+        together.wait(timeout=120)
+    search.search(dataset, TINY, n_trials=N_TRIALS)
 
 
-def begin(tiny_file, folder, storage, stuck=None, stuck_at=None):
+def begin(tiny_file, folder, together=None, stuck=None, stuck_at=None):
     counted = SERVER.Value("i", 0)
-    process = SERVER.Process(target=work, args=(str(tiny_file), str(folder), storage, counted, stuck, stuck_at))
+    process = SERVER.Process(target=work, args=(str(tiny_file), str(folder), together, counted, stuck, stuck_at))
     process.start()
     return process, counted
 
 
-def trials_of(tiny, storage):
-    start, dataset = EXPERIMENTS[search.STARTING_POINT], TINY.prepare(tiny)
-    return search.open_study(start, dataset, storage).trials
+def trials_of(tiny):
+    return search.open_study(START, TINY.prepare(tiny)).trials
 
 
 def test_two_workers_share_a_study(tiny_file, tiny, runs_folder):
-    trials_of(tiny, None)  # makes the study
-    workers = [begin(tiny_file, runs_folder, None) for _ in range(2)]
+    trials_of(tiny)  # makes the study
+    together = SERVER.Barrier(2)
+    workers = [begin(tiny_file, runs_folder, together) for _ in range(2)]
     for process, counted in workers:
         process.join()
         assert process.exitcode == 0 and counted.value
-    trials = trials_of(tiny, None)
+    trials = trials_of(tiny)
     assert len(trials) == sum(counted.value for _, counted in workers)
     assert N_TRIALS <= len(trials) <= N_TRIALS + 1  # each ends the trial it is at
     assert all(trial.state.is_finished() for trial in trials)
@@ -90,17 +96,16 @@ def test_a_killed_worker_loses_the_trial_it_was_at(killed_at, tiny_file, tiny, r
     assert stuck.wait(timeout=120)
     process.kill()
     process.join()
-    before = trials_of(tiny, None)
+    before = trials_of(tiny)
     assert [trial.state.is_finished() for trial in before] == [True] * (killed_at - 1) + [False]
 
-    process, counted = begin(tiny_file, runs_folder, None)
+    process, counted = begin(tiny_file, runs_folder)
     process.join()
     assert process.exitcode == 0
-    after = trials_of(tiny, None)
+    after = trials_of(tiny)
     again = killed_at == 1
     assert len(after) == N_TRIALS + 1 + again and counted.value == N_TRIALS - (killed_at - 1) + again
     finished = [trial for trial in after if trial.state.is_finished()]
     assert [trial.number for trial in after if trial.state == TrialState.RUNNING] == [killed_at - 1]
     np.testing.assert_equal([trial.value for trial in after[: killed_at - 1]], [trial.value for trial in before[:-1]])
-    start = EXPERIMENTS[search.STARTING_POINT].recipe
-    assert start.learning_rate in [trial.params["learning_rate"] for trial in finished]
+    assert START.recipe.learning_rate in [trial.params["learning_rate"] for trial in finished]

@@ -92,6 +92,7 @@ def test_verdicts_know_what_is_not_defined_and_what_is_the_same():
     found = tables.compared(a, b, few)
     assert found["verdict"] == "cannot be decided (one seed each)" and np.isnan(found["low"])
     assert tables.compared(a, a, few)["verdict"].startswith("identical")
+    assert tables.compared(a[0], b[0], few)["verdict"] == "cannot be decided"  # nothing is drawn: no seeds
     many = SimpleNamespace(responses=rng.normal(size=(40, 3)), objects=np.arange(40) % 4)
     moved = rng.normal(size=(2, 40, 3))
     assert tables.compared(moved, moved + 3, many)["verdict"] != "identical"  # scores alike, predictions not

@@ -114,7 +114,7 @@ def save(folder, name, candidate, dataset, profile):
 def _save_readout(path, fitted, dataset):
     arrays = {"mean": dataset.train.responses.mean(0, dtype=np.float64)}
     arrays |= {name: getattr(fitted, name) for name in LEARNED if name in fitted._fields}
-    cache.write_whole(path, lambda path: cache.save_arrays(path, arrays))
+    cache.save_arrays(path, arrays)
 
 
 def _predict_readout(path, K):

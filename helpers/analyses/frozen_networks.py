@@ -198,12 +198,8 @@ def held_out_differences(pairs, held_out, dataset):
     """
     lines = []
     for name, against in pairs:
-        found = metrics.paired_interval(
-            dataset.train.responses, held_out[name], held_out[against], dataset.train.objects, comparisons=len(pairs)
-        )
-        line = {"comparison": f"{name} against {against}", "difference": found.estimate}
-        line |= {"low": found.low, "high": found.high, "verdict": tables.verdict(found.low, found.high)}
-        lines.append(line)
+        found = tables.compared(held_out[name], held_out[against], dataset.train, comparisons=len(pairs))
+        lines.append({"comparison": f"{name} against {against}"} | found)
     return pd.DataFrame(lines)
 
 

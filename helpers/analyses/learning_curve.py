@@ -72,11 +72,9 @@ def subset(dataset, n_train):
     n_all = len(dataset.train.images)
     if n_train >= n_all:
         return dataset, np.arange(n_all)
-    few = datasets.reduce(dataset, n_train=n_train, pixels=None)
-    # Which images it took: the same cut of a data set whose responses are the images' numbers.
-    numbered = replace(dataset, train=replace(dataset.train, responses=np.arange(n_all)[:, None]))
-    index = datasets.reduce(numbered, n_train=n_train, pixels=None).train.responses[:, 0]
-    return replace(few, name=f"{dataset.name}-{n_train}-images"), index
+    numbered = replace(dataset.train, metadata=dataset.train.metadata | {"place among all": np.arange(n_all)})
+    few = datasets.reduce(replace(dataset, train=numbered), n_train=n_train, pixels=None)
+    return replace(few, name=f"{dataset.name}-{n_train}-images"), few.train.metadata["place among all"]
 
 
 def readout_from_few(dataset, profile, n_train):

@@ -174,14 +174,17 @@ def differences(pairs, done, dataset, *, part=None, metric=metrics.explained_var
 def compared(a, b, split, *, part=None, metric=metrics.explained_variance, comparisons=1):
     """Return the paired difference of two rows: a dict difference, low, high, seeds, verdict.
 
-    a, b : predictions (n_seeds, n_images, n_neurons) of the images of split. part, comparisons : see `differences`
+    a, b : predictions (n_seeds, n_images, n_neurons) of the images of split, or (n_images, n_neurons) where nothing is
+    drawn: no seeds then. part, comparisons : see `differences`
     """
     a, b = (part(each, split.objects) if part else each for each in (a, b))
     found = metrics.paired_interval(split.responses, a, b, split.objects, metric=metric, comparisons=comparisons)
     said = "identical" if np.array_equal(a, b) else verdict(found.low, found.high)
-    line = {"difference": found.estimate, "low": found.low, "high": found.high, "seeds": f"{len(a)}, {len(b)}"}
+    line = {"difference": found.estimate, "low": found.low, "high": found.high, "verdict": said}
+    if np.ndim(a) == 2:
+        return line
     single = " (one seed each)" if len(a) == len(b) == 1 else " (one seed of one row)" if 1 in (len(a), len(b)) else ""
-    return line | {"verdict": said + single}
+    return line | {"seeds": f"{len(a)}, {len(b)}", "verdict": said + single}
 
 
 def verdict(low, high):

@@ -10,7 +10,7 @@ from helpers import progress
 from helpers.datasets.describe import FEW
 from helpers.datasets.formats import arrays, brainio, tables
 from helpers.datasets.formats.recordings import open_image
-from helpers.datasets.formats.whole import created, must_be_new, written_whole
+from helpers.datasets.formats.whole import created, must_be_new, written_checked
 from helpers.datasets.hdf5 import DataError, plural
 from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD, IMAGES_AT_ONCE, resized
 
@@ -96,7 +96,7 @@ def write(recordings, out, *, seed=0, pixels=None, as_course=False):
         if np.ptp(values) == 0:
             raise DataError(f"{source}: column {name} is constant over the training images; leave this neuron out.")
     objects = [_latin(source, name) for name in recordings.objects.tolist()]
-    with written_whole(out) as part:
+    with written_checked(out) as part:
         shape = _shape(recordings.images, pixels)
         _need(out, len(objects) * np.prod(shape) * (12 // shape[0] if as_course else 1) + trials[splits["val"]].nbytes)
         with created(part) as file:

@@ -16,7 +16,7 @@ import requests
 from helpers import progress
 from helpers.datasets.describe import catalogue
 from helpers.datasets.formats import public
-from helpers.datasets.formats.whole import must_be_new, written_whole
+from helpers.datasets.formats.whole import must_be_new, written_checked
 from helpers.datasets.hdf5 import DataError
 from helpers.datasets.pack import write
 
@@ -208,7 +208,7 @@ def _fetch_course(file, out, origin):
     """The course's file from Google Drive, another address or a folder: checked, whole or not at all."""
     import gdown
 
-    with written_whole(out) as part:
+    with written_checked(out) as part:
         if origin and not _is_address(origin):
             if not (Path(origin) / file["name"]).is_file():
                 raise DataError(f"{origin}: has no {file['name']}; expected a folder with the source's files.")

@@ -41,7 +41,6 @@ class Experiment:
     in_table: bool = field(default=True, repr=False)  # no setting: a run's key has the fields with a repr
 
 
-
 def published_rows():
     """Rows of the published table, name -> dict of its columns; numbers as float or None."""
     with PUBLISHED_TABLE.open(newline="", encoding="utf-8") as file:

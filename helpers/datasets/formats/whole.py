@@ -3,7 +3,6 @@
 import io
 import os
 import shutil
-import tempfile
 from contextlib import contextmanager
 from errno import ENOSPC
 from pathlib import Path
@@ -24,7 +23,7 @@ def must_be_new(target):
 
 
 @contextmanager
-def written_whole(target):
+def written_checked(target):
     """Yield a path to write to; on success the file there passes the checks and becomes `target`, which must be new.
 
     Raises DataError: at once where the folder cannot be written, later where the disk is full.
@@ -55,23 +54,17 @@ def declare(path, mean, sd):
 
 @contextmanager
 def _moved_into_place(target):
+    from helpers import cache  # brings torch, which few commands on data files need
+
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}-")
-    except OSError as error:
-        raise DataError(f"{target}: cannot be written ({error.strerror}); expected a folder that can.") from error
-    with temporary as folder:
-        part = Path(folder) / target.name
-        try:
+        with cache.written_whole(target) as part:
             yield part
-        except OSError as error:
-            why = "no space left" if "No space left" in str(error) else " ".join(str(error).split())
-            raise DataError(f"{target}: cannot be written ({why}); expected space and a folder that can.") from error
-        try:
-            check(part)
-        except DataError as error:
-            raise DataError(str(error).replace(str(part), str(target))) from error
-        os.replace(part, target)
+            try:
+                check(part)
+            except DataError as error:
+                raise DataError(str(error).replace(str(part), str(target))) from error
+    except OSError as error:
+        raise DataError(str(error)) from error
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers import progress
-from helpers.datasets.formats.whole import created, written_whole
+from helpers.datasets.formats.whole import created, written_checked
 from helpers.datasets.hdf5 import SPLITS
 from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD
 from helpers.datasets.simulated.neurons import RELIABILITY, simulate
@@ -76,7 +76,7 @@ def write(
     if repeats is None:
         repeats = not (full or as_course)
     built_in = dict(label_share=label_share, local_share=local_share, n_trials=n_trials, seed=seed)
-    with written_whole(path) as beside:
+    with written_checked(path) as beside:
         scenes = render(sum(n_images), size=pixels, n_objects=n_objects, seed=seed)
         simulated = simulate(scenes, n_train=n_images[0], **built_in)
         with created(beside) as file:
