@@ -108,11 +108,10 @@ def grams_by_place(tag, dataset, profile, *, zoomed=False):
     """
     pixels = tuple(round(side * (ZOOM if zoomed else 1)) for side in dataset.images.shape[2:])
     network, source = models.load_backbone(tag, pixels)
-    layers = features.rectified_layers(network)
     if profile.name == "tiny":
-        layers = [layer for layer in layers if layer.startswith(TINY)]
-    elif zoomed:
-        layers = stage_ends(layers, depth=2)[-ZOOMED_STAGES:]
+        layers = [layer for layer in features.rectified_layers(network) if layer.startswith(TINY)]
+    else:
+        layers = located_layers(network, zoomed=zoomed)
 
     def compute():
         network.to(accelerator().device)
@@ -120,6 +119,12 @@ def grams_by_place(tag, dataset, profile, *, zoomed=False):
 
     place = _place(tag, network, source, layers, pixels, "by-place")
     return cache.cached(dataset, *place, compute, kind="gram")["places"]
+
+
+def located_layers(network, *, zoomed):
+    """The layers that a located readout takes at either size: all rectified features, or the last stages' ends."""
+    layers = features.rectified_layers(network)
+    return stage_ends(layers, depth=2)[-ZOOMED_STAGES:] if zoomed else layers
 
 
 def by_place(network, dataset, layers, **how):

@@ -24,8 +24,9 @@ def grams_by_place(
     batch_size=16,
     progress=None,
     costs=None,
+    product=features.product,
 ):
-    """Gram matrices of a network's layers at each place of the image, summed over layers.
+    """Gram matrices of a network's layers at each place of the image, summed over layers and added to `out`.
 
     Maps are averaged to at most `grid` a side and blurred. Nothing is learned from the images but the mean of the
     training images, which centring on others takes out again: whichever of them are fitted, theirs is a submatrix.
@@ -39,8 +40,11 @@ def grams_by_place(
 
     Parameters
     ----------
-    out : float32 array of shape (grid², n_images, n_images), such as a mapped file; is written
+    out : float32 array of shape (grid², n_images, n_images), such as a mapped file; is added to, so that several
+        networks share one
     blur : sd of the Gaussian over places, in shares of the image's sides
+    product : function of (features, n_train, device) that makes a place's matrix, for another than all images' Gram
+        matrix; `out` has its shape then
     """
     scales = {layer: _channel_scale(network.get_submodule(layer)) for layer in layers}
 
@@ -57,7 +61,6 @@ def grams_by_place(
     passed = {"normalisation": normalisation, "pixels": pixels, "batch_size": batch_size, "progress": progress}
     with features.spilled(network, images, layers, reduced, **passed, costs=costs) as files:
         begin, device = time.perf_counter(), features.device_of(network)
-        out[:] = 0
         for sides in sorted({shape[:2] for _, shape in files.values()}):
             alike = [(file, shape[2]) for file, shape in files.values() if shape[:2] == sides]
             shares = np.kron(*(_overlap(side, grid) for side in sides))  # (grid², n_places)
@@ -66,7 +69,7 @@ def grams_by_place(
                     features.columns(file, len(images), shares.shape[1] * n, place * n, (place + 1) * n)
                     for file, n in alike
                 ]
-                gram = features.product(np.hstack(found), n_train, device)
+                gram = product(np.hstack(found), n_train, device)
                 for at in np.flatnonzero(share):
                     out[at] += share[at].astype(np.float32) * gram
         costs["product"] += time.perf_counter() - begin
