@@ -1,4 +1,4 @@
-"""Commands: `python -m helpers data|run|search|claims|table|report`. Each is a thin layer over a function."""
+"""Commands: `python -m helpers data|run|search|claims|table|predict|report`. Each is a thin layer over a function."""
 
 import argparse
 import sys
@@ -22,19 +22,9 @@ def data_check(options):
 
 
 def data_declare(options):
-    from helpers.datasets import hdf5, images
+    from helpers.datasets import describe
 
-    if len(options.images) == 1 and options.images[0] in images.KNOWN:
-        constants, _ = images.KNOWN[options.images[0]]
-        mean, sd = constants.mean, constants.sd
-    elif len(options.images) in (2, 6):
-        numbers = [float(number) for number in options.images]
-        mean, sd = (numbers[:3], numbers[3:]) if len(numbers) == 6 else ([numbers[0]] * 3, [numbers[1]] * 3)
-    else:
-        found = " ".join(options.images)
-        raise DataError(f"{found}: no such constants; expected imagenet, clip, half, none, bytes, or mean and sd.")
-    hdf5.declare_constants(options.file, mean, sd)
-    print(f"{options.file}: its images are declared to be (pixels - {mean}) / {sd}")
+    print(describe.declare(options.file, options.images))
 
 
 def data_pack(options):
@@ -151,6 +141,13 @@ def table(options):
     print(path)
 
 
+def predict(options):
+    from helpers.experiments import saved_model
+
+    *images, out = options.files
+    saved_model.write_table(options.model, images, out)
+
+
 def report(options):
     from helpers import cache, datasets
     from helpers.datasets import describe
@@ -227,6 +224,10 @@ def parser():
     long = groups.add_parser("table", help="make a table that takes longer than a notebook")
     long.add_argument("name", choices=("learning_curve", "shuffled_labels"))
     long.set_defaults(call=table)
+    new = groups.add_parser("predict", help="predict responses to any images by a saved model")
+    new.add_argument("model", help="folder of a saved model, such as report/DATA/best_model")
+    new.add_argument("files", nargs="+", metavar="IMAGES", help="a folder, files or a .npy; last the CSV file to write")
+    new.set_defaults(call=predict)
     pages = groups.add_parser("report", help="execute the notebooks and render the report")
     pages.add_argument("--in-place", action="store_true", help="refresh the committed notebooks and figures instead")
     pages.set_defaults(call=report)
@@ -245,7 +246,7 @@ def main(arguments=None):
             raise
         print("\ninterrupted: finished runs are kept, and the same command goes on from them", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:  # a DataError is a ValueError
+    except (ValueError, OSError, MemoryError) as error:  # a DataError is a ValueError
         if options.traceback:
             raise
         print(f"error: {error}", file=sys.stderr)

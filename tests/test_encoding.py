@@ -6,12 +6,15 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from PIL import Image
 
-from helpers import EncodingModel, encoding, metrics
+from helpers import EncodingModel, datasets, encoding, metrics
+from helpers.__main__ import main
 from helpers.analyses import best_model, frozen_networks
+from helpers.analyses.layer_profile import BLUR
 from helpers.datasets import own_images
 from helpers.experiments import profiles, runs, saved_model
 from helpers.experiments.rows import EXPERIMENTS, LITE0
@@ -22,7 +25,10 @@ TINY = profiles.PROFILES["tiny"]
 
 @pytest.fixture(scope="module")
 def cut(tiny):
-    return TINY.prepare(tiny)
+    """The tiny stand-in with few images and neurons."""
+    few = datasets.reduce(tiny, n_train=40, pixels=None)
+    train, val = (replace(split, responses=split.responses[:, ::28]) for split in (few.train, few.val))
+    return replace(few, train=train, val=replace(val, repeats=val.repeats[:, :, ::28]), fingerprint="few neurons")
 
 
 @pytest.fixture(scope="module")
@@ -31,41 +37,49 @@ def fitted(cut):
     return EncodingModel(networks=(LITE0,)).fit(cut.train.images[:, 0], cut.train.responses, cut.train.objects)
 
 
-@pytest.fixture(scope="module")
-def whole(fitted, cut):
-    """The readout with all images in one stack, as the report has it."""
-    readout = fitted._model.parts[0]
-    stack = new_images.stack_of(readout.views, cut.images, blur=readout.blur)
-    return receptive_fields.ridge(stack, cut.train.responses).predictions[: len(cut.val.images)]
-
-
-def test_new_images_are_predicted_as_in_one_stack_with_the_fitted(fitted, whole, cut, monkeypatch):
-    images = cut.val.images[:, 0]
-    predicted = fitted.predict(images)
+def test_new_images_are_predicted_as_in_one_stack_with_the_fitted(fitted, cut):
+    """As the report has them: in color and gray, in one piece and image by image."""
+    images, readout = cut.val.images[:8, 0], fitted._model.parts[0]
+    stack = new_images.stack_of(readout.views, np.concatenate([cut.train.images, cut.val.images[:8]]), blur=BLUR)
+    whole = receptive_fields.ridge(stack, cut.train.responses).predictions
+    color = np.repeat(images[:, :, :, None], 3, axis=3)
+    predicted = fitted.predict(color)
     assert_allclose(predicted, whole, atol=1e-5 * cut.train.responses.std())
-    expected = metrics.known_mean(metrics.explained_variance(cut.val.responses, whole))
-    assert fitted.score(images, cut.val.responses) == pytest.approx(expected, abs=1e-5)
-    color = np.repeat(images[:3, :, :, None], 3, axis=3)  # of the same gray
-    assert_allclose(fitted.predict(color), predicted[:3], atol=1e-5)
+    expected = metrics.known_mean(metrics.explained_variance(cut.val.responses[:8], whole))
+    assert fitted.score(images, cut.val.responses[:8]) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_saved_model_predicts_the_same_in_another_process(fitted, cut, tmp_path):
     fitted.save(tmp_path / "model")
-    np.save(tmp_path / "images.npy", cut.val.images[:4, 0])
+    np.save(tmp_path / "images.npy", cut.val.images[:2, 0])
     script = "import sys, numpy as np; from helpers import EncodingModel; from pathlib import Path; "
     script += (
         "f = Path(sys.argv[1]); m = EncodingModel.load(f / 'model'); np.save(f / 'p', m.predict(f / 'images.npy'))"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
-    assert_allclose(np.load(tmp_path / "p.npy"), fitted.predict(cut.val.images[:4, 0]), atol=1e-6)
+    assert_allclose(np.load(tmp_path / "p.npy"), fitted.predict(cut.val.images[:2, 0]), atol=1e-6)
     loaded = EncodingModel.load(tmp_path / "model")
     assert loaded.get_params() == {"networks": [LITE0], "pixels": 112}
     for name in ("receptive_fields_", "leave_one_out_", "ceiling_"):
         assert_allclose(getattr(loaded, name), getattr(fitted, name))
     said = json.loads((tmp_path / "model" / "model.json").read_text(encoding="utf-8"))
-    assert said["holds"] == "64 fitted images (0.1 MB)" and said["seconds for one image"] > 0
+    assert said["holds"] == "40 fitted images (0.0 MB)" and said["seconds for one image"] > 0
     with pytest.raises(ValueError, match="without the responses"):
         loaded.cross_validate()
+
+
+def test_the_command_writes_a_table_of_any_images_and_overwrites_nothing(fitted, cut, tmp_path, capsys):
+    fitted.save(tmp_path / "model")
+    (folder := tmp_path / "images").mkdir()
+    for i, image in enumerate(cut.val.images[:2, 0]):
+        Image.fromarray(image).resize((48, 48), Image.Resampling.NEAREST).save(folder / f"{i}.png")
+    command = ["predict", str(tmp_path / "model"), str(folder), str(tmp_path / "out.csv")]
+    assert main(command) == 0
+    table = pd.read_csv(tmp_path / "out.csv", index_col="image")
+    assert list(table.index) == ["0.png", "1.png"] and list(table)[0] == "neuron 0"
+    assert_allclose(table, fitted.predict(folder), atol=1e-5)
+    assert "holds: 40 fitted images" in capsys.readouterr().out
+    assert main(command) == 2 and "out.csv: exists already" in capsys.readouterr().err
 
 
 def test_a_model_whose_network_is_another_is_refused(fitted, cut):
@@ -87,10 +101,9 @@ def test_what_was_learned(fitted, cut):
 
 
 def test_the_ceiling_is_that_of_the_repeats(cut):
-    repeats = cut.val.repeats
-    model = EncodingModel(networks=(LITE0,), pixels=16).fit(cut.val.images, cut.val.responses, repeats=repeats)
+    images, responses, repeats = cut.val.images[:12], cut.val.responses[:12], cut.val.repeats[:12]
+    model = EncodingModel(networks=(LITE0,), pixels=16).fit(images, responses, repeats=repeats)
     assert_allclose(model.ceiling_, metrics.noise_ceiling(repeats))
-    assert model.predict(np.zeros((1, 32, 32), np.uint8)).shape == (1, cut.n_neurons)
 
 
 IMAGES, RESPONSES = np.zeros((12, 8, 8), np.uint8), np.zeros((12, 2))

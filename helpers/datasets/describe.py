@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.datasets import hdf5
-from helpers.datasets.images import Normalisation, blocks, encode, encoding, read_block
+from helpers.datasets.images import KNOWN, Normalisation, blocks, encode, encoding, read_block
 
 DATA = Path(__file__).parents[2] / "data"
 READ_BYTES = 400e6  # of unpacked images: all of most files, an even sample of the course file's 1.9 GB, in about 2 s
@@ -67,6 +67,24 @@ def check(path):
     digests = [np.array([image.tobytes() for image in images], dtype=object) for images in thumbnails.values()]
     lines += [f"warning: {sentence}" for sentence in strange + doubts(objects, responses["val"], repeats, digests)]
     return "\n".join(lines)
+
+
+def declare(path, words):
+    """Write into a file how its images are normalised; a sentence that says so.
+
+    words : name of known constants, or numbers as text: mean and sd, one each or three. Raises DataError for others.
+    """
+    if len(words) == 1 and words[0] in KNOWN:
+        constants, _ = KNOWN[words[0]]
+        mean, sd = constants.mean, constants.sd
+    elif len(words) in (2, 6):
+        numbers = [float(number) for number in words]
+        mean, sd = (numbers[:3], numbers[3:]) if len(numbers) == 6 else ([numbers[0]] * 3, [numbers[1]] * 3)
+    else:
+        found = " ".join(words)
+        raise hdf5.DataError(f"{found}: no such constants; expected imagenet, clip, half, none, bytes, or mean and sd.")
+    hdf5.declare_constants(path, mean, sd)
+    return f"{path}: its images are declared to be (pixels - {mean}) / {sd}"
 
 
 @functools.cache

@@ -12,12 +12,13 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import safetensors.numpy
 import safetensors.torch
 import torch
 
 from helpers import cache, models
-from helpers.datasets import own_images
+from helpers.datasets import own_images, pack
 from helpers.datasets.images import Normalisation
 from helpers.device import accelerator
 from helpers.experiments.rows import EXPERIMENTS
@@ -141,12 +142,25 @@ def load(folder, dataset=None):
     return Model(description, parts, images)
 
 
+def write_table(folder, images, out):
+    """Predict images by the model in a folder and write a table: a row per image, a column per neuron.
+
+    images : list of files, or of one folder; see own_images.read. Raises DataError where `out` exists already.
+    """
+    out, names, model = pack.must_be_new(out), own_images.names(images), load(folder)
+    said = {key: model.description[key] for key in ("name", "size", "holds", "seconds for one image")}
+    print(", ".join(f"{key}: {value}" for key, value in said.items()), flush=True)
+    frame = pd.DataFrame(model.predict(images), index=pd.Index(names, name="image")).add_prefix("neuron ")
+    cache.write_whole(out, lambda path: frame.to_csv(path))
+    print(f"{out}: (n_images, n_neurons) = {frame.shape}")
+
+
 def _files(folder):
-    """Names of the arrays' files that a folder's model has; none where there is no model."""
+    """Names of the arrays' files that a folder's model has; none where there is no model, or another's."""
     try:
         parts = json.loads((folder / "model.json").read_text(encoding="utf-8"))["parts"]
         return {Path(file).name for part in parts for file in part["files"].values()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return set()
 
 
