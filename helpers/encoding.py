@@ -64,6 +64,8 @@ class EncodingModel(BaseEstimator):
         objects : (n_images,), what each image shows, by which `cross_validate` deals out folds; None: all alike
         repeats : (n_images, n_repeats, n_neurons), single trials, NaN where one is missing, for `ceiling_`
         """
+        if isinstance(self.networks, str):
+            raise ValueError(f"networks is {self.networks!r}; expected a list of full timm tags.")
         images, responses = self._checked(own_images.read(images, pixels=self.pixels), responses)
         n_images = len(images)
         if n_images < FEWEST:

@@ -227,7 +227,7 @@ def _read_tuned(said, folder):
     normalisation = Normalisation(*map(tuple, said["normalisation"]))
     tuned = Tuned(said["run"], model.to(accelerator().device), normalisation, images)
     before = np.array(said["responses to a ramp"])
-    if np.abs(tuned.of_ramp() - before).max() > new_images.TOLERANCE * max(np.abs(before).max(), 1):
+    if not np.abs(tuned.of_ramp() - before).max() <= new_images.TOLERANCE * max(np.abs(before).max(), 1):
         raise ValueError(f"{said['run']} predicts otherwise than when it was saved, as the code has changed since")
     return tuned
 

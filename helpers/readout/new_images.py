@@ -142,14 +142,14 @@ class Predictor:
     def predict(self, images):
         """Predictions (n_images, n_neurons), float64, of images of the shape and number type of the fitted ones.
 
-        In memory it takes no more than the fit did. Raises ValueError where networks, weights or code are others than
-        those it was fitted with.
+        A located readout takes no more memory than its fit did. Raises ValueError where networks, weights or code are
+        others than those it was fitted with.
         """
         images, n_fitted = np.concatenate([self.images[:1], images]), len(self.images)
         some = self._predict_located if self.bandwidth else self._predict_linear
         step = max(64, n_fitted // 2)
         predictions = np.concatenate([some(images[start : start + step]) for start in range(0, len(images), step)])
-        if np.abs(predictions[0] - self.arrays["first"]).max() > TOLERANCE * self.arrays["sd"][0]:
+        if not np.abs(predictions[0] - self.arrays["first"]).max() <= TOLERANCE * self.arrays["sd"][0]:
             seen = ", ".join(dict.fromkeys(f"{view.name} ({view.weights} weights)" for view in self.views))
             raise ValueError(f"{seen}: predicts a fitted image otherwise than when fitted; expected the same weights "
                              "and code as then, or a new fit.")  # fmt: skip
