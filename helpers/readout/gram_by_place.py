@@ -40,11 +40,9 @@ def grams_by_place(
 
     Parameters
     ----------
-    out : float32 array of shape (grid², n_images, n_images), such as a mapped file; is added to, so that several
-        networks share one
+    out : float32 array of shape (grid², n_images, n_images), such as a mapped file; is added to
     blur : sd of the Gaussian over places, in shares of the image's sides
-    product : function of (features, n_train, device) that makes a place's matrix, for another than all images' Gram
-        matrix; `out` has its shape then
+    product : function of (features, n_train, device) that makes a place's matrix; `out` has its shape
     """
     scales = {layer: _channel_scale(network.get_submodule(layer)) for layer in layers}
 
@@ -65,15 +63,17 @@ def grams_by_place(
             alike = [(file, shape[2]) for file, shape in files.values() if shape[:2] == sides]
             shares = np.kron(*(_overlap(side, grid) for side in sides))  # (grid², n_places)
             for place, share in enumerate(shares.T):
-                found = [
-                    features.columns(file, len(images), shares.shape[1] * n, place * n, (place + 1) * n)
-                    for file, n in alike
-                ]
-                gram = product(np.hstack(found), n_train, device)
+                gram = product(_at(place, alike, len(images), shares.shape[1]), n_train, device)
                 for at in np.flatnonzero(share):
                     out[at] += share[at].astype(np.float32) * gram
         costs["product"] += time.perf_counter() - begin
     return out
+
+
+def _at(place, files, n_images, n_places):
+    """Features (n_images, n_features) at one place of maps of n_places. files : pairs (file, its number of channels)"""
+    columns = (features.columns(file, n_images, n_places * n, place * n, (place + 1) * n) for file, n in files)
+    return np.hstack(list(columns))
 
 
 def _channel_scale(module):
