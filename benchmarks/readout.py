@@ -4,6 +4,7 @@
     python benchmarks/readout.py --ours --n-images 2880    ours alone, where the pipeline does not fit in memory
     python benchmarks/readout.py --ours --network tf_efficientnet_lite0 --n-images 3200    and what a located one adds
     python benchmarks/readout.py --scaling                 seconds against neurons and images, ours alone
+    python benchmarks/readout.py --estimator --n-images 500    what EncodingModel takes to fit, and for one new image
 
 The course's pipeline: a forward hook, features flattened to float32, scikit-learn's `PCA(svd_solver="full")` and
 `LinearRegression`. It is given one layer's features at a time, in one array; the course's code holds more than that.
@@ -29,7 +30,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from helpers import datasets, metrics
+from helpers import datasets, encoding, metrics
 from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD, Normalisation, to_batch
 from helpers.readout import features, gram, gram_by_place, receptive_fields, regression
 
@@ -134,6 +135,21 @@ def by_place(options):
         "scores": {"located": metrics.explained_variance(responses[n_train:], predictions).mean()},
         "parts": {part: round(costs[part]) for part in ("forward", "spill", "product", "fits")},
     }
+
+
+def estimator(options):
+    """EncodingModel by itself: a fit to all images, and the prediction of one."""
+    _, images, responses = network_and_data(options)
+    with Peak() as peak:
+        clock = [time.perf_counter()]
+        model = encoding.EncodingModel().fit(images, responses)
+        clock.append(time.perf_counter())
+        model.predict(images[:1])
+        clock.append(time.perf_counter())
+    fit, one = np.diff(clock)
+    expected = encoding.bytes_of(len(images)) / 1e9
+    print(f"{len(images)} images: fit {fit:.0f} s, one image {one:.0f} s, ", end="")
+    print(f"peak {peak.above_base / 1e9:.2f} GB (refused above {expected:.2f} GB)", flush=True)
 
 
 def course(options):
@@ -250,8 +266,11 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--ours", action="store_true", help="ours alone")
     parser.add_argument("--scaling", action="store_true", help="seconds against neurons and images, ours alone")
+    parser.add_argument("--estimator", action="store_true", help="EncodingModel alone")
     options = parser.parse_args()
-    if options.scaling:
+    if options.estimator:
+        estimator(options)
+    elif options.scaling:
         scaling(options)
     elif options.ours:
         print(alone(ours, options)["scores"], alone(by_place, options)["scores"])

@@ -1,4 +1,4 @@
-"""Commands: `python -m helpers data|run|readout|search|claims|table|report`. Each is a thin layer over a function."""
+"""Commands: `python -m helpers data|run|readout|search|claims|table|predict|report`: thin layers over functions."""
 
 import argparse
 import os
@@ -146,6 +146,13 @@ def table(options):
     print(frame.to_string(index=False), path, sep="\n")
 
 
+def predict(options):
+    from helpers.experiments import saved_model
+
+    *images, out = options.files
+    saved_model.write_table(options.model, images, out)
+
+
 def report(options):
     from helpers import cache, datasets
     from helpers.datasets import describe
@@ -227,6 +234,10 @@ def parser():
     long = groups.add_parser("table", help="make a table that takes longer than a notebook")
     long.add_argument("name", choices=("learning_curve", "shuffled_labels"))
     long.set_defaults(call=table)
+    new = groups.add_parser("predict", help="predict responses to any images by a saved model")
+    new.add_argument("model", help="folder of a saved model, such as report/DATA/best_model")
+    new.add_argument("files", nargs="+", metavar="IMAGES", help="a folder, files or a .npy; last the CSV file to write")
+    new.set_defaults(call=predict)
     pages = groups.add_parser("report", help="execute the notebooks and render the report")
     pages.add_argument("--in-place", action="store_true", help="refresh the committed notebooks and figures instead")
     pages.set_defaults(call=report)
@@ -245,7 +256,7 @@ def main(arguments=None):
             raise
         print("\ninterrupted: finished runs are kept, and the same command goes on from them", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:  # a DataError is a ValueError
+    except (ValueError, OSError, MemoryError) as error:  # a DataError is a ValueError
         if options.traceback:
             raise
         print(f"error: {error}", file=sys.stderr)

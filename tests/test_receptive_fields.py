@@ -30,7 +30,7 @@ def network():
 
 def by_place(network, images, layers, **settings):
     settings = {"normalisation": PLAIN, "n_train": len(images), "blur": 0, "grid": 7} | settings
-    out = np.empty((settings["grid"] ** 2, len(images), len(images)), np.float32)
+    out = np.zeros((settings["grid"] ** 2, len(images), len(images)), np.float32)
     return gram_by_place.grams_by_place(network, images, layers, out=out, **settings)
 
 

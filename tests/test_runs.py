@@ -202,26 +202,10 @@ def test_choices_do_not_depend_on_val(tiny, kept_runs, tmp_path):
         chosen = next(
             name for name, c in found.items() if c.run and c.readout and c.readout.endswith(frozen_networks.LOCATED)
         )
-        best_model.save(folder := tmp_path / f"{name}-model", chosen, found[chosen], dataset, TINY)
-        with np.load(folder / "readout.npz") as arrays:
-            settings.append({name: arrays[name].tolist() for name in arrays})
+        readout, _ = best_model.fit(chosen, found[chosen], dataset, TINY).parts
+        settings.append({name: values.tolist() for name, values in readout.arrays.items()})
     assert rankings[0] == rankings[1]
     assert settings[0] == settings[1]
-
-
-@pytest.mark.parametrize("kind", ["sum of blocks", frozen_networks.LOCATED])
-def test_the_saved_best_model_predicts_as_its_parts_did(tiny, kept_runs, tmp_path, kind):
-    found, _ = best_model.candidates(tiny, TINY)
-    name = next(name for name, c in found.items() if c.run and c.readout and c.readout.endswith(kind))
-    best_model.save(tmp_path / "model", name, found[name], tiny, TINY)
-    predictions = best_model.predict(tmp_path / "model", tiny, TINY)
-    row = frozen_networks.rows(tiny, TINY)[found[name].readout]
-    tuned = runs.run(EXPERIMENTS[found[name].run], tiny, TINY)
-    for role in ("val", "test"):
-        expected = (getattr(row, role) + getattr(tuned, role)) / 2
-        np.testing.assert_allclose(predictions[role], expected, atol=1e-6)
-    with pytest.raises(ValueError, match="other data"):
-        best_model.predict(tmp_path / "model", replace(tiny, fingerprint="another"), TINY)
 
 
 def test_a_diverged_run_is_scored_as_a_constant_and_says_so(tiny, runs_folder):

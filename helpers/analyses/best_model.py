@@ -2,29 +2,28 @@
 
 Candidates are the readouts, the fine-tuned network, the located readout of its backbone in the place of its own heads,
 and means of a frozen and a fine-tuned one. In a fold everything, tuning included, is made anew. Val takes no part.
+What is saved predicts any images: see saved_model.py.
 """
 
 import itertools
 import json
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import safetensors.torch
 
-from helpers import cache, metrics, models
-from helpers.analyses import frozen_networks
+from helpers import metrics, models
+from helpers.analyses import frozen_networks, layer_profile
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS
-from helpers.readout import receptive_fields, regression
-from helpers.training import loop
+from helpers.experiments.saved_model import PIXELS, Model, Tuned, TunedLocated, frozen_view
+from helpers.readout import new_images, receptive_fields
 
 # Not the one that the recipes' rates were chosen on, which would favour fine-tuned candidates. What readouts offer
 # (masks and widths; layer_profile's sizes and stages; networks that count the same) was chosen on all folds
 # of the stand-in and of V4, and is favoured on these two.
 FOLD = 1
-LEARNED = ("dual", "alpha", "masks", "weights", "bandwidth")  # fields of a fitted readout that are saved
 
 
 class Candidate(NamedTuple):
@@ -75,84 +74,73 @@ def choose(found, responses):
     return dict(sorted(scores.items(), key=lambda item: -item[1]))
 
 
-def save(folder, name, candidate, dataset, profile):
-    """Fit the chosen candidate to all training images and write it to a folder.
+def fit(name, candidate, dataset, profile):
+    """The chosen candidate fitted to all training images: a Model, with its predictions for val and test.
 
-    `model.json` names its parts; `readout.npz` holds the dual weights (n_train, n_neurons) of the readout, which with
-    the layers' Gram matrices give predictions (a located one's masks, and dual weights for each, see
-    receptive_fields.Located); `fine_tuned.safetensors` the network's weights, and `tuned_readout.npz` the located
-    readout of its backbone.
+    What is in the cache is used: no network sees an image again that it has seen there.
     """
-    folder = Path(folder)
-    spec = frozen_networks.specs(dataset, profile)[candidate.readout] if candidate.readout else None
-    fitted = frozen_networks.fitted(spec, dataset) if spec else None
+    parts, predictions = [], []
+    for made in (_frozen, _tuned):
+        part, predicted = made(candidate, dataset, profile)
+        if part is not None:
+            parts.append(part)
+            predictions.append(predicted.astype(np.float64))
     description = {
         "name": name,
         "readout": candidate.readout,
         "run": candidate.run,
-        "located": candidate.located,
-        "kernels": frozen_networks.kernel_files(spec) if spec else [],
         "data": dataset.fingerprint,
         "profile": profile.name,
-        "code": cache.code_hash("readout"),
-        "chosen_on": f"fold {FOLD} of the training images",
+        "chosen on": f"fold {FOLD} of the training images",
     }
-    if fitted:
-        _save_readout(folder / "readout.npz", fitted, dataset)
-    if candidate.run:
-        finished = runs.run(EXPERIMENTS[candidate.run], dataset, profile)
-        weights = finished.folder / "weights.safetensors"
-        cache.write_whole(folder / "fine_tuned.safetensors", lambda path: shutil.copyfile(weights, path))
-        if candidate.located:
-            stack = frozen_networks.tuned_stack(EXPERIMENTS[candidate.run], weights, dataset, profile)
-            _save_readout(folder / "tuned_readout.npz", receptive_fields.ridge(stack, dataset.train.responses), dataset)
-    cache.write_whole(
-        folder / "model.json", lambda path: path.write_text(json.dumps(description, indent=1), encoding="utf-8")
+    val, test = np.split(np.mean(predictions, axis=0), [len(dataset.val.images)])
+    return Model(description, parts, dataset.images[:0], {"val": val, "test": test})
+
+
+def _frozen(candidate, dataset, profile):
+    """The readout of frozen networks in a candidate, and its predictions; (None, None) where it has none."""
+    if candidate.readout is None:
+        return None, None
+    spec = frozen_networks.specs(dataset, profile)[candidate.readout]
+    K, responses = frozen_networks.kernel(spec, dataset), dataset.train.responses
+    fitted = spec.fit(K, responses, folds=layer_profile.choosing_folds(dataset))
+    made = (K, fitted, dataset.train.images, responses, _views(spec, dataset))
+    if spec.fit is receptive_fields.ridge:
+        return new_images.located(*made, blur=layer_profile.BLUR), fitted.predictions
+    return new_images.linear(*made), fitted.predictions
+
+
+def _views(spec, dataset):
+    """How networks saw the images of a RowSpec's Gram matrices: a list of View, from what lies beside their files."""
+    size, plain = list(dataset.images.shape[2:]), [[0.0] * 3, [1.0] * 3]
+    if spec.kernels is None:
+        return [frozen_view(PIXELS, "", [""], layer_profile.PIXEL_SIDE, size, plain)]
+    folders = {}
+    for path in (Path(K.filename) for group in spec.kernels for K in group):
+        folders.setdefault(path.parent, []).append(path.stem.partition("-")[2])
+    found = []
+    for folder, layers in folders.items():
+        seen = json.loads((folder / "result.json").read_text(encoding="utf-8"))["made"]["settings"]
+        tag, layers = seen["kernels"], seen["layers"] if seen["form"] else layers
+        mean_and_sd = models.own_normalisation(tag)
+        source = models.RANDOM if folder.name.startswith("kernels-random") else models.find_weights(tag)[1]
+        found.append(frozen_view(tag, source, layers, seen["grid"], seen["pixels"], (mean_and_sd.mean, mean_and_sd.sd)))
+    return found
+
+
+def _tuned(candidate, dataset, profile):
+    """The fine-tuned network in a candidate, or its backbone's located readout, and its predictions."""
+    if candidate.run is None:
+        return None, None
+    experiment = EXPERIMENTS[candidate.run]
+    finished, data = runs.run(experiment, dataset, profile), profile.training_data(experiment, dataset)
+    weights = finished.folder / "weights.safetensors"
+    tuned = Tuned(
+        experiment.name, *runs.rebuild(experiment, data, safetensors.torch.load_file(weights)), data.images[:0]
     )
-
-
-def _save_readout(path, fitted, dataset):
-    arrays = {"mean": dataset.train.responses.mean(0, dtype=np.float64)}
-    arrays |= {name: getattr(fitted, name) for name in LEARNED if name in fitted._fields}
-    cache.save_arrays(path, arrays)
-
-
-def _predict_readout(path, K):
-    """Predictions for the images after the training images, by what `_save_readout` wrote."""
-    with np.load(path, allow_pickle=False) as arrays:
-        learned = [arrays["dual"], arrays["mean"]]
-        if "masks" in arrays:
-            return receptive_fields.predict(K, arrays["masks"], *learned, bandwidth=float(arrays["bandwidth"]))
-        return regression.predict(K, *learned)
-
-
-def predict(folder, dataset, profile):
-    """Load the saved model and predict: dict 'val', 'test' -> array of shape (n_images, n_neurons).
-
-    Raises ValueError if the model was fitted to other data, or its readout to other layers.
-    """
-    folder = Path(folder)
-    description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    if description["data"] != dataset.fingerprint:
-        raise ValueError(f"{folder}: fitted to other data than {dataset.path}")
-    made = {"profile": profile.name, "code": cache.code_hash("readout")}
-    if any(description[key] != value for key, value in made.items()):
-        raise ValueError(f"{folder}: fitted in another profile, or by other code, than are here")
-    n_val, parts = len(dataset.val.images), []
-    if description["readout"]:
-        spec = frozen_networks.specs(dataset, profile).get(description["readout"])
-        if spec is None or description["kernels"] != frozen_networks.kernel_files(spec):
-            raise ValueError(f"{folder}: its readout was fitted to other layers, weights or code than are here")
-        parts.append(_predict_readout(folder / "readout.npz", frozen_networks.kernel(spec, dataset)))
-    if description["run"]:
-        experiment, weights = EXPERIMENTS[description["run"]], folder / "fine_tuned.safetensors"
-        if description["located"]:
-            stack = frozen_networks.tuned_stack(experiment, weights, dataset, profile)
-            parts.append(_predict_readout(folder / "tuned_readout.npz", stack))
-        else:
-            data = profile.training_data(experiment, dataset)
-            model, normalisation = runs.rebuild(experiment, data, safetensors.torch.load_file(weights))
-            others = np.concatenate([data.val.images, data.test.images])
-            parts.append(loop.predict(model, others, normalisation)[0].astype(np.float64))
-    predicted = np.mean(parts, axis=0)
-    return {"val": predicted[:n_val], "test": predicted[n_val:]}
+    if not candidate.located:
+        return tuned, np.concatenate([finished.val, finished.test])
+    stack = frozen_networks.tuned_stack(experiment, weights, dataset, profile)
+    fitted = receptive_fields.ridge(stack, data.train.responses)
+    made = (stack, fitted, data.train.images, data.train.responses, [tuned.view])
+    return TunedLocated(tuned, new_images.located(*made, blur=layer_profile.BLUR)), fitted.predictions

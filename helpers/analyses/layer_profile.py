@@ -115,11 +115,10 @@ def grams_by_place(tag, dataset, profile, *, zoomed=False):
     Computed once; later calls map the file. Blocks and zoom are those of `block_sum`. See gram_by_place.grams_by_place.
     """
     network, source, pixels = _network(tag, dataset, zoom=ZOOM if zoomed else 1.0)
-    layers = features.rectified_layers(network)
     if profile.name == "tiny":
-        layers = _few(layers)
-    elif zoomed:
-        layers = stage_ends(layers, depth=2)[-ZOOMED_STAGES:]
+        layers = _few(features.rectified_layers(network))
+    else:
+        layers = located_layers(network, zoomed=zoomed)
 
     def compute():
         network.to(accelerator().device)
@@ -127,6 +126,12 @@ def grams_by_place(tag, dataset, profile, *, zoomed=False):
 
     place = _place(tag, network, source, layers, pixels, "by-place")
     return cache.cached(dataset, *place, compute, kind="gram")["places"]
+
+
+def located_layers(network, *, zoomed):
+    """The layers that a located readout takes at either size: all rectified features, or the last stages' ends."""
+    layers = features.rectified_layers(network)
+    return stage_ends(layers, depth=2)[-ZOOMED_STAGES:] if zoomed else layers
 
 
 def by_place(network, dataset, layers, **how):

@@ -24,8 +24,9 @@ def grams_by_place(
     batch_size=16,
     progress=None,
     costs=None,
+    product=features.product,
 ):
-    """Gram matrices of a network's layers at each place of the image, summed over layers.
+    """Gram matrices of a network's layers at each place of the image, summed over layers and added to `out`.
 
     Maps are averaged to at most `grid` a side and blurred. After a batch norm nothing is learned from the images but
     the mean of the training images, which centring on others takes out again: whichever of them are fitted, theirs is a
@@ -41,8 +42,9 @@ def grams_by_place(
 
     Parameters
     ----------
-    out : float32 array of shape (grid², n_images, n_images), such as a mapped file; is written
+    out : float32 array of shape (grid², n_images, n_images), such as a mapped file; is added to
     blur : sd of the Gaussian over places, in shares of the image's sides
+    product : function of (features, n_train, device) that makes a place's matrix; `out` has its shape
     """
     modules = dict(network.named_modules())
     scales = {layer: _channel_scale(modules.get(layer)) for layer in layers}
@@ -64,7 +66,6 @@ def grams_by_place(
     passed = {"normalisation": normalisation, "pixels": pixels, "batch_size": batch_size, "progress": progress}
     with features.spilled(network, images, layers, reduced, **passed, costs=costs) as files:
         begin, device = time.perf_counter(), features.device_of(network)
-        out[:] = 0
         gains = {}
         for layer, (file, shape) in files.items():
             if scales[layer] is None:
@@ -73,16 +74,25 @@ def grams_by_place(
             alike = [(file, shape[2]) for file, shape in files.values() if shape[:2] == sides]
             shares = np.kron(*(_overlap(side, grid) for side in sides))  # (grid², n_places)
             for place, share in enumerate(shares.T):
-                found = []
-                for file, n in alike:
-                    found.append(features.columns(file, len(images), shares.shape[1] * n, place * n, (place + 1) * n))
-                    if file in gains:
-                        found[-1] *= gains[file]
-                gram = features.product(np.hstack(found), n_train, device)
+                columns = _at(place, alike, gains, len(images), shares.shape[1])
+                gram = product(columns, n_train, device)
                 for at in np.flatnonzero(share):
                     out[at] += share[at].astype(np.float32) * gram
         costs["product"] += time.perf_counter() - begin
     return out
+
+
+def _at(place, files, gains, n_images, n_places):
+    """Features (n_images, n_features) at one place of maps of n_places, times their file's gain where it has one.
+
+    files : pairs (file, its number of channels)
+    """
+    found = []
+    for file, n in files:
+        found.append(features.columns(file, n_images, n_places * n, place * n, (place + 1) * n))
+        if file in gains:
+            found[-1] *= gains[file]
+    return np.hstack(found)
 
 
 def _channel_scale(module):

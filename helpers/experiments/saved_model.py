@@ -1,0 +1,246 @@
+"""A model that predicts any images: readouts, a fine-tuned network, the located readout of its backbone, or their mean.
+
+A saved one is a folder: `model.json` says what the model is, what it holds and how long an image takes; beside it lie
+its arrays as safetensors. Nothing is pickled.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import safetensors.numpy
+import safetensors.torch
+import torch
+
+from helpers import cache, models
+from helpers.datasets import own_images, pack
+from helpers.datasets.images import Normalisation
+from helpers.device import accelerator
+from helpers.experiments.rows import EXPERIMENTS
+from helpers.readout import features, new_images
+from helpers.readout.new_images import Predictor, View
+from helpers.training import loop
+
+PIXELS = "pixels"  # name of the view that is no network
+FORMAT = 1
+
+
+class Tuned(NamedTuple):
+    """A trained network. run : name of its experiment. images : an empty array of the shape and type that it sees."""
+
+    run: str
+    model: torch.nn.Module
+    normalisation: Normalisation
+    images: np.ndarray
+
+    def predict(self, images):
+        """Predictions (n_images, n_neurons), float64, of images of its shape and number type."""
+        return loop.predict(self.model, images, self.normalisation)[0].astype(np.float64)
+
+    @property
+    def view(self):
+        """How its backbone's located readout sees images."""
+        backbone = self.model.backbone
+        layers = features.rectified_layers(backbone)
+        return View(self.run, "fine-tuned", backbone, layers, None, self.normalisation)
+
+    def of_ramp(self):
+        """Its predictions (n_neurons,) of one image that needs none: brighter from the top to the bottom."""
+        ramp = np.linspace(0, 1, np.prod(self.images.shape[2:]), dtype=np.float32)
+        ramp = np.rint(ramp * 255) if self.images.dtype == np.uint8 else ramp
+        ramp = np.broadcast_to(ramp.reshape(self.images.shape[2:]), self.images.shape[1:])[None]
+        return self.predict(ramp.astype(self.images.dtype))[0]
+
+
+class TunedLocated(NamedTuple):
+    """The located readout of a trained network's backbone."""
+
+    tuned: Tuned
+    readout: Predictor
+
+    def predict(self, images):
+        return self.readout.predict(images)
+
+
+@dataclass
+class Model:
+    """Parts whose mean is the prediction.
+
+    Attributes
+    ----------
+    description : dict of what is said of it in model.json
+    parts : list of Predictor, Tuned and TunedLocated
+    images : an empty array of the shape and number type that images are brought to
+    predictions : dict 'val', 'test' -> array (n_images, n_neurons) that the fit gave; None of a loaded model
+    """
+
+    description: dict
+    parts: list
+    images: np.ndarray
+    predictions: dict | None = None
+
+    def predict(self, images):
+        """Predictions (n_images, n_neurons), float64, of images in any form that own_images.read takes.
+
+        Images are brought to the size and channels of the fitted ones. Raises ValueError for images that cannot be
+        brought to them, and where a network's weights or the code are others than when the model was fitted.
+        """
+        brought = own_images.read(images, shape=self.images.shape[1:], dtype=self.images.dtype)
+        predictions = []
+        for part in self.parts:
+            seen = (part.readout if isinstance(part, TunedLocated) else part).images
+            predictions.append(part.predict(own_images.read(brought, shape=seen.shape[1:], dtype=seen.dtype)))
+        return np.mean(predictions, axis=0)
+
+    def save(self, folder):
+        """Write the model to a folder, whose earlier model it replaces; `model.json`, the last, makes it whole."""
+        folder, before = Path(folder), _files(Path(folder))
+        parts = [_write(part, folder) for part in self.parts]
+        files = {file for part in parts for file in part["files"].values()}
+        readouts = [part.readout if isinstance(part, TunedLocated) else part for part in self.parts]
+        readouts = [part for part in readouts if isinstance(part, Predictor)]
+        held = [f"{len(part.images)} fitted images ({part.images.nbytes / 1e6:.1f} MB)" for part in readouts]
+        description = self.description | {
+            "format": FORMAT,
+            "image shape": list(self.images.shape[1:]),
+            "image type": self.images.dtype.name,
+            "size": f"{sum((folder / file).stat().st_size for file in files) / 1e6:.1f} MB",
+            "holds": " and ".join(held) or "no images",
+            "seconds for one image": round(sum(part.seconds_for_one() for part in readouts), 1),
+            "parts": parts,
+        }
+        text = json.dumps(description, indent=1)
+        cache.write_whole(folder / "model.json", lambda path: path.write_text(text, encoding="utf-8"))
+        for file in before - files:
+            (folder / file).unlink(missing_ok=True)
+        self.description = description
+
+
+def load(folder, dataset=None):
+    """The model in a folder.
+
+    Raises ValueError if it is no saved model, is damaged, was fitted to other data than `dataset` where one is given,
+    or if pretrained weights of its networks are not at hand.
+    """
+    folder = Path(folder)
+    try:
+        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        if description.get("format") != FORMAT:
+            raise ValueError(f"its format is {description.get('format')}, not {FORMAT}")
+        parts = [_read(part, folder) for part in description["parts"]]
+        images = np.empty((0, *description["image shape"]), description["image type"])
+    except Exception as error:  # whatever a damaged or foreign file raises
+        reason = " ".join(str(error).split()).removesuffix(".") or type(error).__name__
+        raise ValueError(f"{folder}: cannot be loaded ({reason}); expected a model as it was saved.") from error
+    if dataset is not None and description.get("data") != dataset.fingerprint:
+        raise ValueError(f"{folder}: fitted to other data than {dataset.path}, or to another cut of them.")
+    return Model(description, parts, images)
+
+
+def write_table(folder, images, out):
+    """Predict images by the model in a folder and write a table: a row per image, a column per neuron.
+
+    images : list of files, or of one folder; see own_images.read. Raises DataError where `out` exists already.
+    """
+    out, names, model = pack.must_be_new(out), own_images.names(images), load(folder)
+    said = {key: model.description[key] for key in ("name", "size", "holds", "seconds for one image")}
+    print(", ".join(f"{key}: {value}" for key, value in said.items()), flush=True)
+    frame = pd.DataFrame(model.predict(images), index=pd.Index(names, name="image")).add_prefix("neuron ")
+    cache.write_whole(out, lambda path: frame.to_csv(path))
+    print(f"{out}: (n_images, n_neurons) = {frame.shape}")
+
+
+def _files(folder):
+    """Names of the arrays' files that a folder's model has; none where there is no model, or another's."""
+    try:
+        parts = json.loads((folder / "model.json").read_text(encoding="utf-8"))["parts"]
+        return {Path(file).name for part in parts for file in part["files"].values()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return set()
+
+
+def _write(part, folder):
+    """Write a part's arrays; what model.json says of it."""
+    if isinstance(part, Predictor):
+        arrays = part.arrays | {"images": part.images}
+        said = {"kind": "readout", "bandwidth": part.bandwidth, "blur": part.blur}
+        said |= {"views": [_said(view) for view in part.views]}
+        return said | {"files": {"arrays": _write_arrays(folder, "readout", arrays)}}
+    if isinstance(part, Tuned):
+        arrays = {name: tensor.cpu().numpy() for name, tensor in part.model.state_dict().items()}
+        said = {"kind": "network", "run": part.run, "normalisation": _numbers(part.normalisation)}
+        said |= {"image shape": list(part.images.shape[1:]), "image type": part.images.dtype.name}
+        # shows that the code builds the same network around the weights
+        said["responses to a ramp"] = part.of_ramp().tolist()
+        return said | {"files": {"weights": _write_arrays(folder, "fine_tuned", arrays)}}
+    tuned, readout = _write(part.tuned, folder), _write(part.readout, folder)
+    said = {"kind": "located readout of a network", "network": tuned, "readout": readout}
+    return said | {"files": {"weights": tuned["files"]["weights"], "arrays": readout["files"]["arrays"]}}
+
+
+def _write_arrays(folder, name, arrays):
+    """Write arrays to a file named by its content, so that an older model.json never finds newer arrays."""
+    arrays = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+    data = safetensors.numpy.save(arrays)
+    file = f"{name}-{hashlib.blake2b(data, digest_size=6).hexdigest()}.safetensors"
+    cache.write_whole(folder / file, lambda path: path.write_bytes(data))
+    return file
+
+
+def _said(view):
+    said = {"network": view.name, "weights": view.weights, "layers": list(view.layers), "grid": view.grid}
+    said["pixels"] = view.pixels and list(view.pixels)
+    return said | {"normalisation": _numbers(view.normalisation)}
+
+
+def _numbers(normalisation):
+    return [list(normalisation.mean), list(normalisation.sd)]
+
+
+def _read(said, folder):
+    """The part that `_write` wrote."""
+    if said["kind"] == "network":
+        return _read_tuned(said, folder)
+    if said["kind"] == "readout":
+        return _read_readout(said, folder, [frozen_view(**view) for view in said["views"]])
+    tuned = _read_tuned(said["network"], folder)
+    return TunedLocated(tuned, _read_readout(said["readout"], folder, [tuned.view]))
+
+
+def _read_readout(said, folder, views):
+    arrays = safetensors.numpy.load_file(folder / said["files"]["arrays"])
+    return Predictor(views, arrays.pop("images"), arrays, said["bandwidth"], said["blur"])
+
+
+def _read_tuned(said, folder):
+    state = safetensors.torch.load_file(folder / said["files"]["weights"])
+    images = np.empty((0, *said["image shape"]), said["image type"])
+    n_objects = len(state.get("object_head.bias", ()))
+    data = SimpleNamespace(images=images, n_neurons=len(state["neuron_head.bias"]), object_names=range(n_objects))
+    model, _ = models.build(replace(EXPERIMENTS[said["run"]], pretrained=False), data, 0)
+    model.load_state_dict(state)
+    normalisation = Normalisation(*map(tuple, said["normalisation"]))
+    tuned = Tuned(said["run"], model.to(accelerator().device), normalisation, images)
+    before = np.array(said["responses to a ramp"])
+    if not np.abs(tuned.of_ramp() - before).max() <= new_images.TOLERANCE * max(np.abs(before).max(), 1):
+        raise ValueError(f"{said['run']} predicts otherwise than when it was saved, as the code has changed since")
+    return tuned
+
+
+def frozen_view(network, weights, layers, grid, pixels, normalisation):
+    """The View of a frozen network, or of pixels, from what model.json says of it.
+
+    Raises ValueError where it had pretrained weights that are not at hand.
+    """
+    normalisation = Normalisation(*map(tuple, normalisation))
+    if network == PIXELS:
+        return View(PIXELS, weights, torch.nn.Identity(), layers, None, normalisation, grid)
+    backbone, source = models.load_backbone(network, tuple(pixels), pretrained=weights != models.RANDOM)
+    if models.RANDOM == source != weights:
+        raise ValueError(f"{network}: its weights, {weights}, are not at hand")
+    return View(network, weights, backbone, layers, tuple(pixels), normalisation, grid)

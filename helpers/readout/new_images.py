@@ -1,0 +1,203 @@
+"""Predictions for images that were not there when a readout was fitted.
+
+A kernel readout predicts from an image's products with the fitted images, so it keeps these: they pass through the
+networks again with the new ones. Only products between new and fitted images are made, a few new images at a time.
+"""
+
+import functools
+import time
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from helpers import progress
+from helpers.datasets.images import Normalisation
+from helpers.device import accelerator
+from helpers.readout import features, gram, gram_by_place, receptive_fields, regression
+
+TIMED = 16  # images on which `seconds_for_one` times the networks
+TOLERANCE = 1e-3  # of the responses' sd, by which the first fitted image may be predicted otherwise than at the fit
+
+
+class View(NamedTuple):
+    """How a network sees images, and which of its layers are taken: what one Gram matrix is made of.
+
+    name : of the network; weights : where they came from. pixels : (height, width) that the network sees the images at,
+    None for their own. grid : side of the grid that maps are averaged to.
+    """
+
+    name: str
+    weights: str
+    network: torch.nn.Module
+    layers: list
+    pixels: tuple | None
+    normalisation: Normalisation
+    grid: int = features.GRID
+
+    def how(self, images):
+        """How it takes images, and its line of progress, as `gram_of_layers` and `grams_by_place` want them."""
+        self.network.to(accelerator().device)
+        label = f"{self.name}, images through {len(self.layers)} layers"
+        return {
+            "normalisation": self.normalisation,
+            "pixels": None if self.pixels == images.shape[2:] else self.pixels,
+            "grid": self.grid,
+            "progress": functools.partial(progress.show, label, time.monotonic()),
+        }
+
+
+def stack_of(views, images, *, blur, n_train=None, product=features.product):
+    """Gram matrices by place summed over views, (grid², n_images, n_images) float32; see gram_by_place.
+
+    With `n_train` and `product=across`: those of the later images with the first n_train, see `across`.
+    """
+    n_images, grid = len(images), views[0].grid
+    shape = (n_images, n_images) if n_train is None else (n_images - n_train, n_train + 1)
+    out = np.zeros((grid**2, *shape), np.float32)
+    made = {"n_train": n_train or n_images, "out": out, "blur": blur, "product": product}
+    for view in views:
+        gram_by_place.grams_by_place(view.network, images, view.layers, **made, **view.how(images))
+    return out
+
+
+def across(columns, n_train, device):
+    """Products of the later images' features with the first n_train images', and last with their own.
+
+    Array of shape (n_new, n_train + 1); features are centred on the first n_train.
+    """
+    columns -= columns[:n_train].mean(0, dtype=np.float64).astype(np.float32)
+    new = columns[n_train:]
+    own = np.einsum("ij,ij->i", new, new)[:, None]
+    if device.type == "cpu":
+        return np.hstack([new @ columns[:n_train].T, own])
+    new, fitted = (torch.from_numpy(part).to(device) for part in (new, columns[:n_train]))
+    return np.hstack([(new @ fitted.T).cpu().numpy(), own])
+
+
+def moments_of(stack, masks, *, bandwidth, n_train):
+    """What centring and scaling the kernels of new images need of the fitted: array (n_masks, 3, n_train).
+
+    For each mask the mean products of each fitted image with the others, its squared norm once centred, and the mean
+    of its Gaussian kernel.
+    """
+    found = []
+    for weights in receptive_fields.on_grid(masks, round(len(stack) ** 0.5)):
+        K = _mixed(stack, weights, n_train)[:, :n_train]
+        mean = K.mean(0)
+        norms = K.diagonal() - 2 * mean + mean.mean()
+        found.append(torch.stack([mean, norms, gram.gaussian(K, n_train=n_train, bandwidth=bandwidth).mean(0)]))
+    return torch.stack(found).cpu().numpy()
+
+
+def predict_located(crossed, masks, moments, dual, mean, *, bandwidth):
+    """Predictions (n_new, n_neurons) from products with the fitted images, as `receptive_fields.predict` has them.
+
+    crossed : array of shape (grid², n_new, n_train + 1), see `across`. moments : see `moments_of`; others : `Located`
+    """
+    predictions = 0
+    on_grid = receptive_fields.on_grid(masks, round(len(crossed) ** 0.5))
+    for weights, (means, norms, kernel_means), dual_weights in zip(on_grid, _tensor(moments), dual, strict=True):
+        K = _mixed(crossed, weights, len(crossed[0]))
+        K, own, scale = K[:, :-1], K[:, -1], norms.mean()
+        own_mean = K.mean(1)
+        K = (K - means - own_mean[:, None] + means.mean()) / scale
+        own = (own - 2 * own_mean + means.mean()) / scale
+        K = torch.exp((2 * K - own[:, None] - norms / scale).clip(max=0) / (2 * bandwidth**2))
+        K = (K - kernel_means - K.mean(1, keepdim=True) + kernel_means.mean()) / (1 - kernel_means.mean())
+        predictions = predictions + (K @ _tensor(dual_weights)).cpu().numpy().astype(np.float64)
+    return predictions + mean
+
+
+def _mixed(stack, weights, n_rows):
+    return sum(_tensor(K[:n_rows]) * weight for weight, K in zip(weights.tolist(), stack, strict=True))
+
+
+def _tensor(array):
+    return torch.as_tensor(array, dtype=torch.float32, device=accelerator().device)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A fitted kernel readout, and all that it needs to predict new images.
+
+    Attributes
+    ----------
+    views : list of View; a located readout sums their Gram matrices by place, a linear one those of their layers, each
+        divided by its mean training diagonal, and then each view's likewise
+    images : array of shape (n_train, 1 or 3, height, width), the fitted images
+    arrays : dict of what was learned: `mean` (n_neurons,), `dual` (n_train, n_neurons); of a located readout the fields
+        of receptive_fields.Located and `moments` (see `moments_of`); `first` (n_neurons,), the prediction of the first
+        fitted image, and `sd` (1,) of the responses, by which a changed network or code is known
+    bandwidth, blur : of a located readout; None of a linear one
+    """
+
+    views: list
+    images: np.ndarray
+    arrays: dict
+    bandwidth: float | None = None
+    blur: float | None = None
+
+    def predict(self, images):
+        """Predictions (n_images, n_neurons), float64, of images of the shape and number type of the fitted ones.
+
+        A located readout takes no more memory than its fit did. Raises ValueError where networks, weights or code are
+        others than those it was fitted with.
+        """
+        images, n_fitted = np.concatenate([self.images[:1], images]), len(self.images)
+        some = self._predict_located if self.bandwidth else self._predict_linear
+        step = max(64, n_fitted // 2)
+        predictions = np.concatenate([some(images[start : start + step]) for start in range(0, len(images), step)])
+        if not np.abs(predictions[0] - self.arrays["first"]).max() <= TOLERANCE * self.arrays["sd"][0]:
+            seen = ", ".join(dict.fromkeys(f"{view.name} ({view.weights} weights)" for view in self.views))
+            raise ValueError(f"{seen}: predicts a fitted image otherwise than when fitted; expected the same weights "
+                             "and code as then, or a new fit.")  # fmt: skip
+        return predictions[1:]
+
+    def _predict_located(self, images):
+        n_train, learned = len(self.images), self.arrays
+        both = np.concatenate([self.images, images])
+        crossed = stack_of(self.views, both, blur=self.blur, n_train=n_train, product=across)
+        arrays = (learned[name] for name in ("masks", "moments", "dual", "mean"))
+        return predict_located(crossed, *arrays, bandwidth=self.bandwidth)
+
+    def _predict_linear(self, images):
+        n_train, both = len(self.images), np.concatenate([self.images, images])
+        groups = []
+        for view in self.views:
+            found = features.gram_of_layers(view.network, both, view.layers, n_train=n_train, **view.how(both))
+            groups.append(gram.combine(list(found.values()), n_train=n_train))
+        K = gram.combine(groups, n_train=n_train)
+        return regression.predict(K, self.arrays["dual"], self.arrays["mean"])
+
+    def seconds_for_one(self):
+        """About how long one new image takes: that of the networks to see it and all fitted images."""
+        some, began = self.images[:TIMED], time.perf_counter()
+        for view in self.views:
+            features.gram_of_layers(view.network, some, view.layers, n_train=len(some), **view.how(some))
+        return (time.perf_counter() - began) * (len(self.images) + 1) / len(some)
+
+
+def located(stack, fitted, images, responses, views, *, blur):
+    """The Predictor of a receptive_fields.Located. stack : of the fitted images first, others are ignored."""
+    n_train, masks, bandwidth = len(images), fitted.masks, float(fitted.bandwidth)
+    learned = {name: getattr(fitted, name) for name in ("masks", "weights", "alpha", "dual", "score")}
+    learned["moments"] = moments_of(stack, masks, bandwidth=bandwidth, n_train=n_train)
+    learned |= _scale(responses)
+    first = np.concatenate([stack[:, :1, :n_train], stack[:, :1, :1]], axis=2)
+    arrays = (learned[name] for name in ("masks", "moments", "dual", "mean"))
+    learned["first"] = predict_located(first, *arrays, bandwidth=bandwidth)[0]
+    return Predictor(views, images, learned, bandwidth, blur)
+
+
+def linear(K, fitted, images, responses, views):
+    """The Predictor of a regression.Readout. K : as `regression.ridge` took it."""
+    n_train = len(images)
+    learned = {"dual": fitted.dual} | _scale(responses)
+    K = gram.scale(gram.centre(K, n_train), n_train)
+    return Predictor(views, images, learned | {"first": K[0, :n_train] @ fitted.dual + learned["mean"]})
+
+
+def _scale(responses):
+    return {"mean": responses.mean(0, dtype=np.float64), "sd": responses.std(0, dtype=np.float64).mean()[None]}
