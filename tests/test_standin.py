@@ -6,6 +6,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LinearRegression
 
+from helpers.__main__ import main
 from helpers.datasets.hdf5 import CATEGORY_OF
 from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD
 from helpers.datasets.simulated import neurons, rendering, standin
@@ -28,11 +29,13 @@ def share_between(responses, objects):
     return between / (between + within)
 
 
-def test_file_says_what_is_in_it_and_the_same_settings_give_the_same_bytes(tmp_path):
-    tiny = dict(n_images=(96, 24, 24), pixels=32, n_trials=5, n_objects=8)
+def test_file_says_what_is_in_it_and_the_same_settings_give_the_same_bytes(tmp_path, monkeypatch):
+    tiny = dict(n_images=(96, 24, 24), pixels=32, n_trials=5)
     path = standin.write(tmp_path / "standin.h5", **tiny)
     again = standin.write(tmp_path / "again.h5", **tiny)
-    other = standin.write(tmp_path / "other.h5", **tiny, as_course=True)
+    other = tmp_path / "other.h5"
+    monkeypatch.setattr(standin, "QUICK", (tiny["n_images"], tiny["pixels"]))
+    assert main(["data", "standin", str(other), "--as-course", "--trials", "5"]) == 0
     assert path.read_bytes() == again.read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.h5", "other.h5", "standin.h5"]
 
