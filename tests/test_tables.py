@@ -115,6 +115,12 @@ def test_responses_that_are_all_constant_give_a_table_without_numbers(tiny, nois
     assert "undefined" in page and "nan" not in page
 
 
+def test_a_table_of_no_rows_is_shown_empty(tiny):
+    table = tables.results_table([], {}, tiny)  # stage 3 where all images have one label
+    assert table["explained_variance"].empty and "state" in tables.shown(table, tiny).to_html()
+    assert tables.published_block(table).empty
+
+
 def test_scores_are_those_of_scikit_learn_and_scipy_beside_both_normalisations(tiny, noisy):
     responses, ceiling = tiny.val.responses, np.full(tiny.n_neurons, 0.8)
     found = tables.score_predictions(noisy, tiny, ceiling)

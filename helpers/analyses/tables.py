@@ -101,7 +101,8 @@ def results_table(chosen, done, dataset):
                 line["object_accuracy"] = np.mean([run.object_accuracy for run in runs])
         row = published.get(experiment.row, {})
         lines.append(line | {column: row.get(column.removeprefix("published_")) for column in PUBLISHED})
-    return pd.DataFrame(lines)
+    none = ["name", "stage", "row", "recipe", "state", *SCORES, *PUBLISHED]  # as in stage 3 where all is one object
+    return pd.DataFrame(lines, columns=None if lines else none)
 
 
 def state(experiment, runs):
@@ -217,7 +218,7 @@ def shown(table, dataset):
             shown |= {"weights": weights_shown(line["weights"]), "seconds": f"{line['seconds']:.0f}"}
             shown |= {key: f"{line[key]:.0f}" for key in ("seeds", "epochs", "n_train")} | {"pixels": line["pixels"]}
         lines.append(shown | {"state": line["state"]})
-    frame = pd.DataFrame(lines)
+    frame = pd.DataFrame(lines, columns=None if lines else ["row", "recipe", "state"])
     frame["state"] = frame.pop("state")  # the last column
     frame = frame.fillna("").set_index(["row", "recipe"])
     return frame.style.set_caption(SIMULATED if dataset.is_standin else f"Recordings: {dataset.path.name}")
