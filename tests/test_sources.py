@@ -245,7 +245,7 @@ def test_another_area_is_found_beside_the_file_where_its_images_are_the_same(tmp
         populations.same_images(it, whole)
     monkeypatch.delenv("IT_OTHER_AREA")
     own = datasets.load(tmp_path / "v4.h5")
-    assert "$IT_OTHER_AREA names one" in populations.same_images(own, whole)[1]
+    assert "$IT_OTHER_AREA can name one" in populations.same_images(own, whole)[1]
 
 
 def page_for_the_assembly(folder):
