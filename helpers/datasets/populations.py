@@ -67,7 +67,7 @@ def same_images(dataset, profile):
         if not others:
             return (
                 None,
-                f"No file of other neurons for the images of {dataset.path.name} is known: $IT_OTHER_AREA can name one.",
+                f"No other neurons' file for {dataset.path.name}'s images is known: $IT_OTHER_AREA can name one.",
             )
         path = dataset.path.with_name(catalogue()[others[0]]["out"])
         if not path.exists():
