@@ -22,7 +22,7 @@ from test_sources import CSV, NC, SHARED, ZIP, make_session, make_store, served
 
 RUN = [sys.executable, "-m", "helpers"]
 SAYS = (
-    r"^(?:Noise ceiling|The file has no|Fewer than|The file tells|No other neurons|.* is not beside|.* the same images\.).*"
+    r"^(?:Noise ceiling|The file has no|Fewer than|The file tells|No file of|.*is not beside|.*, the same images\.).*"
 )
 
 

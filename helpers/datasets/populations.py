@@ -60,22 +60,16 @@ def same_images(dataset, profile):
     DataError
         If the file that $IT_OTHER_AREA names cannot be used.
     """
-    path = os.environ.get("IT_OTHER_AREA")
+    here, path = dataset.path, os.environ.get("IT_OTHER_AREA")
     if not path:
-        files = catalogue().get(dataset.path.stem, {}).get("files")
-        others = [name for name, entry in catalogue().items() if entry["files"] == files and name != dataset.path.stem]
+        files = catalogue().get(here.stem, {}).get("files")
+        others = [name for name, entry in catalogue().items() if entry["files"] == files and name != here.stem]
         if not others:
-            return (
-                None,
-                f"No other neurons' file for {dataset.path.name}'s images is known: $IT_OTHER_AREA can name one.",
-            )
-        path = dataset.path.with_name(catalogue()[others[0]]["out"])
+            return None, f"No file of other neurons for {here.name}'s images is known: $IT_OTHER_AREA can name one."
+        path = here.with_name(catalogue()[others[0]]["out"])
         if not path.exists():
-            return (
-                None,
-                f"{path.name} is not beside {dataset.path.name}: python -m helpers data fetch {others[0]} gets it.",
-            )
+            return None, f"{path.name} is not beside {here.name}: python -m helpers data fetch {others[0]} gets it."
     other = profile.prepare(load(path))
     if not np.array_equal(other.images, dataset.images):
-        return None, f"{other.path.name} has other images than {dataset.path.name}, or another order of them."
+        return None, f"{other.path.name} has other images than {here.name}, or another order of them."
     return other, f"{other.path.name}: {other.n_neurons} other neurons, the same images. {ceiling_of(other)[1]}"
