@@ -68,9 +68,10 @@ def data_standin(options):
     from helpers import datasets
     from helpers.datasets.simulated import standin
 
-    path = options.out or datasets.DATA / ("standin_full.h5" if options.full else "standin.h5")
-    shares = {"label_share": options.label_share, "local_share": options.local_share}
-    print(standin.write(path, full=options.full, seed=options.seed, n_trials=options.trials, **shares))
+    name = "standin" + "_full" * options.full + "_as_course" * options.as_course
+    built_in = {"label_share": options.label_share, "local_share": options.local_share, "n_trials": options.trials}
+    made = {"full": options.full, "as_course": options.as_course, "seed": options.seed}
+    print(standin.write(options.out or datasets.DATA / f"{name}.h5", **made, **built_in))
 
 
 def prepared(options):
@@ -206,8 +207,9 @@ def parser():
     pack.add_argument("--pixels", type=int, help="side to resize the images to")
     pack.set_defaults(call=data_pack)
     standin = data.add_parser("standin", help="write a stand-in with simulated responses")
-    standin.add_argument("out", nargs="?", help="file to write; data/standin.h5 or data/standin_full.h5 without it")
+    standin.add_argument("out", nargs="?", help="file to write; data/standin.h5, data/standin_full.h5, ... without it")
     standin.add_argument("--full", action="store_true", help="the course file's numbers and sizes of images")
+    standin.add_argument("--as-course", action="store_true", help="the course file's keys and float32 images alone")
     standin.add_argument("--seed", type=int, default=0)
     standin.add_argument("--label-share", type=float, default=0.35, help="share of the response that labels drive")
     standin.add_argument("--local-share", type=float, default=0.2, help="share of local luminance and contrast energy")

@@ -27,7 +27,7 @@ def explore(done, dataset, ceiling):
     ----------
     done : dict name -> list of Run, one a seed, from runs.run_all
     dataset : Dataset
-    ceiling : array of shape (n_neurons,) or float, from tables.ceiling_of
+    ceiling : array of shape (n_neurons,) or float, from populations.ceiling_of
 
     Returns
     -------

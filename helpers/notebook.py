@@ -120,6 +120,7 @@ def setup():
 
     from helpers import datasets
     from helpers.analyses import tables
+    from helpers.datasets import populations
     from helpers.experiments.profiles import current_profile
 
     plt.rcParams["figure.dpi"] = 80  # keeps the notebook small; saved figures have 150
@@ -132,7 +133,7 @@ def setup():
     print("" if dataset is file else f"; cut from {len(file.train.images)} images of {file.images.shape[2:]} pixels")
     note = tables.SIMULATED if dataset.is_standin else ""
     print(note or "recordings")
-    return Study(dataset, profile, output_folder(file), *tables.ceiling_of(dataset), note)
+    return Study(dataset, profile, output_folder(file), *populations.ceiling_of(dataset), note)
 
 
 def output_folder(dataset):

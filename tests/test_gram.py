@@ -122,6 +122,7 @@ def test_cka_is_one_for_the_same_features_rotated_scaled_and_moved(features, gen
     assert_allclose(similarity.cka(K, moved_K), 1, rtol=1e-8)
     assert_allclose(similarity.cka(K, other_K), similarity.cka(moved_K, other_K), atol=1e-8)
     assert abs(similarity.cka(K, other_K)) < 0.1
+    assert np.isnan(similarity.cka(K[:3, :3], K[:3, :3]))
 
 
 def test_sums_of_three_and_of_eight_networks_take_the_same_memory(tmp_path):

@@ -111,6 +111,8 @@ print(sys.executable, "é", end="")
     assert f"{sys.executable} é" in [output.get("text") for output in executed.cells[0].outputs]
     with pytest.raises(notebooks.NotebookError, match="9_silent.ipynb: none of its figures was drawn; expected 2"):
         notebooks.execute(written(tmp_path / "9_silent.ipynb", "1", figures=2))
+    labels = nbformat.read(notebooks.NOTEBOOKS[3], as_version=4)
+    assert labels.metadata["draws"] == "nothing where all images have one label"  # as on a file without labels
 
 
 WORKS = """

@@ -21,9 +21,10 @@ from test_datasets import write_file
 
 from helpers import datasets
 from helpers.__main__ import main
-from helpers.datasets import describe, sources
+from helpers.datasets import describe, populations, sources
 from helpers.datasets.formats import public
 from helpers.datasets.hdf5 import DataError
+from helpers.experiments.profiles import PROFILES
 
 NC, CSV, ZIP = "assy_dicarlo_MajajHong2015_public.nc", "stimulus_hvm-public.csv", "stimulus_hvm-public.zip"
 SHARED = Path(__file__).parents[2] / "shared"
@@ -218,6 +219,33 @@ def test_one_fault_in_a_download_is_mended_by_itself(tmp_path):
         faults[ZIP] = ("broken", 2)
         sources.fetch("majaj-hong-it", tmp_path / "a.h5", origin=address, unverified=True)
     assert datasets.load(tmp_path / "a.h5").n_neurons == 3
+
+
+def test_another_area_is_found_beside_the_file_where_its_images_are_the_same(tmp_path, monkeypatch):
+    make_store(tmp_path / "store")
+    monkeypatch.delenv("IT_OTHER_AREA", raising=False)
+    whole = PROFILES["full"]
+    for name in ("majaj-hong-it", "majaj-hong-v4"):
+        sources.fetch(name, tmp_path / f"{name}.h5", origin=tmp_path / "store", unverified=True)
+    it = datasets.load(tmp_path / "majaj-hong-it.h5")
+    other, said = populations.same_images(it, whole)
+    assert other.neurons["area"].tolist() == ["V4", "V4"] and "2 other neurons, the same images. Noise ceil" in said
+    np.testing.assert_array_equal(other.val.images, it.val.images)
+    other.path.rename(tmp_path / "v4.h5")
+    other, said = populations.same_images(it, whole)
+    assert other is None and said.endswith("python -m helpers data fetch majaj-hong-v4 gets it.")
+    monkeypatch.setenv("IT_OTHER_AREA", str(tmp_path / "v4.h5"))
+    assert populations.same_images(it, whole)[0].n_neurons == 2
+    less, _ = populations.same_images(PROFILES["tiny"].prepare(it), PROFILES["tiny"])
+    assert len(less.train.images) == 64
+    write_file(tmp_path / "v4.h5")
+    assert "has other images than majaj-hong-it.h5" in populations.same_images(it, whole)[1]
+    monkeypatch.setenv("IT_OTHER_AREA", str(tmp_path / "gone.h5"))
+    with pytest.raises(DataError, match="gone.h5: no such file"):
+        populations.same_images(it, whole)
+    monkeypatch.delenv("IT_OTHER_AREA")
+    own = datasets.load(tmp_path / "v4.h5")
+    assert "$IT_OTHER_AREA can name one" in populations.same_images(own, whole)[1]
 
 
 def page_for_the_assembly(folder):

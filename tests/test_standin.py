@@ -4,8 +4,11 @@ import h5py
 import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import GroupKFold
 
+from helpers import datasets
+from helpers.__main__ import main
 from helpers.datasets.hdf5 import CATEGORY_OF
 from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD
 from helpers.datasets.simulated import neurons, rendering, standin
@@ -28,11 +31,13 @@ def share_between(responses, objects):
     return between / (between + within)
 
 
-def test_file_says_what_is_in_it_and_the_same_settings_give_the_same_bytes(tmp_path):
-    tiny = dict(n_images=(96, 24, 24), pixels=32, n_trials=5, n_objects=8)
+def test_file_says_what_is_in_it_and_the_same_settings_give_the_same_bytes(tmp_path, monkeypatch):
+    tiny = dict(n_images=(96, 24, 24), pixels=32, n_trials=5)
     path = standin.write(tmp_path / "standin.h5", **tiny)
     again = standin.write(tmp_path / "again.h5", **tiny)
-    other = standin.write(tmp_path / "other.h5", **tiny, as_course=True)
+    other = tmp_path / "other.h5"
+    monkeypatch.setattr(standin, "QUICK", (tiny["n_images"], tiny["pixels"]))
+    assert main(["data", "standin", str(other), "--as-course", "--trials", "5"]) == 0
     assert path.read_bytes() == again.read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.h5", "other.h5", "standin.h5"]
 
@@ -123,3 +128,63 @@ def test_a_fifth_of_the_images_shows_each_object_in_one_fixed_view(scenes):
         for varying in (scenes.yaw, scenes.pitch, scenes.span, scenes.position, scenes.light):
             assert len(np.unique(varying[some], axis=0)) <= 1
         assert len(np.unique(scenes.pixels[some], axis=0)) == some.sum()  # before different backgrounds
+
+
+# The stand-in of the project, measured ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole():
+    path = datasets.DATA / "standin.h5"
+    if not path.exists():
+        pytest.skip("needs data/standin.h5, which python -m helpers data standin writes")
+    with h5py.File(path) as file:
+        assert file.attrs["version"] == standin.VERSION
+    return datasets.load(path)
+
+
+def object_means(values, objects, names):
+    """Means over each object's images, less their mean over objects: (n_objects, n_neurons)."""
+    means = np.stack([values[objects == name].mean(0, dtype=float) for name in names])
+    return means - means.mean(0)
+
+
+def test_the_file_has_the_recordings_marginals_and_objects_that_are_partly_told_apart(whole):
+    train, val = whole.train, whole.val
+    np.testing.assert_allclose(train.responses.std(0), 0.37, atol=1e-3)
+    halves = val.repeats[:, ::2].mean(1), val.repeats[:, 1::2].mean(1)
+    r = np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(halves[0].T, halves[1].T, strict=True)])
+    reliability = (2 * r / (1 + r)).mean()
+    decoder = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(train.responses, train.objects)
+    decoded = decoder.score(val.responses, val.objects)
+    names = np.intersect1d(train.objects, val.objects)
+    a, b = (object_means(split.responses, split.objects, names) for split in (train, val))
+    alike = (a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum())
+    found = f"reliability {reliability:.3f}, objects decoded {decoded:.3f}, object means of train and val {alike:.2f}"
+    print(found)
+    assert len(np.unique(train.objects)) == 64 and reliability == pytest.approx(0.82, abs=0.02), found
+    assert 0.3 < decoded < 0.6 and alike > 0.4, found
+
+
+def orientations(images, *, cell=16, n_bins=8):
+    """Contrast energy by place and orientation: (n_images, n_features). images : (n_images, side, side)."""
+    dy, dx = np.gradient(images / 255, axis=(1, 2))
+    energy, side = np.hypot(dx, dy), images.shape[1] // cell
+    angle = (np.arctan2(dy, dx) % np.pi * n_bins / np.pi).astype(int) % n_bins
+    shape = (len(images), side, cell, side, cell)
+    sums = [np.where(angle == i, energy, 0).reshape(shape).sum((2, 4)) for i in range(n_bins)]
+    features = np.sqrt(np.stack(sums, -1)).reshape(len(images), -1)
+    return (features - features.mean(0)) / features.std(0)
+
+
+def test_what_images_show_predicts_the_means_of_objects_never_seen(whole):
+    train, features = whole.train, orientations(whole.train.images[:, 0])
+    predicted = np.empty(train.responses.shape)
+    for fit, held_out in GroupKFold(5).split(features, groups=train.objects):
+        model = Ridge(alpha=3 * features.shape[1]).fit(features[fit], train.responses[fit])
+        predicted[held_out] = model.predict(features[held_out])
+    names = np.unique(train.objects)
+    p, y = (object_means(values, train.objects, names) for values in (predicted, train.responses))
+    between = (1 - ((y - p) ** 2).sum(0) / (y**2).sum(0)).mean()
+    print(f"between-object part of unseen objects from oriented contrast: {between:.2f} of its variance")
+    assert between > 0.05

@@ -12,6 +12,7 @@ from sklearn.metrics import explained_variance_score
 from helpers import metrics, models
 from helpers.analyses import claims, tables
 from helpers.cache import ROOT
+from helpers.datasets import populations
 from helpers.experiments.rows import EXPERIMENTS
 
 COMMITTED = sorted([*(ROOT / "figures").glob("*/*.csv"), *(ROOT / "benchmarks").glob("*.csv")])
@@ -115,6 +116,12 @@ def test_responses_that_are_all_constant_give_a_table_without_numbers(tiny, nois
     assert "undefined" in page and "nan" not in page
 
 
+def test_a_table_of_no_rows_is_shown_empty(tiny):
+    table = tables.results_table([], {}, tiny)  # stage 3 where all images have one label
+    assert table["explained_variance"].empty and "state" in tables.shown(table, tiny).to_html()
+    assert tables.published_block(table).empty
+
+
 def test_scores_are_those_of_scikit_learn_and_scipy_beside_both_normalisations(tiny, noisy):
     responses, ceiling = tiny.val.responses, np.full(tiny.n_neurons, 0.8)
     found = tables.score_predictions(noisy, tiny, ceiling)
@@ -128,15 +135,43 @@ def test_scores_are_those_of_scikit_learn_and_scipy_beside_both_normalisations(t
     assert np.isnan(tables.score_predictions(noisy, tiny, np.full(tiny.n_neurons, 0.1))["normalised_correlation"])
 
 
+def test_scores_by_animal_area_and_category_are_those_of_their_neurons_and_images(tiny, noisy):
+    val, n = tiny.val, tiny.n_neurons
+    category = np.array(["alone", *np.tile(["fruit", "tool"], len(val.images))[: len(val.images) - 1]])
+    animal = np.array(["F", "N"])[np.arange(n) % 2]
+    named = replace(tiny, val=replace(val, metadata={"category": category}))
+    named = replace(named, neurons={"animal": animal, "area": np.full(n, "IT"), "array": animal})
+    found = tables.scores_by_group(noisy, named).set_index("group")
+    assert found["by"].to_dict() == dict.fromkeys("FN", "animal") | dict.fromkeys(set(category), "category")
+    for group, line in found.drop("alone").iterrows():
+        images, neurons = (
+            (category == group, animal == animal) if line["by"] == "category" else (val.objects != "", animal == group)
+        )
+        chosen = np.ix_(images, neurons)
+        responses, predictions = val.responses[chosen], [p[chosen] for p in noisy]
+        explained = np.mean([explained_variance_score(responses, p, multioutput="raw_values") for p in predictions])
+        ceiling = metrics.noise_ceiling(val.repeats[images][:, :, neurons])
+        assert (line["n_images"], line["n_neurons"]) == responses.shape
+        assert line["explained_variance"] == pytest.approx(explained, abs=1e-6)
+        assert line["low"] < explained < line["high"] and line["noise_ceiling"] == pytest.approx(ceiling.mean())
+        assert line["ratio_of_means_explained_variance"] == pytest.approx(explained / ceiling.mean(), abs=1e-6)
+    alone = found.loc["alone"]
+    assert alone["n_images"] == 1 and alone[["noise_ceiling", *tables.SCORES]].isna().all()
+    untold = replace(named, val=replace(named.val, repeats=None))  # without repeats no ceiling of a part is known
+    without = tables.scores_by_group(noisy[0], untold)
+    assert without["normalised_correlation"].isna().all() and without["low"].notna().sum() == 4
+    assert tables.scores_by_group(noisy, tiny).empty
+
+
 def test_both_ceilings_stand_beside_each_other_and_their_absence_has_its_reason(tiny):
-    both = tables.ceilings(tiny)
+    both = populations.ceilings(tiny)
     np.testing.assert_array_equal(both["signal_power"], metrics.noise_ceiling(tiny.val.repeats))
     assert len(both) == tiny.n_neurons and abs(both["signal_power"].mean() - both["split_half"].mean()) < 0.05
-    assert "by split halves" in tables.ceiling_of(tiny)[1]
+    assert "by split halves" in populations.ceiling_of(tiny)[1]
     few = replace(tiny, val=replace(tiny.val, repeats=tiny.val.repeats[:, :1]))
-    assert tables.ceiling_of(few)[1].startswith("Fewer than four val images, or none with two trials")
+    assert populations.ceiling_of(few)[1].startswith("Fewer than four val images, or none with two trials")
     none = replace(tiny, val=replace(tiny.val, repeats=None))
-    assert tables.ceiling_of(none)[1].startswith("The file has no repeats") and tables.ceilings(none) is None
+    assert populations.ceiling_of(none)[1].startswith("The file has no repeats") and populations.ceilings(none) is None
 
 
 @pytest.mark.parametrize("path", [p for p in COMMITTED if p.name in OF_TRAINED_ROWS], ids=identity)

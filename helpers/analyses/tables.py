@@ -1,9 +1,12 @@
 """The results table: every row with its scores, their spread and interval; which rows may be compared, and how."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from helpers import metrics, models
+from helpers.datasets.populations import ceiling_of
 from helpers.experiments.rows import EXPERIMENTS, published_rows
 from helpers.experiments.runs import command
 
@@ -17,39 +20,8 @@ NOT_COMPARED = "not compared: "  # before the reason
 UNDECIDED = "cannot be decided"
 PUBLISHED = [f"published_{a}{b}" for a in ("", "rerun_") for b in ("explained_variance", "correlation")]
 NORMALISED = [f"{a}_{b}" for a in ("normalised", "ratio_of_means") for b in ("explained_variance", "correlation")]
+SCORES = ["explained_variance", "low", "high", "seed_sd", "correlation", *NORMALISED]
 COLUMNS = ["comparison", "name", "against", "difference", "low", "high", "seeds", "verdict"]
-
-
-def ceilings(dataset):
-    """Return both noise ceilings per neuron: a frame with columns signal_power and split_half; None without repeats."""
-    if (repeats := dataset.val.repeats) is None:
-        return None
-    power, halves = metrics.noise_ceiling(repeats), metrics.split_half_ceiling(repeats)
-    return pd.DataFrame({"signal_power": power, "split_half": halves})
-
-
-def ceiling_of(dataset):
-    """Return the noise ceiling per neuron by signal power (n_neurons,), else the published reliability, and a sentence.
-
-    The sentence says which of the two it is.
-    """
-    both = ceilings(dataset)
-    if both is None or both["signal_power"].isna().all():
-        why = "The file has no repeats" if both is None else "Fewer than four val images, or none with two trials"
-        return metrics.PUBLISHED_RELIABILITY, (
-            f"{why}, so its noise ceiling is unknown. Normalised scores use the reliability published for the course's "
-            f"IT sites, {metrics.PUBLISHED_RELIABILITY} (Majaj, Hong et al. 2015); that of other neurons may differ."
-        )
-    ceiling, (power, halves) = both["signal_power"].to_numpy(), (number(mean, ".2f") for mean in both.mean())
-    sentence = (
-        f"Noise ceiling from the val images' repeats: {power} of the variance on average over {dataset.n_neurons} "
-        f"neurons by signal power, {halves} by split halves."
-    )
-    if left_out := int((~(ceiling >= metrics.MINIMUM_RELIABILITY)).sum()):
-        sentence += (
-            f" Left out of normalised means: {left_out} neurons below {metrics.MINIMUM_RELIABILITY}, or unknown."
-        )
-    return ceiling, sentence
 
 
 def score_predictions(predictions, dataset, ceiling=None):
@@ -81,6 +53,30 @@ def score_predictions(predictions, dataset, ceiling=None):
     }
 
 
+def scores_by_group(predictions, dataset):
+    """Scores of val predictions by what the file says of neurons (animal, area) and images (category, variation).
+
+    predictions : as for `score_predictions`. Returns a tidy frame, a line per group, with columns by, group, n_images,
+    n_neurons, noise_ceiling (mean over its neurons, from its images' repeats) and `SCORES`. What is not defined, as any
+    score of a single image, is NaN; where nothing tells neurons or images apart there are no lines.
+    """
+    val, lines = dataset.val, []
+    for of, axis, names in ((dataset.neurons, -1, ("animal", "area")), (val.metadata, -2, ("category", "variation"))):
+        for by, group in ((name, group) for name in names for group in np.unique(of.get(name, []))):
+            index = np.flatnonzero(of[by] == group)
+            if not 0 < len(index) < len(of[by]):  # one group alone, or no value, as NaN
+                continue
+            images, neurons = (slice(None), index) if axis == -1 else (index, slice(None))
+            part = replace(val, responses=val.responses[images][:, neurons], objects=val.objects[images])
+            ceiling = np.nan if val.repeats is None else metrics.noise_ceiling(val.repeats[images][:, :, neurons])
+            line = {"by": by, "group": group, "noise_ceiling": float(metrics.known_mean(np.atleast_1d(ceiling)))}
+            line["n_images"], line["n_neurons"] = part.responses.shape
+            if line["n_images"] > 1:
+                line |= score_predictions(np.take(predictions, index, axis), replace(dataset, val=part), ceiling)
+            lines.append(line)
+    return pd.DataFrame(lines, columns=["by", "group", "n_images", "n_neurons", "noise_ceiling", *SCORES])
+
+
 def results_table(chosen, done, dataset):
     """One line per experiment, run or not.
 
@@ -105,7 +101,8 @@ def results_table(chosen, done, dataset):
                 line["object_accuracy"] = np.mean([run.object_accuracy for run in runs])
         row = published.get(experiment.row, {})
         lines.append(line | {column: row.get(column.removeprefix("published_")) for column in PUBLISHED})
-    return pd.DataFrame(lines)
+    none = ["name", "stage", "row", "recipe", "state", *SCORES, *PUBLISHED]  # as in stage 3 where all is one object
+    return pd.DataFrame(lines, columns=None if lines else none)
 
 
 def state(experiment, runs):
@@ -224,7 +221,7 @@ def shown(table, dataset):
             shown |= {"weights": weights_shown(line["weights"]), "seconds": f"{line['seconds']:.0f}"}
             shown |= {key: f"{line[key]:.0f}" for key in ("seeds", "epochs", "n_train")} | {"pixels": line["pixels"]}
         lines.append(shown | {"state": line["state"]})
-    frame = pd.DataFrame(lines)
+    frame = pd.DataFrame(lines, columns=None if lines else ["row", "recipe", "state"])
     frame["state"] = frame.pop("state")  # the last column
     frame = frame.fillna("").set_index(["row", "recipe"])
     return frame.style.set_caption(SIMULATED if dataset.is_standin else f"Recordings: {dataset.path.name}")

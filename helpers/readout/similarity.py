@@ -6,10 +6,12 @@ import numpy as np
 def cka(K, L):
     """Unbiased linear CKA of two Gram matrices of the same images (Song et al. 2012; Nguyen, Raghu & Kornblith 2021).
 
-    K, L : arrays of shape (n_images, n_images), at least 4 images, centred or not. The Gram matrix of the responses,
+    K, L : arrays of shape (n_images, n_images), centred or not. The Gram matrix of the responses,
     responses @ responses.T, stands for the population. Returns a number: 1 for the same features up to rotation and
-    scale, around 0 for unrelated ones.
+    scale, around 0 for unrelated ones, NaN below 4 images.
     """
+    if len(K) < 4:
+        return np.nan
     return _hsic(K, L) / np.sqrt(_hsic(K, K) * _hsic(L, L))
 
 
