@@ -62,7 +62,9 @@ def test_a_row_that_is_not_whole_has_no_difference_and_says_why(tiny, noisy, inf
 def test_rows_of_two_sizes_are_not_compared(tiny, noisy):
     done = {"lite0-repaired": runs_of("lite0-repaired", tiny, noisy)}
     done["lite0-published"] = runs_of("lite0-published", tiny, noisy, pixels="48 x 48")
-    assert tables.differences(PAIR, done, tiny)["verdict"].item() == "not compared: 32 x 32 and 48 x 48 pixels"
+    assert (
+        tables.differences(PAIR, done, tiny)["verdict"].item() == "not compared: input sizes 32 x 32 and 48 x 48 pixels"
+    )
     without = runs_of("lite0-repaired", tiny, noisy)
     del without[0].info["pixels"]
     assert "unknown" in tables.refusal({"row": without}, ["row"], tiny)

@@ -99,7 +99,7 @@ def rsa_ceiling(halves):
 def population(responses, repeats=None):
     """What `compared` takes as references, and the noise ceiling for it: a list of Gram matrices, (lower, upper).
 
-    Halves of the repeats where all neurons have two trials of every image, else the responses' own, with a ceiling that is NaN.
+    Halves of the repeats where all neurons have two trials of every image, else the responses' own; a ceiling of NaN.
     responses : array of shape (n_images, n_neurons). repeats : (n_images, n_repeats, n_neurons) or None
     """
     if repeats is None or (~np.isnan(repeats)).sum(1).min() < 2:
