@@ -232,7 +232,7 @@ def parser():
     pages.set_defaults(call=report)
     for command in (row, trials, register, long, pages):
         command.add_argument("--data", help="data file or source; without it $IT_DATA, data/IT_data.h5, stand-in")
-        command.add_argument("--profile", choices=("tiny", "quick", "full"), help="how much to compute")
+        command.add_argument("--profile", choices=("tiny", "quick", "colab", "full"), help="how much to compute")
     return commands
 
 
