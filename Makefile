@@ -7,7 +7,7 @@ PROFILE_OPTION := $(if $(PROFILE),--profile $(PROFILE))
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
 
-report: .venv/installed  ## run the notebooks in report/<data set>/ and render them [DATA=file.h5] [PROFILE=quick|full]
+report: .venv/installed  ## run the notebooks in report/<data set>/ and render them [DATA=file.h5] [PROFILE=quick|colab|full]
 	$(PY) -m helpers report $(DATA_OPTION) $(PROFILE_OPTION)
 
 test: .venv/installed  ## run the tests

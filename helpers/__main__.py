@@ -132,8 +132,8 @@ def claims(options):
     from helpers.analyses import claims
 
     profile, dataset_file, dataset = prepared(options)
-    made = {"folder": notebook.output_folder(dataset_file), "stamp": notebook.stamp()}
-    frame, path = claims.write(dataset, profile, seeds=options.seeds, **made)
+    folder = notebook.output_folder(dataset_file)
+    frame, path = claims.write(dataset, profile, seeds=options.seeds, folder=folder)
     for line in frame.to_dict("records"):
         print(f"{line['claim']}: {line['test']}\n    {line['verdict']}  {claims.effect(line)}  {line['note']}")
     print(path)
@@ -231,7 +231,7 @@ def parser():
     trials.add_argument("--trials", type=int, default=40, help="finished trials to stop at")
     trials.set_defaults(call=search)
     register = groups.add_parser("claims", help="test the published study claim by claim, several seeds a row")
-    register.add_argument("--seeds", type=int, default=5, help="of every row; 5 without it")
+    register.add_argument("--seeds", type=int, default=8, help="of shallow rows, 8 without it; of others at most 3")
     register.set_defaults(call=claims)
     long = groups.add_parser("table", help="make a table that takes longer than a notebook")
     long.add_argument("name", choices=("learning_curve", "shuffled_labels"))
@@ -245,7 +245,7 @@ def parser():
     pages.set_defaults(call=report)
     for command in (row, frozen, trials, register, long, pages):
         command.add_argument("--data", help="data file or source; without it $IT_DATA, data/IT_data.h5, stand-in")
-        command.add_argument("--profile", choices=("tiny", "quick", "full"), help="how much to compute")
+        command.add_argument("--profile", choices=("tiny", "quick", "colab", "full"), help="how much to compute")
     return commands
 
 

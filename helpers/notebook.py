@@ -121,12 +121,13 @@ def setup():
     from helpers import datasets
     from helpers.analyses import tables
     from helpers.datasets import populations
-    from helpers.experiments.profiles import current_profile
+    from helpers.experiments import profiles, runs
 
     plt.rcParams["figure.dpi"] = 80  # keeps the notebook small; saved figures have 150
     pd.set_option("display.max_colwidth", None)
-    file, profile = datasets.load(), current_profile()
+    file, profile = datasets.load(), profiles.current_profile()
     dataset = profile.prepare(file)
+    profile = profiles.planned(profile, dataset, runs.find_all)
     train, val = dataset.train.responses, dataset.val.responses
     print(f"{file.path.name}, profile {profile.name!r}: (n_images, n_neurons) = {train.shape} train, {val.shape} val")
     print(f"(height, width) = {dataset.images.shape[2:]} pixels, {len(dataset.object_names)} objects", end="")

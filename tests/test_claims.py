@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import explained_variance_score
 
-from helpers import models
+from helpers import metrics, models
 from helpers.analyses import claims, layer_profile, tables
 from helpers.analyses.claims import CLAIMS, Claim
 from helpers.experiments import runs
@@ -54,17 +54,63 @@ def test_a_planted_difference_is_supported_and_its_absence_refuted(tiny):
     score = {key: np.mean([explained_variance_score(responses, p) for p in predictions[key]]) for key in predictions}
     assert found[0]["effect"] == pytest.approx(score["good"] - score["bad"], abs=1e-9)
 
-    alone = claims.compare([Claim("", "", "good", "bad", 1, "score")], predictions, tiny)[0]
-    assert found[0]["high"] - found[0]["low"] > alone["high"] - alone["low"]  # corrected for the number of claims
+    assert found[0] == claims.compare([Claim("", "", "good", "bad", 1, "score")], predictions, tiny)[0]
+
+
+def runs_of(name, dataset, predictions=(None, None), **info):
+    """Runs, a seed each, that are whole unless `info` says otherwise. predictions : (n_seeds, n_images, n_neurons)"""
+    whole = {"name": name, "epochs": 15, "recipe_epochs": 15, "n_train": len(dataset.train.images)}
+    whole |= {"weights": "file", "pixels": "32 x 32", "diverged": False}
+    return [SimpleNamespace(info=whole | info, val=val) for val in predictions]
+
+
+def test_a_comparison_has_one_interval_in_the_register_and_in_every_table(tiny):
+    responses = tiny.val.responses.astype(np.float64)
+    noise = responses.std(0) * np.random.default_rng(0).normal(size=(2, 3, *responses.shape))
+    tested = list({c.quantity: c for c in CLAIMS if "lite0" in c.row and "lite0" in c.against}.values())
+    predictions = {name: responses + noise[i] for c in tested for i, name in enumerate((c.row, c.against))}
+    register = claims.compare(tested, predictions, tiny)
+    done = {name: runs_of(name, tiny, predicted) for name, predicted in predictions.items()}
+    assert {c.quantity for c in tested} == set(claims.QUANTITIES)
+    for claim, line in zip(tested, register, strict=True):
+        part, metric = claims.QUANTITIES[claim.quantity]
+        pairs = [("alone", claim.row, claim.against)]
+        table = tables.differences(pairs, done, tiny, part=part, metric=metric).iloc[0]
+        assert tuple(table[["difference", "low", "high"]]) == (line["effect"], line["low"], line["high"])
+    plain = metrics.paired_interval(responses, *(predictions[n] for n in pairs[0][1:]), tiny.val.objects)
+    assert table["high"] - table["low"] > plain.high - plain.low and tables.FAMILY == len(CLAIMS)
+
+
+def test_tests_without_a_number_are_one_sentence_with_the_command_that_decides_them(tiny):
+    columns = ["claim", "test", "quantity", "effect", "low", "high", "seeds", "verdict", "note"]
+    nan, weights = np.nan, f"{claims.WEIGHTS}vit_tiny.augreg, resnet50.tv_in1k; run by: python -m helpers run x"
+    lines = [
+        ["a", "counted", "score", 0.2, 0.1, 0.3, "3, 3", "supported", ""],
+        ["b", "open", "score", nan, nan, nan, "3, 3", OPEN, ""],
+        ["c", "no weights", "score", nan, nan, nan, "", "undecidable: random weights", weights],
+        ["d", "not run", "score", nan, nan, nan, "", "undecidable: not in profile 'quick'", ""],
+    ]
+    frame = pd.DataFrame(lines, columns=columns)
+    said = claims.undecided(frame, tiny)
+    assert said.startswith("2 of 4 tests have no number here (1 random weights; 1 not in profile 'quick')")
+    assert "`python -m helpers claims --data " in said and "weights of resnet50.tv_in1k, vit_tiny.augreg in" in said
+    page = claims.shown(frame, tiny).to_html()
+    assert "counted" in page and "open" in page and "not run" not in page and "nan" not in page
+    assert claims.undecided(frame[:2], tiny) == ""
+    sizes = frame[3:].assign(verdict="undecidable: input sizes 48x48 and 64x64 pixels")
+    assert "claims --profile full" in claims.undecided(sizes, tiny)
+
+
+INERT = "shallow-dropout-published", "shallow-schedule-statistics-published"  # dropout is never called
 
 
 def test_dropout_that_is_never_called_changes_nothing(tiny, kept_runs):
-    done = runs.run_all([EXPERIMENTS[claims.INERT], EXPERIMENTS[claims.ABOVE]], tiny, TINY, seeds=2)
+    done = runs.run_all([EXPERIMENTS[name] for name in INERT], tiny, TINY, seeds=2)
     predictions = {name: np.array([run.val for run in found]) for name, found in done.items()}
-    claim = next(c for c in CLAIMS if c.row == claims.INERT and c.against == claims.ABOVE)
+    claim = next(c for c in CLAIMS if (c.row, c.against) == INERT)
     line = claims.compare([claim], predictions, tiny)[0]
     assert line["effect"] == line["low"] == line["high"] == 0 and line["verdict"] == "refuted"
-    assert not np.array_equal(predictions[claims.INERT][0], predictions[claims.INERT][1])  # seeds do
+    assert not np.array_equal(predictions[INERT[0]][0], predictions[INERT[0]][1])  # seeds do
 
 
 def test_a_claim_about_labels_is_judged_by_the_object_part():
@@ -87,8 +133,8 @@ def test_register_without_pretrained_weights(tiny, kept_runs, tmp_path, monkeypa
     for place in ("helpers.models.weights", "helpers.models"):
         monkeypatch.setattr(f"{place}.find_weights", lambda tag: (None, models.RANDOM))
     monkeypatch.setenv("IT_OUT", str(tmp_path))
-    frame, path = claims.write(tiny, TINY, seeds=2, folder=tmp_path, stamp="today")
-    columns = ["claim", "test", "quantity", "effect", "low", "high", "seeds", "verdict", "note", "made"]
+    frame, path = claims.write(tiny, TINY, seeds=2, folder=tmp_path)
+    columns = ["claim", "test", "quantity", "effect", "low", "high", "seeds", "verdict", "note"]
     assert list(frame.columns) == columns
     assert frame["claim"].nunique() >= 10 and len(frame) == len(CLAIMS)
     assert frame["verdict"].str.match("supported|refuted|undecidable").all()
@@ -96,10 +142,11 @@ def test_register_without_pretrained_weights(tiny, kept_runs, tmp_path, monkeypa
     assert (frame["verdict"][~tested] == "undecidable: random weights for want of pretrained ones").all()
     assert (tested == [c.row.startswith("shallow") for c in CLAIMS]).all()
     assert (frame["low"] <= frame["effect"])[tested].all() and (frame["effect"] <= frame["high"])[tested].all()
-    assert "two of 2 seeds" in frame["note"][[c.row == claims.INERT for c in CLAIMS].index(True)]
+    assert set(frame["seeds"][tested]) == {"2, 2"}
+    again = claims.register(tiny, TINY)  # as the report makes it: the seeds that are there, the same register
+    pd.testing.assert_frame_equal(frame.drop(columns="note"), again.drop(columns="note"))
 
     read = pd.read_csv(path)
-    assert path.name == "claims_2_seeds.csv" and read["made"][0].startswith("python -m helpers claims --seeds 2")
     page = claims.shown(read, tiny).to_html()
     assert tables.SIMULATED in page and "nan" not in page
 
@@ -128,17 +175,13 @@ def test_the_middle_block_is_chosen_by_folds_not_by_val():
 
 
 def test_a_claim_whose_rows_did_not_run_whole_has_no_number(tiny):
-    def runs_of(name, epochs=15, **info):
-        info = {"name": name, "epochs": epochs, "recipe_epochs": 15, "n_train": len(tiny.train.images)} | info
-        return [SimpleNamespace(info={"weights": "file", "pixels": "32 x 32", "diverged": False} | info)] * 2
-
     claim = next(c for c in CLAIMS if (c.row, c.against) == ("lite0-published", "shallow-dropout-l2-published"))
-    whole = {name: runs_of(name) for name in (claim.row, claim.against)}
+    whole = {name: runs_of(name, tiny) for name in (claim.row, claim.against)}
     assert claims.refused(claim, whole, tiny) is None
-    cut = whole | {claim.row: runs_of(claim.row, epochs=3)}
+    cut = whole | {claim.row: runs_of(claim.row, tiny, epochs=3)}
     expected = {"seeds": "", "verdict": "undecidable: lite0-published, 3 of 15 epochs", "note": ""}
     assert claims.refused(claim, cut, tiny) == expected
-    accident = whole | {claim.row: runs_of(claim.row, weights=models.RANDOM)}
+    accident = whole | {claim.row: runs_of(claim.row, tiny, weights=models.RANDOM)}
     assert claims.refused(claim, accident, tiny)["verdict"].endswith(tables.ACCIDENT)
     line = {"effect": 0.1, "low": 0.05, "high": 0.2, "verdict": "supported"}
     single = {name: of_row[:1] for name, of_row in whole.items()}
@@ -152,9 +195,9 @@ def test_a_claim_whose_rows_did_not_run_whole_has_no_number(tiny):
         ("shallow-schedule", "shallow-no-schedule", {"schedule"}),
         ("shallow-statistics", "shallow-once", {"inputs"}),
         ("shallow-statistics", "shallow-published", {"inputs"}),
-        (claims.ABOVE, "shallow-schedule", {"inputs"}),
-        (claims.INERT, claims.ABOVE, {"dropout"}),
-        ("shallow-dropout-0.2-applied", claims.INERT, {"dropout_applied"}),
+        (INERT[1], "shallow-schedule", {"inputs"}),
+        (*INERT, {"dropout"}),
+        ("shallow-dropout-0.2-applied", INERT[0], {"dropout_applied"}),
         ("shallow-dropout-0.2-l2-applied", "shallow-dropout-0.2-applied", {"weight_decay"}),
         ("vit-tiny-rate-1e-04", "vit-tiny-published", {"learning_rate"}),
         ("vit-tiny-cosine", "vit-tiny-published", {"schedule"}),

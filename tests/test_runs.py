@@ -231,7 +231,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("name", ["quick", "full"])
+@pytest.mark.parametrize("name", ["quick", "colab", "full"])
 def test_profiles_give_every_row_its_images_and_leave_its_recipe_alone(tiny, name):
     """Both recipes of a row see images of one size and number, and nothing in a profile changes an experiment."""
     profile = profiles.PROFILES[name]

@@ -13,10 +13,18 @@ from helpers import metrics, models
 from helpers.analyses import claims, tables
 from helpers.cache import ROOT
 from helpers.datasets import populations
-from helpers.experiments.rows import EXPERIMENTS
+from helpers.experiments.rows import EXPERIMENTS, published_rows
 
 COMMITTED = sorted([*(ROOT / "figures").glob("*/*.csv"), *(ROOT / "benchmarks").glob("*.csv")])
-OF_TRAINED_ROWS = ("results.csv", "stage1.csv", "stage2.csv", "stage2_start.csv", "stage3.csv", "recipes.csv")
+OF_TRAINED_ROWS = (
+    "results.csv",
+    "stage1.csv",
+    "stage2.csv",
+    "stage2_start.csv",
+    "stage3.csv",
+    "recipes.csv",
+    "rows.csv",
+)
 PAIR = [("repaired against published", "lite0-repaired", "lite0-published")]
 
 
@@ -63,7 +71,9 @@ def test_a_row_that_is_not_whole_has_no_difference_and_says_why(tiny, noisy, inf
 def test_rows_of_two_sizes_are_not_compared(tiny, noisy):
     done = {"lite0-repaired": runs_of("lite0-repaired", tiny, noisy)}
     done["lite0-published"] = runs_of("lite0-published", tiny, noisy, pixels="48 x 48")
-    assert tables.differences(PAIR, done, tiny)["verdict"].item() == "not compared: 32 x 32 and 48 x 48 pixels"
+    assert (
+        tables.differences(PAIR, done, tiny)["verdict"].item() == "not compared: input sizes 32 x 32 and 48 x 48 pixels"
+    )
     without = runs_of("lite0-repaired", tiny, noisy)
     del without[0].info["pixels"]
     assert "unknown" in tables.refusal({"row": without}, ["row"], tiny)
@@ -203,6 +213,24 @@ def test_committed_verdicts_are_of_whole_rows(path):
         whole = {name for each in rows if "refused" in each for name in each.loc[each["refused"].isna(), "name"]}
         named = {name.removesuffix("-shuffled") for column in ("name", "against") for name in told[column]}
         assert named <= whole, f"verdicts from rows that are not whole: {sorted(named - whole)}"
+
+
+def lacks_rows(table):
+    """Whether a table of benchmarks/rows.py lacks rows of the published table and does not say so."""
+    named = {row for row, line in published_rows().items() if line["stage"] in "123"}
+    expected = {name for name, e in EXPERIMENTS.items() if e.in_table and e.row in named}
+    said = table["made"].str.startswith(f"incomplete, {len(table)} of {len(expected)} rows").all()
+    return set(table["name"]) != expected and not said
+
+
+@pytest.mark.parametrize("path", [p for p in COMMITTED if p.name == "rows.csv"], ids=identity)
+def test_the_table_of_every_published_row_is_whole_or_says_what_it_lacks(path):
+    assert not lacks_rows(pd.read_csv(path))
+
+
+def test_a_table_that_lacks_rows_is_refused():
+    few = pd.DataFrame({"name": ["shallow-published", "vit-tiny-repaired"], "made": "python benchmarks/rows.py; today"})
+    assert lacks_rows(few) and not lacks_rows(few.assign(made="incomplete, 2 of 30 rows; " + few["made"]))
 
 
 @pytest.mark.parametrize("path", [p for p in COMMITTED if p.name == "learning_curve.csv"], ids=identity)

@@ -4,23 +4,25 @@ To add a test, add a line to data/claims.csv; its rows are entries of experiment
 not: effects, intervals and verdicts are computed from the profile's runs, which are made if they are not there.
 """
 
+import re
+import shlex
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from helpers import cache, metrics, models
+from helpers import cache, datasets, metrics, models
 from helpers.analyses import labels, layer_profile, tables
 from helpers.cache import write_whole
 from helpers.experiments import runs
-from helpers.experiments.rows import EXPERIMENTS, LITE0, published_rows
+from helpers.experiments.rows import EXPERIMENTS, LITE0
 
 SMALLEST = 0.01  # of explained variance or correlation: an effect below it is nothing that a claim could rest on
 OPEN = "undecidable with these data"
 COLUMNS = ["claim", "test", "quantity", "effect", "low", "high", "seeds", "verdict", "note"]
 EARLY, MIDDLE, LATE = DEPTHS = ("first block", "middle block", "last block")  # of frozen Lite0
-# The published row whose dropout is declared and never called, and the row above it, which it therefore repeats.
-INERT, ABOVE = "shallow-dropout-published", "shallow-schedule-statistics-published"
+MOST_SEEDS = 3  # of a row with a backbone; seeds of shallow rows lie further apart, and cost little
+WEIGHTS = "put weights in $IT_WEIGHTS: "
 # What a claim is about: which part of predictions is compared, and by what. Labels can teach what images of an object
 # share, and raw losses leave the head at a scale of its own, which correlation does not count.
 QUANTITIES = {"score": (None, metrics.explained_variance), "object part": (labels.object_part, metrics.correlation)}
@@ -52,14 +54,14 @@ def register(dataset, profile, *, seeds=None):
     ----------
     dataset : Dataset, as `profile.prepare` returned it
     profile : Profile
-    seeds : how many seeds every row gets; None for the profile's own numbers. From five on, the published row whose
-        dropout is never called gets twice as many, to show how far seeds alone lie apart.
+    seeds : how many seeds a shallow row gets, and one with a backbone up to `MOST_SEEDS`; None for the profile's own
+        numbers, and those that are there
 
     Returns
     -------
     pandas.DataFrame
         A line per test: claim, test, quantity, effect (difference of the quantity on val), low, high (95 % interval
-        over images within objects and seeds, corrected for the number of effects), seeds of both rows, verdict, note.
+        over images within objects and seeds, as `tables.differences` has it), seeds of both rows, verdict, note.
     """
     blocks = layer_profile.block_readouts(LITE0, dataset, profile)
     pretrained = {experiment.backbone for experiment in EXPERIMENTS.values() if experiment.pretrained}
@@ -68,7 +70,10 @@ def register(dataset, profile, *, seeds=None):
     runnable = [claim for claim, lacking in zip(CLAIMS, found, strict=True) if lacking is None]
 
     names = dict.fromkeys(name for claim in runnable for name in (claim.row, claim.against) if name not in DEPTHS)
-    done = runs.run_all([EXPERIMENTS[name] for name in names], dataset, profile, seeds=seeds)
+    few, done = seeds and min(seeds, MOST_SEEDS), {}
+    for with_backbone, n_seeds in ((False, seeds), (True, few)):
+        if rows := [row for row in map(EXPERIMENTS.get, names) if bool(row.backbone) == with_backbone]:
+            done |= runs.run_all(rows, dataset, profile, seeds=n_seeds)
     found = [lacking or refused(claim, done, dataset) for claim, lacking in zip(CLAIMS, found, strict=True)]
     tested = [claim for claim, lacking in zip(CLAIMS, found, strict=True) if lacking is None]
     predictions = {name: np.array([run.val for run in of_row]) for name, of_row in done.items()}
@@ -83,9 +88,6 @@ def register(dataset, profile, *, seeds=None):
             line |= {"seeds": "", "note": f"{best[claim.row]} and {best[claim.against]}, the latter chosen by folds"}
         elif lacking is None:
             line |= qualified(line, claim, done)
-        if claim.row == INERT and INERT in done:
-            spread = spread_of_seeds(dataset, profile, len(done[INERT]))
-            line["note"] = "; ".join(filter(None, [line["note"], spread]))
         lines.append(line)
     return pd.DataFrame(lines, columns=COLUMNS)
 
@@ -94,13 +96,13 @@ def compare(claims, predictions, dataset):
     """Return effect, interval and verdict of each claim: a list of dict effect, low, high, seeds, verdict.
 
     claims : list of Claim. predictions : dict name -> array of shape (n_seeds, n_images, n_neurons), of the val images.
-    Intervals are paired and corrected for the number of claims (Bonferroni); see metrics.paired_interval.
+    Intervals are those of `tables.differences`.
     """
     lines = []
     for claim in claims:
         part, metric = QUANTITIES[claim.quantity]
         a, b = predictions[claim.row], predictions[claim.against]
-        found = tables.compared(a, b, dataset.val, part=part, metric=metric, comparisons=len(claims))
+        found = tables.compared(a, b, dataset.val, part=part, metric=metric)
         line = {"effect": found["difference"], "low": found["low"], "high": found["high"], "seeds": found["seeds"]}
         lines.append(line | {"verdict": verdict(line["low"], line["high"], claim.sign)})
     return lines
@@ -130,7 +132,7 @@ def obstacle(claim, dataset, profile, sources, *, n_blocks, seeds=None):
     tags = {row.backbone for row in rows if row.pretrained} if rows else {LITE0}
     missing = sorted(tag for tag in tags if sources[tag] == models.RANDOM)
     left_out = [row for row in rows if not (seeds or profile.n_seeds(row) or runs.find_all(row, dataset, profile))]
-    remedies = [f"put weights in $IT_WEIGHTS: {', '.join(missing)}"] if missing else []
+    remedies = [f"{WEIGHTS}{', '.join(missing)}"] if missing else []
     remedies += [f"run by: {runs.command(row, dataset)}" for row in left_out]
     if len(dataset.object_names) < 2 and any(row.label_weight is not None for row in rows):
         why, remedies = "all images have one object label", []
@@ -179,42 +181,36 @@ def qualified(line, claim, done):
     return {"verdict": decided + (" (one seed)" if single and decided != OPEN else ""), "note": "; ".join(notes)}
 
 
-def spread_of_seeds(dataset, profile, n_seeds):
-    """Return how far seeds of one network lie apart, in words: the published row whose dropout is never called.
+def write(dataset, profile, *, seeds, folder):
+    """Make the register with so many seeds (see `register`) and write it to a folder: the frame and its path.
 
-    n_seeds : the register's; from five on, twice as many are compared.
-    """
-    n_seeds = 2 * n_seeds if n_seeds >= 5 else n_seeds
-    if n_seeds == 1:
-        return "how far seeds lie apart takes more than one"
-    found = runs.run_all([EXPERIMENTS[INERT]], dataset, profile, seeds=n_seeds).get(INERT)
-    if found is None:
-        return "how far seeds lie apart is not known: the row failed"
-    scores = np.array([metrics.known_mean(metrics.explained_variance(dataset.val.responses, run.val)) for run in found])
-    words = (
-        f"two of {n_seeds} seeds of this one network differ by {scores.std(ddof=1) * np.sqrt(2):.3f} (sd), "
-        f"at most {np.ptp(scores):.3f}"
-    )
-    if not dataset.is_standin:
-        published = published_rows()
-        first, second = (published[EXPERIMENTS[name].row]["explained_variance"] for name in (ABOVE, INERT))
-        words += f"; the published reports of the two rows differ by {abs(first - second):.3f}"
-    return words
-
-
-def write(dataset, profile, *, seeds, folder, stamp):
-    """Make the register with so many seeds a row and write it, stamped, to a folder: the frame and its path.
-
-    Raises ValueError if there is not one seed at least.
+    The report finds the same seeds, and shows the same register. Raises ValueError if there is not one seed at least.
     """
     if seeds < 1:
         raise ValueError(f"seeds must be 1 or more, found {seeds}")
-    frame = register(dataset, profile, seeds=seeds)
-    command = f"python -m helpers claims --seeds {seeds} --profile {profile.name}"
-    frame["made"] = f"{command}; {dataset.path.name}; {stamp}"
-    path = folder / f"claims_{'five' if seeds == 5 else seeds}_seeds.csv"
+    frame, path = register(dataset, profile, seeds=seeds), folder / "claims.csv"
     write_whole(path, lambda beside: frame.to_csv(beside, index=False))
     return frame, path
+
+
+def undecided(frame, dataset):
+    """Which tests of a register have no number, why, and the command that decides them: a sentence, or nothing."""
+    missing = frame[frame["effect"].isna() & (frame["verdict"] != OPEN)]
+    if missing.empty:
+        return ""
+    reasons = missing["verdict"].str.removeprefix("undecidable: ").value_counts()
+    words = "; ".join(f"{n} {reason}" for reason, n in reasons.items())
+    tags = {tag for note in missing["note"].fillna("") for tag in re.findall(r"[\w-]+(?:\.\w+)+", _weights_in(note))}
+    data = "" if dataset.path == datasets.DATA / "standin.h5" else f" --data {shlex.quote(str(dataset.path))}"
+    weights = f", with weights of {', '.join(sorted(tags))} in $IT_WEIGHTS" if tags else ""
+    profile = " --profile full" if "input sizes" in words else ""  # which trains all rows at one
+    command = f"python -m helpers claims{profile}{data}"
+    return f"{len(missing)} of {len(frame)} tests have no number here ({words}); `{command}` decides them{weights}."
+
+
+def _weights_in(note):
+    """The part of a line's note that names weights."""
+    return note.partition(WEIGHTS)[2].partition("; ")[0]
 
 
 def effect(line):
@@ -225,10 +221,13 @@ def effect(line):
 
 
 def shown(frame, dataset):
-    """The register as a Styler for a reader: a block per claim, what is decided in bold, the data in the caption.
+    """The register as a Styler for a reader: tests with a number, a block per claim, what is decided in bold.
 
-    frame : from `register`, or read from a file that `write` wrote
+    frame : from `register`, or read from a file that `write` wrote. The caption says which data, for how many
+    comparisons intervals are corrected, and what would decide the tests left out.
     """
+    left_out = undecided(frame, dataset)
+    frame = frame[frame["effect"].notna() | (frame["verdict"] == OPEN)]
     table = pd.DataFrame(
         {
             "claim": frame["claim"],
@@ -240,6 +239,9 @@ def shown(frame, dataset):
             "note": frame["note"].fillna(""),
         }
     ).set_index(["claim", "tested by"])
-    caption = tables.SIMULATED if dataset.is_standin else f"Recordings: {dataset.path.name}"
+    data = tables.SIMULATED if dataset.is_standin else f"Recordings: {dataset.path.name}."
+    family = f"Intervals, here and wherever paired differences stand, are corrected for {tables.FAMILY} tests."
     bold = "font-weight: bold"
-    return table.style.set_caption(caption).map(lambda text: "" if "undecidable" in text else bold, subset=["verdict"])
+    return table.style.set_caption(f"{data} {family} {left_out}".strip()).map(
+        lambda text: "" if "undecidable" in text else bold, subset=["verdict"]
+    )

@@ -198,7 +198,7 @@ def held_out_differences(pairs, held_out, dataset):
     """
     lines = []
     for name, against in pairs:
-        found = tables.compared(held_out[name], held_out[against], dataset.train, comparisons=len(pairs))
+        found = tables.compared(held_out[name], held_out[against], dataset.train)
         lines.append({"comparison": f"{name} against {against}"} | found)
     return pd.DataFrame(lines)
 

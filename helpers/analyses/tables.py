@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import metrics, models
+from helpers.cache import ROOT
 from helpers.datasets.populations import ceiling_of
 from helpers.experiments.rows import EXPERIMENTS, published_rows
 from helpers.experiments.runs import command
@@ -21,6 +22,8 @@ UNDECIDED = "cannot be decided"
 PUBLISHED = [f"published_{a}{b}" for a in ("", "rerun_") for b in ("explained_variance", "correlation")]
 NORMALISED = [f"{a}_{b}" for a in ("normalised", "ratio_of_means") for b in ("explained_variance", "correlation")]
 SCORES = ["explained_variance", "low", "high", "seed_sd", "correlation", *NORMALISED]
+# Comparisons for which every paired interval is corrected (Bonferroni), wherever it is shown: the register's tests.
+FAMILY = len(pd.read_csv(ROOT / "data" / "claims.csv"))
 COLUMNS = ["comparison", "name", "against", "difference", "low", "high", "seeds", "verdict"]
 
 
@@ -130,7 +133,8 @@ def refusal(done, names, dataset):
         if meant is not None and meant.pretrained and info["weights"] == models.RANDOM:
             return which + ACCIDENT
     sizes = {str(run.info.get("pixels", "unknown")) for name in names for run in done[name]}
-    return None if len(sizes) == 1 and "unknown" not in sizes else f"{' and '.join(sorted(sizes))} pixels"
+    one = len(sizes) == 1 and "unknown" not in sizes
+    return None if one else f"input sizes {' and '.join(sorted(sizes))} pixels"
 
 
 def neuron_scores(predictions, dataset):
@@ -149,7 +153,7 @@ def neuron_scores(predictions, dataset):
 
 
 def differences(pairs, done, dataset, *, part=None, metric=metrics.explained_variance):
-    """Paired differences of val scores, each with an interval corrected for how many the table holds (Bonferroni).
+    """Paired differences of val scores, each with an interval corrected for `FAMILY` comparisons.
 
     pairs : list of (label, name, name compared with); a pair with a row that was not run is left out. done : dict name
     -> list of Run. part : function of predictions and objects, the part of predictions that is compared; None for all.
@@ -157,25 +161,25 @@ def differences(pairs, done, dataset, *, part=None, metric=metrics.explained_var
     two input sizes, has no numbers, and a verdict that says why.
     """
     pairs = [pair for pair in pairs if pair[1] in done and pair[2] in done]
-    reasons = [refusal(done, names, dataset) for _, *names in pairs]
     lines = []
-    for (label, name, against), reason in zip(pairs, reasons, strict=True):
+    for label, name, against in pairs:
+        reason = refusal(done, (name, against), dataset)
         line = {"comparison": label, "name": name, "against": against, "verdict": f"{NOT_COMPARED}{reason}"}
         if reason is None:
             a, b = (np.array([run.val for run in done[key]]) for key in (name, against))
-            line |= compared(a, b, dataset.val, part=part, metric=metric, comparisons=reasons.count(None))
+            line |= compared(a, b, dataset.val, part=part, metric=metric)
         lines.append(line)
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def compared(a, b, split, *, part=None, metric=metrics.explained_variance, comparisons=1):
+def compared(a, b, split, *, part=None, metric=metrics.explained_variance):
     """Return the paired difference of two rows: a dict difference, low, high, seeds, verdict.
 
     a, b : predictions (n_seeds, n_images, n_neurons) of the images of split, or (n_images, n_neurons) where nothing is
-    drawn: no seeds then. part, comparisons : see `differences`
+    drawn: no seeds then. part, metric : see `differences`
     """
     a, b = (part(each, split.objects) if part else each for each in (a, b))
-    found = metrics.paired_interval(split.responses, a, b, split.objects, metric=metric, comparisons=comparisons)
+    found = metrics.paired_interval(split.responses, a, b, split.objects, metric=metric, comparisons=FAMILY)
     said = "identical" if np.array_equal(a, b) else verdict(found.low, found.high)
     line = {"difference": found.estimate, "low": found.low, "high": found.high, "verdict": said}
     if np.ndim(a) == 2:

@@ -148,18 +148,18 @@ def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
     dataset : Dataset, as `profile.prepare` returned it
     profile : Profile
     held_out_fold : see `run`
-    seeds : number of seeds of every row; None for the profile's. A row to which the profile gives none has no runs, and
-        the command that runs it is printed; once that has run, its runs are found here.
+    seeds : number of seeds of every row; None for the profile's, or for those that are there by command where these
+        are more. A row to which the profile gives none has no runs, and the command that runs it is printed.
     """
     counts, done = {}, {}
     for experiment in chosen:
         counts[experiment.name] = profile.n_seeds(experiment) if seeds is None else seeds
         try:
-            found = find_all(experiment, dataset, profile, held_out_fold) if counts[experiment.name] == 0 else []
+            found = find_all(experiment, dataset, profile, held_out_fold) if seeds is None else []
         except ValueError as error:  # its weights' file is not what it should be
             say_failed(experiment, error)
             found = []
-        done |= {experiment.name: found} if found else {}
+        counts[experiment.name] = max(counts[experiment.name], len(found))
     todo = [experiment for experiment in chosen if counts[experiment.name]]
     for experiment in chosen:
         if experiment not in todo and experiment.name not in done:
