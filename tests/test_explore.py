@@ -154,7 +154,7 @@ def test_two_models_stand_side_by_side():
     done = {"a": runs_of(dataset), "b": runs_of(dataset, seeds=2)}
     done["b"][0].val[:] += 1
     drawn = explore.figure(done, dataset, model="a", beside="b", neuron=1, ceiling=0.8)
-    assert [line[:2] for line in drawn.get_suptitle().split("\n")[:2]] == ["a,", "b,"]
+    assert [line[:5] for line in drawn.get_suptitle().split("\n")[:2]] == ["1: a,", "2: b,"]
     for axis, name in zip(drawn.axes[:2], "ab", strict=True):
         dots = sorted(np.concatenate([line.get_ydata() for line in axis.lines[1:]]))
         np.testing.assert_allclose(dots, sorted(np.mean([run.val[:, 1] for run in done[name]], 0)), rtol=1e-5)

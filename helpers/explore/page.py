@@ -47,25 +47,30 @@ def figure(done, dataset, *, model, neuron, ceiling, beside=None, note=""):
         raise ValueError(f"no neuron {neuron}; there are 0 to {dataset.n_neurons - 1}")
     val = dataset.val
     measured = val.responses[:, neuron].astype(np.float64)
-    predicted = {name: np.mean([run.val[:, neuron] for run in done[name]], axis=0, dtype=np.float64) for name in names}
+    labels = ["predicted"] if beside is None else ["predicted by 1", "predicted by 2"]
+    predicted = {
+        label: np.mean([run.val[:, neuron] for run in done[name]], axis=0, dtype=np.float64)
+        for label, name in zip(labels, names, strict=True)
+    }
 
     drawn = plt.figure(figsize=SIZE)
     margins = {"left": 0.07, "right": 0.99, "top": 0.87 - 0.03 * len(names), "bottom": 0.01, "hspace": 0.3}
-    axes = drawn.subplot_mosaic(DOUBLE if beside else SINGLE, height_ratios=[1, 1.1], gridspec_kw=margins)
+    layout = DOUBLE if beside else SINGLE
+    axes = drawn.subplot_mosaic(layout, height_ratios=[1, 1.1], gridspec_kw=margins | {"wspace": 0.3})
     categories = shown_categories(val.categories)
-    for panel, name in zip(("responses", "beside"), names, strict=False):
-        predicted_against_measured(measured, predicted[name], val.categories, categories, axes[panel])
-    if beside:
-        axes["beside"].set_ylabel(f"by {short(beside, 30)}")
-    else:
+    for panel, (label, values) in zip(("responses", "beside"), predicted.items(), strict=False):
+        predicted_against_measured(measured, values, val.categories, categories, axes[panel]).set_ylabel(label)
+    if beside is None:
         among_neurons(explained(done[model], dataset), neuron, colour_of(model), axes["neurons"])
-    tuning(measured, predicted, val.categories, categories, axes["tuning"])
+    tuning(measured, predicted, val.categories, categories, [colour_of(name) for name in names], axes["tuning"])
     driving_images({"measured": measured} | predicted, val.images, axes["images"])
 
-    scores = [f"{short(name, 60)}, neuron {neuron}: {score_words(done[name], dataset, neuron)}" for name in names]
-    drawn.suptitle("\n".join([*scores, ceiling_words(ceiling, neuron)]), fontsize=11)
-    n_seeds = " and ".join(str(len(done[name])) for name in names)
-    seeds = "one seed" if {*n_seeds} <= {*"1 and"} else f"predictions and scores are means over {n_seeds} seeds"
+    titles = [f"{short(name, 60)}, neuron {neuron}: {score_words(done[name], dataset, neuron)}" for name in names]
+    titles = titles if beside is None else [f"{number}: {title}" for number, title in enumerate(titles, 1)]
+    drawn.suptitle("\n".join([*titles, ceiling_words(ceiling, neuron)]), fontsize=11)
+    n_seeds = [len(done[name]) for name in names]
+    seeds = f"predictions and scores are means over {' and '.join(map(str, n_seeds))} seeds"
+    seeds = "one seed" if max(n_seeds) == 1 else seeds
     words = f"{len(measured)} val images; {seeds}. Responses in the units of the file; bars: s.e.m. over images."
     return plots.caption(drawn, " ".join(filter(None, [SIMULATED if dataset.is_standin else "", note, words])))
 
@@ -101,7 +106,7 @@ def shown_categories(categories):
 
 
 def short(name, length=12):
-    """A name that fits beside an axis: its two ends."""
+    """A name that fits: its two ends."""
     half = length // 2
     return name if len(name) <= length else f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[1 - half :]}"
 
@@ -116,15 +121,15 @@ def predicted_against_measured(measured, predicted, categories, shown, ax):
     for i, name in enumerate(shown):
         of = categories == name
         ax.plot(measured[of], predicted[of], MARKERS[i], color=f"C{i}", alpha=0.7, markersize=4, label=short(name))
-    ax.set(xlabel="measured response", ylabel="predicted response")
+    ax.set(xlabel="measured response", ylabel="predicted")
     ax.legend(fontsize=7, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1)
     return ax
 
 
-def tuning(measured, predicted, categories, shown, ax):
+def tuning(measured, predicted, categories, shown, colours, ax):
     """Mean response by category, the highest measured one first; bars for the standard error of the mean.
 
-    measured, categories : (n_images,). predicted : dict model -> (n_images,)
+    measured, categories : (n_images,). predicted : dict label -> (n_images,); colours : one for each
     """
     means = {name: measured[categories == name].mean() for name in shown}
     names = sorted(means, key=lambda name: -means[name])
@@ -141,7 +146,7 @@ def tuning(measured, predicted, categories, shown, ax):
         ax.errorbar(at, means, sems, fmt=mark, color=shade, markerfacecolor=face, markersize=5, label=label)
     ax.set_xticks(range(len(names)), [short(name) for name in names], rotation=45, ha="right", fontsize=8)
     ax.set(ylabel="mean response", xlim=(-0.6, len(names) - 0.4))
-    ax.legend(fontsize=8, frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
+    ax.legend(fontsize=7, frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1)
     return ax
 
 
@@ -167,7 +172,6 @@ def driving_images(responses, images, ax):
         for kind, values in responses.items():
             order = np.argsort(sign * values, kind="stable")[:n_columns]
             chosen.append(order)
-            kind = kind if kind == "measured" else "predicted" if len(responses) == 2 else f"by {short(kind, 20)}"
             labels.append(f"{end} {kind}\n{values[order[0]]:.2f} to {values[order[-1]]:.2f}")  # sorted as they come
     ranks = np.tile([f"{rank:02d}" for rank in range(n_columns)], len(labels))
     rows = np.repeat(labels, n_columns)
