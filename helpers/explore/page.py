@@ -134,9 +134,8 @@ def tuning(measured, predicted, categories, shown, colours, ax):
     means = {name: measured[categories == name].mean() for name in shown}
     names = sorted(means, key=lambda name: -means[name])
     lines = [(measured, "black", "o", "measured")]
-    lines += [
-        (p, colour_of(model), mark, short(model, 24)) for (model, p), mark in zip(predicted.items(), "os", strict=False)
-    ]
+    for (label, values), colour, mark in zip(predicted.items(), colours, "os", strict=False):
+        lines.append((values, colour, mark, label))
     for values, shade, mark, label in lines:
         groups = [values[categories == name] for name in names]
         sems = [group.std(ddof=1) / len(group) ** 0.5 if len(group) > 1 else np.nan for group in groups]
