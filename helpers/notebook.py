@@ -105,6 +105,36 @@ class Study:
         rows = [row for row in EXPERIMENTS.values() if row.stage in stages and row.in_table]
         return [row for row in rows if several or row.label_weight is None]
 
+    def compare(self, networks, *, recipe="repaired", seeds=1):
+        """Train networks of one's own, or find them trained, and show them beside the row whose recipe they share.
+
+        Parameters
+        ----------
+        networks : dict name -> function or class, called with (height, width) and n_neurons, that returns an nn.Module
+            from images (b, 3, height, width) to predictions (b, n_neurons); or a full timm tag, to be fine-tuned
+        recipe : "published" or "repaired"
+        seeds : int, of every network
+
+        Returns
+        -------
+        The results table, as a Styler; the figure is own_networks.png. Raises what `experiments.own.row` raises.
+        """
+        from helpers import plots
+        from helpers.analyses import tables
+        from helpers.experiments import own, runs
+
+        where = self.dataset, self.profile
+        chosen = [own.row(name, network, *where, recipe=recipe) for name, network in networks.items()]
+        done = {row.name: [runs.run(row, *where, seed=seed) for seed in range(seeds)] for row in chosen}
+        beside = {row.name: row for row in map(own.reference, chosen)}
+        done |= {name: found for name, row in beside.items() if (found := runs.find_all(row, *where))}
+        chosen += [row for name, row in beside.items() if name in done]
+        table = tables.results_table(chosen, done, self.dataset)
+        scores = tables.neuron_scores({name: [run.val for run in found] for name, found in done.items()}, self.dataset)
+        ax = plots.strip(table, scores, ceiling=self.ceiling)
+        self.save(ax, "own_networks", "Dots: seeds; lines: 95 % interval over val images and seeds.")
+        return tables.shown(table, self.dataset)
+
     def answer(self, *sentences):
         """Show sentences as a list, below the note on simulated responses."""
         from IPython.display import Markdown, display
@@ -135,6 +165,15 @@ def setup():
     note = tables.SIMULATED if dataset.is_standin else ""
     print(note or "recordings")
     return Study(dataset, profile, output_folder(file), *populations.ceiling_of(dataset), note)
+
+
+def show_source(thing):
+    """The source of a function or class of this package, or of a notebook's cell, with its colours."""
+    from IPython.display import Code
+
+    from helpers.experiments.own import source_of
+
+    return Code(source_of(thing), language="python")
 
 
 def output_folder(dataset):

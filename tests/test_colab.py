@@ -1,6 +1,7 @@
 """The first cell of the notebooks, with a stand-in for google.colab, for Drive and for pip."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -32,7 +33,14 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "google.colab", google_colab)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(os, "environ", {key: value for key, value in os.environ.items() if not key.startswith("IT_")})
-    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
+
+    def run(command, **_):
+        commands.append(command)
+        if command[0] == "git" and machine.clones:
+            project(command[-1])
+        return SimpleNamespace(returncode=0 if machine.clones else 128)
+
+    monkeypatch.setattr(subprocess, "run", run)
 
     def project(place):
         folder = tmp_path / place
@@ -45,7 +53,9 @@ def machine(tmp_path, monkeypatch):
         exec(first_cells()[0].replace("/content", str(tmp_path)), {})
 
     drive = tmp_path / "drive" / "MyDrive"
-    return SimpleNamespace(drive=drive, mount=mount, mounted=mounted, commands=commands, project=project, start=start)
+    machine = SimpleNamespace(drive=drive, mounted=mounted, commands=commands, clones=True)
+    machine.mount, machine.project, machine.start = mount, project, start
+    return machine
 
 
 def test_all_notebooks_begin_alike():
@@ -93,6 +103,25 @@ def test_recordings_on_drive_come_first(machine):
     assert os.environ["IT_DATA"] == str(machine.drive / "IT_data.h5") and len(machine.commands) == 1
 
 
-def test_without_a_project_it_says_what_to_do(machine):
-    with pytest.raises(FileNotFoundError, match="clone it into .*, or upload its folder to My Drive"):
+def test_without_a_project_it_is_cloned_once(machine, tmp_path):
+    machine.start()
+    clone, install, _ = machine.commands
+    folder = tmp_path / "it-encoding-models"
+    assert clone[:2] == ["git", "clone"] and clone[-2].startswith("https://github.com/") and clone[-1] == str(folder)
+    assert str(folder) in install and sys.path[0] == str(folder)
+    machine.start()
+    assert [command for command in machine.commands if command[0] == "git"] == [clone]
+
+
+def test_what_cannot_be_cloned_is_named_with_the_line_to_change(machine):
+    machine.clones = False
+    with pytest.raises(FileNotFoundError, match="https://github.com/.*: cannot be cloned; change REPO above"):
         machine.start()
+
+
+def test_every_notebook_has_a_badge_that_opens_it_from_the_place_of_repo():
+    (repo,) = {re.search('REPO = "https://github.com/([^"]+)"', cell)[1] for cell in first_cells()}
+    for path in notebooks.NOTEBOOKS:
+        assert f"https://colab.research.google.com/github/{repo}/blob/main/notebooks/{path.name})" in path.read_text(
+            encoding="utf-8"
+        )

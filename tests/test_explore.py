@@ -1,13 +1,21 @@
 """The explorer: its dots, means and pictures are those of the data, whatever the data; it leaves no figure open."""
 
+import io
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.image import imread
 
-from helpers import explore
-from helpers.analyses import tables
+from helpers import cache, explore
+from helpers.analyses import best_model, tables
 from helpers.datasets.dataset import Dataset, Split
+from helpers.experiments import profiles, runs
+from helpers.experiments.rows import EXPERIMENTS
 from helpers.experiments.runs import Run
 
 
@@ -46,7 +54,7 @@ def test_scores_and_dots():
     y, p = dataset.val.responses[:, 1], np.array([run.val[:, 1] for run in done["lite0-repaired"]])
     score, r = np.mean([1 - (y - q).var() / y.var() for q in p]), np.mean([np.corrcoef(y, q)[0, 1] for q in p])
     title = drawn.get_suptitle()
-    assert f"explained variance {score:.2f}, correlation {r:.2f}, noise ceiling 0.70" in title and "neuron 1" in title
+    assert f"neuron 1: explained variance {score:.2f}, correlation {r:.2f}\nnoise ceiling 0.70" in title
     identity, *groups = panels(drawn)["responses"].lines
     np.testing.assert_array_equal(identity.get_xdata(), identity.get_ydata())
     dots = np.array(sorted(pair for line in groups for pair in zip(*line.get_data(), strict=True)))
@@ -94,23 +102,107 @@ def test_any_data_can_be_shown(sizes):
     done = {"a": runs_of(dataset)}
     dataset.val.responses[:, 1] = 3  # constant
     drawn = explore.figure(done, dataset, model="a", neuron=1, ceiling=np.full(dataset.n_neurons, np.nan))
-    assert "constant: nothing to explain; noise ceiling unknown" in drawn.get_suptitle()
+    assert "constant: nothing to explain\nnoise ceiling unknown" in drawn.get_suptitle()
     explore.explore(done, dataset, 0.8)
+
+
+def controls(widget):
+    """Its controls by what they are called, and its picture."""
+    *rows, picture = widget.children
+    return {control.description: control for row in rows for control in row.children} | {"picture": picture}
 
 
 def test_widget_turns_its_page_and_leaves_no_figure():
     dataset = data(is_standin=True)
-    widget = explore.explore({"a": runs_of(dataset), "b": runs_of(dataset, seeds=2)}, dataset, 0.8)
-    (model, neuron), page = widget.children[0].children, widget.children[1]
-    assert model.options == ("a", "b") and (neuron.min, neuron.max) == (0, 2)
-    seen = {bytes(page.value)}
-    model.value = "b"
-    seen.add(bytes(page.value))
-    neuron.value = 2
-    seen.add(bytes(page.value))
-    assert len(seen) == 3 and all(value.startswith(b"\x89PNG") for value in seen)
+    found = controls(explore.explore({"a": runs_of(dataset), "b": runs_of(dataset, seeds=2)}, dataset, 0.8))
+    picture, seen = found["picture"], []
+    for name, value in {"model": "b", "neuron": 1, "beside": "a"}.items():
+        seen.append(bytes(picture.value))
+        found["neuron"].value = 2 if name == "neuron" else found["neuron"].value
+        found[name].value = value
+    seen.append(bytes(picture.value))
+    assert len(set(seen)) == 4 and all(value.startswith(b"\x89PNG") for value in seen)
     assert plt.get_fignums() == []
-    assert {each._view_module for each in (widget, model, neuron, page)} == {"@jupyter-widgets/controls"}
+    assert {each._view_module for each in found.values()} == {"@jupyter-widgets/controls"}
+    assert imread(io.BytesIO(picture.value)).shape[1] <= 900
+
+
+def test_neurons_come_in_the_order_that_is_asked_for_and_the_neuron_stays():
+    dataset = data(n_neurons=5, n_objects=4)
+    ceiling = np.array([0.3, np.nan, 0.9, 0.5, 0.1])
+    models = runs_of(dataset)
+    for neuron, noise in enumerate((2.0, 0.1, 1.0, 0.5, 3.0)):
+        y = dataset.val.responses[:, neuron]
+        models[0].val[:, neuron] = y + noise * y.std() * np.where(np.arange(len(y)) % 8 < 4, 1, -1)
+    found = controls(explore.explore({"a": models}, dataset, ceiling))
+    assert found["neuron"].options == (1, 3, 2, 0, 4) and found["neuron"].value == 2  # the median
+    found["next"].click()
+    assert found["neuron"].value == 0
+    found["sorted by"].value = "noise ceiling"
+    assert found["neuron"].options == (2, 3, 0, 4, 1) and found["neuron"].value == 0
+    found["previous"].click()
+    assert found["neuron"].value == 3
+    found["sorted by"].value = "preferred category"
+    names = sorted(set(dataset.val.categories))
+    means = [dataset.val.responses[dataset.val.categories == name].mean(0) for name in names]
+    preferred = np.argmax(means, axis=0)[list(found["neuron"].options)]
+    assert (np.diff(preferred) >= 0).all()
+
+
+def test_two_models_stand_side_by_side():
+    dataset = data()
+    done = {"a": runs_of(dataset), "b": runs_of(dataset, seeds=2)}
+    done["b"][0].val[:] += 1
+    drawn = explore.figure(done, dataset, model="a", beside="b", neuron=1, ceiling=0.8)
+    assert [line[:5] for line in drawn.get_suptitle().split("\n")[:2]] == ["1: a,", "2: b,"]
+    for axis, name in zip(drawn.axes[:2], "ab", strict=True):
+        dots = sorted(np.concatenate([line.get_ydata() for line in axis.lines[1:]]))
+        np.testing.assert_allclose(dots, sorted(np.mean([run.val[:, 1] for run in done[name]], 0)), rtol=1e-5)
+    assert len(drawn.axes[2].containers) == 3
+
+
+OPENS = """
+import sys
+from helpers import explore
+
+page = explore.open(sys.argv[1], profile="tiny")
+assert page.children[0].children[0].value == "pixels"
+assert "timm" not in sys.modules
+"""
+
+
+def test_it_opens_on_what_the_cache_holds_without_importing_networks(tiny, tiny_file, runs_folder, tmp_path):
+    tiny_profile = profiles.PROFILES["tiny"]
+    dataset = tiny_profile.prepare(tiny)
+    run = runs.run(EXPERIMENTS["shallow-published"], dataset, tiny_profile)
+    runs.run(EXPERIMENTS["shallow-published"], dataset, tiny_profile, held_out_fold=0)
+    settings = {"row": "pixels", "kernels": [], "fit": "ridge"}
+    values = {"val": dataset.val.responses, "held_out": dataset.train.responses}
+    cache.cached(dataset, "readouts", "pixels", settings, lambda: values)
+    cache.cached(dataset, "readouts", "objects", settings | {"folds": "objects"}, lambda: values)
+    found = explore.held(dataset, tiny_profile)
+    assert list(found) == ["pixels", "shallow-published"]  # the best first
+    np.testing.assert_array_equal(found["shallow-published"][0].val, run.val)
+    environment = os.environ | {"IT_OUT": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", OPENS, str(tiny_file)], check=True, cwd=cache.ROOT, env=environment)
+    with pytest.raises(ValueError, match="nothing finished for .*expected `make report` first"):
+        explore.open(tiny_file, profile="full")
+
+
+def test_the_best_model_stands_first_and_predicts_once(tiny, runs_folder, tmp_path, monkeypatch):
+    dataset, calls = profiles.PROFILES["tiny"].prepare(tiny), []
+    monkeypatch.setenv("IT_OUT", str(tmp_path))
+    (tmp_path / "best_model").mkdir()
+    model = {"name": "a mean", "data": dataset.fingerprint, "profile": "tiny", "code": cache.code_hash("readout")}
+    (tmp_path / "best_model" / "model.json").write_text(json.dumps(model), encoding="utf-8")
+    predict = lambda *_: calls.append(1) or {"val": dataset.val.responses}  # noqa: E731
+    monkeypatch.setattr(best_model, "predict", predict)
+    for _ in range(2):
+        assert list(explore.held(dataset, profiles.PROFILES["tiny"])) == ["best model: a mean"]
+    assert calls == [1]
+    model["data"] = "other"
+    (tmp_path / "best_model" / "model.json").write_text(json.dumps(model), encoding="utf-8")
+    assert explore.held(dataset, profiles.PROFILES["tiny"]) == {}
 
 
 def test_a_stand_in_says_so_inside_the_picture(tmp_path):
@@ -118,7 +210,7 @@ def test_a_stand_in_says_so_inside_the_picture(tmp_path):
     drawn = explore.figure({"a": runs_of(dataset)}, dataset, model="a", neuron=0, ceiling=0.8)
     (caption,) = [text for text in drawn.texts if tables.SIMULATED in text.get_text().replace("\n", " ")]
     path = tmp_path / "page.png"
-    path.write_bytes(explore.explore({"a": runs_of(dataset)}, dataset, 0.8).children[1].value)
+    path.write_bytes(explore.explore({"a": runs_of(dataset)}, dataset, 0.8).children[-1].value)
     height = imread(path).shape[0]
     inches = explore.WITH_CAPTION.height
     bottom = caption.get_window_extent().y0 / drawn.dpi - explore.WITH_CAPTION.y0

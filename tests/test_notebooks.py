@@ -1,5 +1,6 @@
 """All notebooks run in the tiny profile, and the pages that come of it open without a network."""
 
+import ast
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
@@ -157,3 +159,36 @@ def test_an_interrupted_report_says_so_in_one_sentence_and_leaves_no_kernel(tiny
     assert process.returncode == 130 and said.strip().count("\n") == 0 and "finished runs are kept" in said
     with pytest.raises(ProcessLookupError):
         os.kill(kernel, 0)
+
+
+def sections(path):
+    """Code cells of a notebook by the heading that they stand below: dict heading -> list of cells."""
+    found, heading = {}, ""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            heading = next((line for line in cell.source.splitlines()[::-1] if line.startswith("## ")), heading)
+        elif "colab" not in cell.metadata.get("tags", []):
+            found.setdefault(heading, []).append(cell)
+    return found
+
+
+@pytest.mark.parametrize("path", notebooks.NOTEBOOKS[1:4], ids=lambda path: path.stem)
+def test_cells_are_short_and_prose_is_computed_in_the_answer_alone(path):
+    cells = [cell for below in sections(path).values() for cell in below]
+    lines = [sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in cells]
+    assert np.median(lines) <= 6 and max(lines) <= 15
+    answers = [cell for cell in cells if "study.answer(" in cell.source]
+    assert answers == cells[-1:] and "answer" in answers[0].metadata["tags"]
+    assert not any("Markdown" in cell.source or "print(f" in cell.source for cell in cells)
+
+
+@pytest.mark.parametrize("path", notebooks.NOTEBOOKS[1:4], ids=lambda path: path.stem)
+def test_no_section_depends_on_a_name_that_another_redefines(path):
+    stored, loaded = {}, {}
+    for heading, cells in sections(path).items():
+        nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)]
+        for names, kind in ((stored, ast.Store), (loaded, ast.Load)):
+            names[heading] = {node.id for node in nodes if isinstance(node.ctx, kind)}
+    for heading, names in loaded.items():
+        for name in names - stored[heading]:
+            assert sum(name in other for other in stored.values()) <= 1, f"{heading}: {name} is set in several sections"

@@ -194,7 +194,7 @@ def held_out_differences(pairs, held_out, dataset):
     """Paired differences of out-of-fold scores over the training images, as `tables.differences` has them for val.
 
     pairs : list of (name, name compared with). held_out : dict name -> predictions (n_train, n_neurons). Returns a
-    frame with columns comparison, difference, low, high (corrected for the number of pairs) and verdict.
+    frame with columns comparison, difference, low, high (corrected as there) and verdict.
     """
     lines = []
     for name, against in pairs:

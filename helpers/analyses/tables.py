@@ -7,14 +7,11 @@ import pandas as pd
 
 from helpers import metrics, models
 from helpers.cache import ROOT
+from helpers.datasets import SIMULATED
 from helpers.datasets.populations import ceiling_of
 from helpers.experiments.rows import EXPERIMENTS, published_rows
 from helpers.experiments.runs import command
 
-SIMULATED = (
-    "Simulated responses. Rankings and label effects are built in by construction. "
-    "Not comparable with published IT scores."
-)
 ACCIDENT = "random weights, for want of pretrained ones"
 NOT_RUN = "not run in this profile"
 NOT_COMPARED = "not compared: "  # before the reason

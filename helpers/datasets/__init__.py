@@ -23,8 +23,13 @@ from helpers.datasets.images import (
     training_statistics,
 )
 
+SIMULATED = (
+    "Simulated responses. Rankings and label effects are built in by construction. "
+    "Not comparable with published IT scores."
+)
+
 __all__ = [
-    "CATEGORY_OF", "DATA", "IMAGENET", "IMAGENET_MEAN", "IMAGENET_SD", "N_FOLDS", "DataError", "Dataset",
+    "CATEGORY_OF", "DATA", "IMAGENET", "IMAGENET_MEAN", "IMAGENET_SD", "N_FOLDS", "SIMULATED", "DataError", "Dataset",
     "Normalisation", "Split", "check", "find", "folds", "load", "object_folds", "reduce", "standin_path", "to_batch",
     "training_statistics",
 ]  # fmt: skip
