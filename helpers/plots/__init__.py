@@ -1,6 +1,7 @@
 """Figures: each function takes data and an axis (a new one if None) and returns the axis; notebooks save them."""
 
-from helpers.plots.results import differences, front, learning_curve, strip
+from helpers.plots.names import readable, stages
+from helpers.plots.results import KINDS, LEAST_SQUARES, depth, differences, front, ladder, learning_curve, strip
 from helpers.plots.scores import (
     category_lines,
     contact_sheet,
@@ -9,6 +10,7 @@ from helpers.plots.scores import (
     interval_rows,
     layer_violins,
     neuron_scatter,
+    neurons,
     receptive_fields,
 )
 from helpers.plots.style import (
@@ -26,21 +28,28 @@ __all__ = [
     "COLOURS",
     "EXPLAINED_VARIANCE",
     "HELD_OUT",
+    "KINDS",
+    "LEAST_SQUARES",
     "caption",
     "category_lines",
     "ceiling_line",
     "contact_sheet",
     "curves",
+    "depth",
     "differences",
     "distribution",
     "front",
     "interval_rows",
+    "ladder",
     "layer_violins",
     "learning_curve",
     "neuron_scatter",
+    "neurons",
     "new_axis",
+    "readable",
     "receptive_fields",
     "recipe_colour",
     "shades",
+    "stages",
     "strip",
 ]
