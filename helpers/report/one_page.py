@@ -1,4 +1,4 @@
-"""The report on one A4 page, by typst: question, answer, table of approaches, layer figure, exploration, limits, stamp."""
+"""The report on one A4 page, by typst: question, answer, table of approaches, layers, exploration, limits, stamp."""
 
 import json
 from pathlib import Path

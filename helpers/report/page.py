@@ -1,4 +1,4 @@
-"""An executed notebook as one HTML page that needs no network: its answer first, links to other pages, contents."""
+"""An executed notebook as one HTML page without a network: its answer first, links to other pages, contents."""
 
 import copy
 import html
