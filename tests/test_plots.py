@@ -112,8 +112,9 @@ def test_lines_by_depth_are_dashed_for_the_published_regression():
     [
         ("lite0: best single block", "best single layer, Lite0"),
         ("lite0 + lite1 + lite2: sum of blocks", "all-layers kernel ridge, 3 networks"),
-        ("lite0-repaired, located", "Lite0 fine-tuned, repaired recipe, receptive-field kernel ridge"),
-        ("mean of vit-tiny-repaired and pixels", "mean of ViT-tiny fine-tuned, repaired recipe and pixels"),
+        ("lite0-published", "Lite0 fine-tuned, published recipe"),
+        ("lite0-repaired, located", "Lite0 fine-tuned, receptive fields"),
+        ("mean of vit-tiny-repaired and pixels", "mean of ViT-tiny fine-tuned and pixels"),
         ("Shallow CNN: schedule alone", "Shallow CNN: schedule alone"),
     ],
 )

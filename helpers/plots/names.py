@@ -8,15 +8,15 @@ NETWORKS = {"lite": "Lite", "vit": "ViT", "resnet": "ResNet", "efficientnet": "E
 def readable(name):
     """The name of a model for a reader, from the one it is computed by; a name without a rule stays as it is.
 
-    "lite0 + lite1: sum of blocks" becomes "all-layers kernel ridge, 2 networks", "lite0-repaired" "Lite0 fine-tuned,
-    repaired recipe", a mean of two the mean of their names.
+    "lite0 + lite1: sum of blocks" becomes "all-layers kernel ridge, 2 networks", "lite0-repaired" "Lite0 fine-tuned"
+    (by the repaired recipe, where none is named), a mean of two the mean of their names.
     """
     if name.startswith("mean of ") and " and " in name:
         tuned, _, readout = name.removeprefix("mean of ").partition(" and ")
         return f"mean of {readable(tuned)} and {readable(readout)}"
     if tuned := re.fullmatch(r"([\w.-]+)-(repaired|published)(, located)?", name):
-        what = f"{network(tuned[1])} fine-tuned, {tuned[2]} recipe"
-        return f"{what}, receptive-field kernel ridge" if tuned[3] else what
+        recipe = ", published recipe" if tuned[2] == "published" else ""
+        return f"{network(tuned[1])} fine-tuned{recipe}{', receptive fields' if tuned[3] else ''}"
     if re.fullmatch(r"lite\d", name):
         return network(name)
     networks, found, how = name.partition(": ")
@@ -26,7 +26,7 @@ def readable(name):
         "best single block": f"best single layer, {network(networks)}",
         "sum of blocks": f"all-layers kernel ridge, {which}",
         "sum of blocks at two sizes": f"all-layers kernel ridge, {which}, two sizes",
-        "located at two sizes": f"receptive-field kernel ridge, {which}, two sizes",
+        "located at two sizes": f"receptive-field kernel ridge, {which}",
     }
     return kinds.get(how, name) if found else name
 

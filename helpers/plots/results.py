@@ -127,10 +127,11 @@ def ladder(panels):
     text with spaces), ceiling. Returns the axes.
     """
     rungs = list(dict.fromkeys(model for frame in panels.values() for model in frame["model"]))
-    size = (8, 1.3 + 0.34 * len(rungs))
+    narrow = len(panels) > 1
+    size = (7.4 if narrow else 6.4, 1.3 + (0.4 if narrow else 0.33) * len(rungs))
     axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", sharey=True, squeeze=False)[1][0]
     for (title, frame), ax in zip(panels.items(), axes, strict=True):
-        heights = name_rows(rungs[::-1], ax, xlabel="explained variance", width=40)
+        heights = name_rows(rungs[::-1], ax, xlabel="explained variance", width=22 if narrow else 32)
         for line in frame.itertuples():
             at, colour = heights[line.model], COLOURS[line.approach]
             intervals([(at, line, colour, False)], ax)

@@ -194,7 +194,7 @@ def neurons(panels, *, axes=None):
     the receptive field (grid, grid), rows from the top of the image down. Returns the axes, (3, n_neurons).
     """
     if axes is None:
-        axes = plt.subplots(3, len(panels), figsize=(8, 7.6), layout="constrained", squeeze=False)[1]
+        axes = plt.subplots(3, len(panels), figsize=(6.6, 6.4), layout="constrained", squeeze=False)[1]
     colours = {"measured": "black", "predicted": COLOURS["best model"]}
     for (title, (measured, predicted, categories, field)), (scatter, tuning, place) in zip(
         panels.items(), axes.T, strict=True

@@ -13,9 +13,9 @@ from helpers.readout import features, regression
 # Trained rows on the ladder: experiment -> name, approach (its colour). The shallow CNN is the published study's best.
 TRAINED = {
     "shallow-dropout-l2-repaired": ("shallow CNN", "shallow CNN"),
-    "lite0-published": ("Lite0 fine-tuned, published recipe", "published recipe"),
-    "lite0-repaired": ("Lite0 fine-tuned, repaired recipe", "repaired recipe"),
-    "lite0-bi-objective-repaired": ("Lite0, two objectives, repaired recipe", "repaired recipe"),
+    "lite0-published": (readable("lite0-published"), "published recipe"),
+    "lite0-repaired": (readable("lite0-repaired"), "repaired recipe"),
+    "lite0-bi-objective-repaired": ("Lite0, two objectives", "repaired recipe"),
 }
 RECIPES = ROOT / "benchmarks" / "recipes.csv"
 PUBLISHED_COMPONENTS = 1000 / 2592  # of training images: the published study's principal components
@@ -95,7 +95,7 @@ def by_depth(dataset, profile):
             scores = metrics.explained_variance(dataset.val.responses, predicted[: len(dataset.val.images)])
             line = {"network": layer_profile.short_name(tag, ""), "kind": kind, "layer": layer}
             line["depth"] = places.index(layer) / max(1, len(places) - 1)
-            lines.append(line | {"explained_variance": metrics.known_mean(scores)})
+            lines.append(line | {"explained_variance": float(metrics.known_mean(scores))})
     return pd.DataFrame(lines)
 
 
@@ -133,7 +133,7 @@ def driving_images(predicted, dataset, ceiling, n=8):
     chosen, names = [], []
     for words, i in three_neurons(predicted, dataset, ceiling).items():
         order = np.argsort(-dataset.val.responses[:, i])[:n]
-        chosen, names = [*chosen, *order], [*names, *[f"neuron {i}\n{words}"] * len(order)]
+        chosen, names = [*chosen, *order], [*names, *[f"{len(names) // n + 1}. neuron {i}\n{words}"] * len(order)]
     return dataset.val.images[chosen], np.array([f"{rank:03d}" for rank in range(len(chosen))]), np.array(names)
 
 

@@ -1,6 +1,7 @@
 """The report on one A4 page, by typst: question, answer, table of approaches, layers, exploration, limits, stamp."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ TEMPLATE = Path(__file__).with_suffix(".typ")
 # Drawn at 5 and 6 inches with print of 10 points: at the template's widths no smaller than 7.
 LAYERS = "depth.png", "Explained variance by depth of a layer in frozen networks, pretrained and with random weights."
 RECIPES = "repaired_against_published.png", "What each network gains by the repaired recipe, with paired intervals."
-N_CANDIDATES = 8
+N_CANDIDATES = 7
 
 
 def content(folder, *, title, question):
@@ -24,7 +25,7 @@ def content(folder, *, title, question):
     scores = [tables.with_interval(line.estimate, line.low, line.high, "z.2f") for line in ladder.itertuples()]
     candidates = pd.read_csv(folder / "candidates.csv").head(N_CANDIDATES)
     return {
-        "title": title,
+        "title": re.sub(r"^\d+\. ", "", title),
         "question": question,
         "note": answer["note"],
         "headline": answer["headline"],

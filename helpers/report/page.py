@@ -34,6 +34,8 @@ def render(notebook, path, *, code=True, links=(), images=True):
     """
     simulated = any(SIMULATED in text for cell in notebook.cells for text in texts(cell))
     notebook = answer_first(copy.deepcopy(notebook))
+    if not code:
+        notebook.cells[0].source = re.sub(r"^# \d+\. ", "# ", notebook.cells[0].source)
     notebook.cells = [cell for cell in notebook.cells if shown(cell, code=code, images=images)]
     described(notebook, code=code)
     config = Config()

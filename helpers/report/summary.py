@@ -17,7 +17,7 @@ def answer(study, ladder, best_name, repaired, register, table):
     """
     dataset, rungs = study.dataset, ladder.set_index("model")
     best = rungs.loc["best model"]
-    of_ceiling = f", {best['estimate'] / best['ceiling']:.0%} of what noise leaves to be explained"
+    of_ceiling = f", {_share(best['estimate'] / best['ceiling'])} of what noise leaves to be explained"
     headline = (
         f"The best model predicts {_share(best['estimate'])} of the variance of the neurons' responses to images it "
         f"has not seen{of_ceiling if best['ceiling'] > 0 else ''}."
@@ -34,7 +34,7 @@ def answer(study, ladder, best_name, repaired, register, table):
             f"*{readable(best_name)}*.",
             f"**How a network is trained.** The repaired recipe scores higher than the published one in "
             f"{counts.get('higher', 0)} of {len(repaired)} rows and lower in {counts.get('lower', 0)}; "
-            "every row ran all epochs of its recipe.",
+            "every one of them ran all epochs of its recipe.",
             f"**The published study.** Of {len(register)} tests of its claims {held} support a claim and {fell} refute "
             "one; the others cannot be decided with these data, weights or rows.",
         ],
@@ -53,7 +53,7 @@ def _readouts(rungs):
     tuned = rungs[rungs["approach"].str.endswith("recipe")]["estimate"].max()
     return (
         f"Reading frozen networks explains {_share(frozen)}{alone if 'shallow CNN' in rungs.index else ''}"
-        f"{f', the best fine-tuned network {_share(tuned)}' if tuned == tuned else ''}; pixels "
+        f"{f', the best network that was fine-tuned {_share(tuned)}' if tuned == tuned else ''}; pixels "
         f"{_share(rungs.loc['pixels', 'estimate'])}."
     )
 
@@ -146,5 +146,6 @@ def readme_block(folder):
             "\nExplained variance on val, mean over neurons and seeds, 95 % interval:\n",
             *(f"| {' | '.join(row)} |" for row in rows),
             f"\n{found['data']} {found['run']}",
+            *(f"\nThe whole page: [index.html](figures/{folder.name}/index.html)." for _ in folder.glob("index.html")),
         ]
     )
