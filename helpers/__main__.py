@@ -157,7 +157,7 @@ def report(options):
     from helpers.report import notebooks
 
     # known before any work: a file that can be read, a cache that can be written
-    path = None if options.in_place else datasets.find(options.data)
+    path = None if options.in_place and not options.data else datasets.find(options.data)
     describe.check(path or datasets.standin_path())
     cache.make_writable(cache.runs_folder(), "IT_RUNS")
     try:
@@ -228,7 +228,7 @@ def parser():
     long.add_argument("name", choices=("learning_curve", "shuffled_labels"))
     long.set_defaults(call=table)
     pages = groups.add_parser("report", help="execute the notebooks and render the report")
-    pages.add_argument("--in-place", action="store_true", help="refresh the committed notebooks and figures instead")
+    pages.add_argument("--in-place", action="store_true", help="refresh what is committed instead")
     pages.set_defaults(call=report)
     for command in (row, trials, register, long, pages):
         command.add_argument("--data", help="data file or source; without it $IT_DATA, data/IT_data.h5, stand-in")

@@ -217,3 +217,22 @@ def neurons(panels, *, axes=None):
         axes[1, 0].plot([], [], "o", color=colour, markersize=4, label=words)
     axes[1, 0].legend(fontsize=SMALL, frameon=False, loc="upper right", handletextpad=0)
     return axes
+
+
+def dissimilarities(panels, categories):
+    """Representational dissimilarity matrices side by side, as ranks: dark for images that are alike.
+
+    panels : dict title -> dissimilarities (n_images, n_images). categories : (n_images,), sorted. Returns the axes.
+    """
+    axes = plt.subplots(1, len(panels), figsize=(7.4, 2.9), layout="constrained", squeeze=False)[1][0]
+    names, starts, counts = np.unique(categories, return_index=True, return_counts=True)
+    for (title, matrix), ax in zip(panels.items(), axes, strict=True):
+        ranks = pd.DataFrame(matrix).stack().rank(pct=True).unstack()
+        sns.heatmap(ranks, cmap="mako", cbar=False, square=True, xticklabels=False, yticklabels=False, ax=ax)
+        ax.set_title(title, fontsize=SMALL)
+        for start in starts[1:]:
+            ax.axhline(start, color="white", linewidth=0.5)
+            ax.axvline(start, color="white", linewidth=0.5)
+    if len(names) <= 10:
+        axes[0].set_yticks(starts + counts / 2, names, fontsize=SMALL, rotation=0)
+    return axes

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pandas as pd
+from scipy.spatial.distance import squareform
 
 from helpers import metrics, models
 from helpers.analyses import frozen_networks, layer_profile, tables
 from helpers.cache import ROOT
 from helpers.experiments.rows import EXPERIMENTS, LITE0
 from helpers.plots import KINDS, readable
-from helpers.readout import features, regression
+from helpers.readout import features, regression, similarity
 
 # Trained rows on the ladder: experiment -> name, approach (its colour). The shallow CNN is the published study's best.
 TRAINED = {
@@ -135,6 +136,40 @@ def driving_images(predicted, dataset, ceiling, n=8):
         order = np.argsort(-dataset.val.responses[:, i])[:n]
         chosen, names = [*chosen, *order], [*names, *[f"{len(names) // n + 1}. neuron {i}\n{words}"] * len(order)]
     return dataset.val.images[chosen], np.array([f"{rank:03d}" for rank in range(len(chosen))]), np.array(names)
+
+
+def representations(dataset, profile, best):
+    """Gram matrices of the val images, sorted by category, and how alike they are to the neurons by RSA.
+
+    Returns the images' categories, a dict name -> Gram matrix (n_images, n_images) with the neurons first, the frame of
+    `similarity.compared` for the others, and the noise ceiling of RSA (lower, upper). best : the best model's
+    predictions (n_images, n_neurons)
+    """
+    order = np.lexsort((dataset.val.objects, dataset.val.categories))
+    val = len(dataset.train.images) + order
+    blocks = layer_profile.block_readouts(LITE0, dataset, profile)
+    kernels, _ = layer_profile.kernels(LITE0, dataset, profile)
+    pixels = layer_profile.pixel_kernel(dataset)
+    found = {
+        "pixels": np.asarray(pixels)[np.ix_(val, val)],
+        "best single layer, Lite0": np.asarray(kernels[layer_profile.best_block(blocks)])[np.ix_(val, val)],
+        "best model": similarity.centred_gram(best[order]),
+    }
+    repeats = dataset.val.repeats
+    repeats = None if repeats is None else repeats[order]
+    references, ceiling = similarity.population(dataset.val.responses[order], repeats)
+    alike = similarity.compared(found, references)
+    neurons = {"neurons": similarity.centred_gram(dataset.val.responses[order])}
+    return dataset.val.categories[order], neurons | found, alike, ceiling
+
+
+def rdm_panels(kernels, alike):
+    """Dissimilarity matrices of `representations` for `plots.dissimilarities`, titled with their correlation."""
+    panels = {}
+    for name, K in kernels.items():
+        words = f"\n{tables.number(alike.loc[name, 'similarity'], '.2f')}" if name in alike.index else ""
+        panels[name.replace(", ", ",\n") + words] = squareform(similarity.rdm(K))
+    return panels
 
 
 def _at_hand(tag):
