@@ -125,3 +125,12 @@ def test_a_model_has_one_name(name, words):
 def test_a_layer_is_called_by_its_stage():
     layers = ["blocks.0.0", "blocks.1.0", "blocks.1.1"]
     assert list(plots.stages(layers).values()) == ["stage 1 of 2", "stage 2 of 2, block 1", "stage 2 of 2, block 2"]
+
+
+def test_images_that_are_alike_are_dark_whatever_the_scale_of_their_dissimilarity():
+    matrix = np.array([[0.0, 0.1, 9.0], [0.1, 0.0, 8.0], [9.0, 8.0, 0.0]])
+    axes = plots.dissimilarities({"neurons": matrix, "model": 10 * matrix}, np.array(["a", "a", "b"]))
+    drawn = [ax.collections[0].get_array().reshape(3, 3) for ax in axes]
+    np.testing.assert_array_equal(*drawn)
+    assert drawn[0].min() == drawn[0][0, 0] and drawn[0].max() == drawn[0][0, 2]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["a", "b"]

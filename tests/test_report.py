@@ -5,6 +5,7 @@ import io
 import json
 import re
 import zlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -158,7 +159,7 @@ def executed():
             new_code_cell("draw()", outputs=[output]),
             new_markdown_cell("**What you see.** Which [layer](https://example.org)\nis best.\n\nMore."),
             new_code_cell("sheet()", outputs=[output], metadata={"tags": ["images"]}),
-            new_markdown_cell("## Rows"),
+            new_markdown_cell("And more.\n\n## Rows"),
             new_code_cell(
                 "rows()", outputs=[new_output("display_data", {"text/html": table})], metadata={"tags": ["fold"]}
             ),
@@ -234,3 +235,10 @@ def test_the_three_neurons_are_reliable_ones(generator):
     scores = metrics.explained_variance(measured, predicted)
     well, middling, badly = (scores[i] for i in found.values())
     assert well > middling > badly and not {0, 11} & set(found.values())
+
+
+def test_a_committed_page_links_to_the_committed_notebooks():
+    addresses = [address for _, address in notebooks.page_links(True)]
+    assert {"index.html", "report.pdf"} < set(addresses)
+    committed = [notebooks.folder_of(Path("standin.h5"), in_place=True) / a for a in addresses if ".ipynb" in a]
+    assert [path.resolve() for path in committed] == notebooks.NOTEBOOKS

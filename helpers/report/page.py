@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from nbconvert import HTMLExporter
-from nbformat.v4 import new_output
+from nbformat.v4 import new_markdown_cell, new_output
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
@@ -69,8 +69,19 @@ def shown(cell, *, code, images):
     return not tags & {"colab", "widget"} and (images or IMAGES not in tags)
 
 
+def by_section(cells):
+    """The same cells, those of text cut before every heading of a section."""
+    for cell in cells:
+        parts = re.split(r"^(?=## )", cell.source, flags=re.M) if cell.cell_type == "markdown" else [""]
+        if len(parts) == 1:
+            yield cell
+        else:
+            yield from (new_markdown_cell(part, metadata=cell.metadata) for part in parts if part.strip())
+
+
 def answer_first(notebook):
     """The same notebook with its section "Answer" after the first cell."""
+    notebook.cells = list(by_section(notebook.cells))
     headings = [i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## ")]
     start = next((i for i in headings if notebook.cells[i].source.startswith("## Answer")), None)
     if start is not None:
@@ -121,7 +132,7 @@ def wrapped(table):
     header = re.search(r"<tr.*?</tr>", table[0], re.S)
     wide = len(re.findall("<th", header[0])) > 3 if header else False
     hint = '<p class="hint">Scroll the table sideways.</p>' if wide else ""
-    return f'{hint}<div class="table">{table[0]}</div>'
+    return f'{hint}<div class="table{" wide" if wide else ""}">{table[0]}</div>'
 
 
 def navigation(links, here):
