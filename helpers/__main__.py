@@ -162,7 +162,7 @@ def report(options):
     if options.in_place and (given := options.data or os.environ.get("IT_DATA")):
         raise datasets.DataError(f"{given}: --in-place is for the stand-in; expected no --data and no $IT_DATA.")
     # known before any work: a file that can be read, a cache that can be written
-    path = None if options.in_place else datasets.find(options.data)
+    path = None if options.in_place and not options.data else datasets.find(options.data)
     describe.check(path or datasets.standin_path())
     cache.make_writable(cache.runs_folder(), "IT_RUNS")
     try:
@@ -241,7 +241,7 @@ def parser():
     new.add_argument("files", nargs="+", metavar="IMAGES", help="a folder, files or a .npy; last the CSV file to write")
     new.set_defaults(call=predict)
     pages = groups.add_parser("report", help="execute the notebooks and render the report")
-    pages.add_argument("--in-place", action="store_true", help="refresh the committed notebooks and figures instead")
+    pages.add_argument("--in-place", action="store_true", help="refresh what is committed instead")
     pages.set_defaults(call=report)
     for command in (row, frozen, trials, register, long, pages):
         command.add_argument("--data", help="data file or source; without it $IT_DATA, data/IT_data.h5, stand-in")

@@ -14,16 +14,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from helpers import datasets, metrics, models, plots
 from helpers.analyses import layer_profile
-from helpers.analyses.frozen_networks import FAMILY
-from helpers.datasets import own_images
+from helpers.datasets.formats import own_images
 from helpers.experiments import saved_model
+from helpers.models import catalogue
 from helpers.readout import features, new_images, receptive_fields, regression
 
 FEWEST = 10  # images that a fit takes
-SQUARES, BESIDES = (
-    12,
-    0.6e9,
-)  # n_images² matrices beside the stack, and bytes beside those, at the fit's peak (measured)
+# n_images² matrices beside the stack, and bytes beside those, at the fit's peak (measured)
+SQUARES, BESIDES = 12, 0.6e9
+PACKAGED = tuple(tag for tag, network in catalogue.networks().items() if "quick" in network.profiles)
 
 
 class EncodingModel(BaseEstimator):
@@ -51,7 +50,7 @@ class EncodingModel(BaseEstimator):
     MemoryError where fitted images are too many for this machine.
     """
 
-    def __init__(self, networks=FAMILY, pixels=112):
+    def __init__(self, networks=PACKAGED, pixels=112):
         self.networks = networks
         self.pixels = pixels
 

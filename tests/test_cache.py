@@ -12,8 +12,9 @@ import torch
 
 from helpers import cache, device
 from helpers.analyses import frozen_networks, layer_profile
-from helpers.experiments import checkpoints, profiles, runs, search
+from helpers.experiments import profiles, runs, search
 from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.training import checkpoints
 
 TINY = profiles.PROFILES["tiny"]
 HELPERS = cache.ROOT / "helpers"

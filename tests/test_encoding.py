@@ -15,7 +15,7 @@ from helpers.__main__ import main
 from helpers.analyses import best_model, frozen_networks
 from helpers.analyses.layer_profile import BLUR
 from helpers.cache import ROOT
-from helpers.datasets import own_images
+from helpers.datasets.formats import own_images
 from helpers.experiments import profiles, runs, saved_model
 from helpers.experiments.rows import EXPERIMENTS, LITE0
 from helpers.readout import new_images, receptive_fields

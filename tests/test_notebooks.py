@@ -17,7 +17,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from helpers.experiments.rows import EXPERIMENTS, published_rows
-from helpers.report import notebooks
+from helpers.report import notebooks, page
 
 SHORT_ROWS = f"""
 import sys
@@ -47,7 +47,7 @@ def test_notebooks_run_and_render(tiny_file, tmp_path, monkeypatch):
         notebook = notebooks.execute(source)
         counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
         assert counts == list(range(1, len(counts) + 1))
-        notebooks.render(notebook, output / f"{source.stem}.html")
+        page.render(notebook, output / f"{source.stem}.html")
         assert not re.search(r"<(script|link)[^>]*(src|href)=.https?:", (output / f"{source.stem}.html").read_text())
     assert (output / "predictions_test.npz").exists()
 
@@ -138,7 +138,7 @@ REPORT = """
 import sys
 from pathlib import Path
 from helpers import __main__
-from helpers.report import notebooks
+from helpers.report import notebooks, page
 
 notebooks.NOTEBOOKS = [Path(sys.argv[1])]
 sys.exit(__main__.main(["report", "--data", sys.argv[2]]))

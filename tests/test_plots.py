@@ -88,3 +88,49 @@ def test_the_learning_curve_has_a_line_and_intervals_per_approach():
     frame = frame.assign(explained_variance=[0.1, 0.2, 0.3, 0.4], low=[0.0, 0.1, 0.2, 0.3], high=[0.2, 0.3, 0.4, 0.5])
     ax = plots.learning_curve(frame, ceiling=np.array([0.7, np.nan]))
     assert sorted(y for _, y in dots(ax)) == [0.1, 0.2, 0.3, 0.4]
+
+
+def test_the_ladder_has_a_panel_per_data_set_and_the_numbers_beside_it():
+    frame = pd.DataFrame({"model": ["pixels", "best model"], "approach": ["pixels", "best model"], "ceiling": 0.8})
+    frame = frame.assign(estimate=[0.1, 0.6], low=[0.0, 0.5], high=[0.2, 0.7], seeds=["", "0.59 0.61"])
+    axes = plots.ladder({"a": frame, "b": frame.iloc[1:]})
+    assert [sorted(x for x, _ in dots(ax)) for ax in axes] == [[0.1, 0.6], [0.6]]
+    assert {"0.10", "0.60", "ceiling"} == set(texts(axes[0]))
+    assert axes[0].get_yticklabels()[0].get_text() == "best model"
+
+
+def test_lines_by_depth_are_dashed_for_the_published_regression():
+    line = {"network": "lite0", "depth": [0.0, 1.0], "explained_variance": [0.1, 0.3]}
+    ax = plots.depth(pd.concat(pd.DataFrame(line | {"kind": kind}) for kind in plots.KINDS), ceiling=0.8)
+    drawn = {line.get_color(): line.get_linestyle() for line in ax.lines if len(line.get_xdata()) == 2}
+    assert drawn[plots.KINDS[plots.LEAST_SQUARES]] == "--"
+    assert [drawn[colour] for kind, colour in plots.KINDS.items() if kind != plots.LEAST_SQUARES] == ["-", "-"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("lite0: best single block", "best single layer, Lite0"),
+        ("lite0 + lite1 + lite2: sum of blocks", "all-layers kernel ridge, 3 networks"),
+        ("lite0-published", "Lite0 fine-tuned, published recipe"),
+        ("lite0-repaired, located", "Lite0 fine-tuned, receptive fields"),
+        ("mean of vit-tiny-repaired and pixels", "mean of ViT-tiny fine-tuned and pixels"),
+        ("Shallow CNN: schedule alone", "Shallow CNN: schedule alone"),
+    ],
+)
+def test_a_model_has_one_name(name, words):
+    assert plots.readable(name) == words
+
+
+def test_a_layer_is_called_by_its_stage():
+    layers = ["blocks.0.0", "blocks.1.0", "blocks.1.1"]
+    assert list(plots.stages(layers).values()) == ["stage 1 of 2", "stage 2 of 2, block 1", "stage 2 of 2, block 2"]
+
+
+def test_images_that_are_alike_are_dark_whatever_the_scale_of_their_dissimilarity():
+    matrix = np.array([[0.0, 0.1, 9.0], [0.1, 0.0, 8.0], [9.0, 8.0, 0.0]])
+    axes = plots.dissimilarities({"neurons": matrix, "model": 10 * matrix}, np.array(["a", "a", "b"]))
+    drawn = [ax.collections[0].get_array().reshape(3, 3) for ax in axes]
+    np.testing.assert_array_equal(*drawn)
+    assert drawn[0].min() == drawn[0][0, 0] and drawn[0].max() == drawn[0][0, 2]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["a", "b"]

@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from helpers.experiments import published, rows
+from helpers.experiments import rows
+from helpers.report import published
 
 SCORES = ("explained_variance", "rerun_explained_variance")
 

@@ -5,6 +5,8 @@ import io
 import json
 import re
 import zlib
+from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -13,9 +15,9 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers import notebook
+from helpers import metrics, notebook
 from helpers.analyses import tables
-from helpers.report import notebooks, one_page, summary
+from helpers.report import evidence, notebooks, one_page, page, summary
 
 OPENING = {"title": "What predicts IT?", "question": "How much, and by which networks?"}
 
@@ -43,6 +45,13 @@ def pdf_text(pdf):
     return "".join(text.split())
 
 
+def sizes(pdf):
+    """Sizes of print that a page's streams set, in points."""
+    streams = re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.S)
+    texts = [zlib.decompress(body) for body in streams if body[:1] == b"x"]
+    return [float(size) for text in texts for size in re.findall(rb"/f\d+ ([\d.]+) Tf", text)]
+
+
 def shown(content):
     """Fonts that a page's stream sets and strings that it shows, in turn: pairs (name, b"") or (None, bytes)."""
     letters = dict(zip(b"nrtbf", b"\n\r\t\b\f", strict=True))
@@ -61,52 +70,46 @@ def shown(content):
         yield None, bytes(found[:-1])
 
 
-def pictures(folder):
-    for name, size in ((one_page.LAYERS[0], (4.4, 4.6)), (one_page.EXPLORATION[0], (12, 8.5))):
+def outcome(folder, *, n_models, name):
+    """What notebook 4 leaves in a folder: n_models approaches and candidates, names of any length."""
+    for (picture, _), size in ((one_page.LAYERS, (5, 4.6)), (one_page.RECIPES, (6, 4))):
         figure, ax = plt.subplots(figsize=size)
         ax.plot([0, 1])
-        figure.savefig(folder / name, dpi=50)
+        figure.savefig(folder / picture, dpi=50)
         plt.close(figure)
-
-
-def outcome(folder, *, n_rows, name):
-    """What notebook 4 leaves in a folder: n_rows trained rows by two recipes, names of any length."""
-    line = {"stage": 1, "explained_variance": 0.1234, "low": -0.001, "high": 0.2, "weights": "random"}
-    line |= {"seconds": 3.0, "epochs": 3.0, "n_train": 9.0, "seeds": 1.0, "pixels": "8x8"}
-    lines = [
-        line | {"row": f"{name} {i}", "recipe": recipe, "state": "run"}
-        for i in range(n_rows)
-        for recipe in ("published", "repaired")
-    ]
-    lines.append({"stage": 2, "row": "left out", "recipe": "repaired", "state": "python -m helpers run"})
-    pd.DataFrame(lines).to_csv(folder / "results.csv", index=False)
-    pd.DataFrame([line], index=["pixels"]).to_csv(folder / "combined.csv")
+    line = {"estimate": 0.1234, "low": -0.001, "high": 0.2, "ceiling": 0.8}
+    pd.DataFrame([line | {"model": f"{name} {i}"} for i in range(n_models)]).to_csv(folder / "ladder.csv", index=False)
+    candidates = pd.DataFrame({"model": [f"{name} {i}" for i in range(40)], "held-out explained variance": 0.25})
+    candidates.to_csv(folder / "candidates.csv", index=False)
     answer = {
         "note": "Simulated responses.",
-        "sentences": ["The best model explains 0.44 of the variance.", "Recipes: 0.06 & <0.41>.", "#3 *of* 25 fit."],
-        "data": "standin.h5. IT recordings: not run here.",
-        "run": "Profile quick; 2026-11-24.",
+        "headline": "The best model predicts 44 % of the variance.",
+        "findings": ["**Recipes.** 0.06 & <0.41>.", "**Claims.** #3 *of* 25 fit."],
+        "data": "**Data.** standin.h5. IT recordings: not run here.",
+        "run": "**Run.** Profile quick; 2026-11-24.",
         "limits": "One seed.",
     }
     (folder / "answer.json").write_text(json.dumps(answer))
-    pictures(folder)
     return answer
 
 
-@pytest.mark.parametrize(("n_rows", "name"), [(3, "ResNet50"), (60, "A network with a name that goes on and on, and")])
-def test_report_is_one_page_whose_text_is_found(tmp_path, n_rows, name):
-    answer = outcome(tmp_path, n_rows=n_rows, name=name)
+@pytest.mark.parametrize(
+    ("n_models", "name"), [(3, "ResNet50"), (11, "A network with a name that goes on and on, and")]
+)
+def test_report_is_one_page_whose_text_is_found_and_large_enough(tmp_path, n_models, name):
+    answer = outcome(tmp_path, n_models=n_models, name=name)
     path = one_page.write(tmp_path, **OPENING)
     pdf = path.read_bytes()
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 1
     width, height = np.array(re.search(rb"/MediaBox\s*\[0 0 ([\d.]+) ([\d.]+)\]", pdf).groups(), float) / 72 * 25.4
     assert (round(width), round(height)) == (210, 297)
     found = pdf_text(pdf)
-    for words in [*answer["sentences"], answer["note"], answer["data"], answer["run"], *OPENING.values()]:
-        assert "".join(words.split()) in found
-    assert found.count("0.12[0.00,0.20]") == 2 * n_rows + 1
-    assert "leftout" not in found
+    words = [answer["note"], answer["headline"], "0.06 & <0.41>.", "#3 of 25 fit.", "standin.h5.", "2026-11-24."]
+    for text in [*words, *OPENING.values()]:
+        assert "".join(text.split()) in found
+    assert found.count("0.12[0.00,0.20]") == n_models and found.count("0.250") == one_page.N_CANDIDATES
     assert len(re.findall(rb"/Subtype\s*/Image\b", pdf)) >= 2
+    assert min(sizes(pdf)) >= 7
 
     assert one_page.write(tmp_path, **OPENING).read_bytes() == pdf
 
@@ -140,24 +143,65 @@ def test_rows_by_recipe_say_whose_weights_were_missing():
     assert frame.loc["cut", "repaired recipe"] == "not compared: 2 of 3 epochs"
 
 
-def test_pages_describe_pictures_wrap_and_load_nothing(tmp_path):
+def executed():
+    """A notebook as it is after its run on simulated data: a log, a picture, a wide table, an answer at its end."""
     picture = io.BytesIO()
     plt.imsave(picture, np.zeros((2, 2)))
     output = new_output("display_data", {"image/png": base64.b64encode(picture.getvalue()).decode()})
-    described = new_notebook(
+    log = new_output("stream", text="\n".join([tables.SIMULATED, *"abcdef"]))
+    table = pd.DataFrame(1, index=["a"], columns=list("bcdef")).to_html()
+    return new_notebook(
         cells=[
             new_markdown_cell("# A title\n\n**Question.** Why\nnow?"),
-            new_markdown_cell("## Layers\n\nRidge from each `block`, see [there](https://example.org)."),
-            new_code_cell("draw()", outputs=[output], metadata={"tags": ["hide-input"]}),
+            new_code_cell("import colab", metadata={"tags": ["colab"]}),
+            new_code_cell("setup()", outputs=[log], metadata={"tags": ["hide-output"]}),
+            new_markdown_cell("## Layers\n\nRidge from each `block`."),
+            new_code_cell("draw()", outputs=[output]),
+            new_markdown_cell("**What you see.** Which [layer](https://example.org)\nis best.\n\nMore."),
+            new_code_cell("sheet()", outputs=[output], metadata={"tags": ["images"]}),
+            new_markdown_cell("And more.\n\n## Rows"),
+            new_code_cell(
+                "rows()", outputs=[new_output("display_data", {"text/html": table})], metadata={"tags": ["fold"]}
+            ),
+            new_markdown_cell("## Answer"),
+            new_code_cell("answer()", outputs=[new_output("stream", text=f"{tables.SIMULATED} It is so.")]),
         ]
     )
-    assert notebooks.opening(described) == {"title": "A title", "question": "Why now?"}
-    notebooks.render(described, tmp_path / "page.html", code=False)
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert re.findall(r'<img[^>]*alt="([^"]*)"', page) == ["Layers. Ridge from each block, see there."]
-    assert not re.search(r"<(script|link|img)[^>]*(src|href)=.https?:", page)
-    assert notebooks.STYLE in page
-    assert "image/png" in described.cells[2].outputs[0].data  # the notebook itself is left alone
+
+
+LINKS = [("Report", "index.html"), ("With code", "code.html")]
+
+
+def rendered(path, **options):
+    notebook = executed()
+    page.render(notebook, path, links=LINKS, **options)
+    assert "image/png" in notebook.cells[4].outputs[0].data  # the notebook itself is left alone
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"<(script|link|img)[^>]*(src|href)=.https?:", text)
+    return text
+
+
+def test_the_first_page_answers_first_and_says_once_that_it_is_simulated(tmp_path):
+    text = rendered(tmp_path / "index.html", code=False)
+    assert page.opening(executed()) == {"title": "A title", "question": "Why now?"}
+    assert text.index("It is so.") < text.index("Ridge from each")
+    assert text.count(tables.SIMULATED) == 1 and "draw()" not in text and "abcdef" not in text
+    assert re.findall(r'<img[^>]*alt="([^"]*)"', text)[0] == "Layers. Which layer is best."
+    assert "<summary>Rows: the table</summary>" in text and 'class="hint"' in text
+    assert '<a href="code.html">With code</a>' in text and '<span aria-current="page">Report</span>' in text
+    anchors = re.findall(r'<a href="#([^"]+)">', text.split('class="contents"')[1].split("</nav>")[0])
+    assert anchors == ["Layers", "Rows"] and all(f'<h2 id="{anchor}"' in text for anchor in anchors)
+
+
+def test_a_page_with_code_has_it_and_folds_its_log(tmp_path):
+    text = rendered(tmp_path / "code.html")
+    assert all(f">{word}<" in text for word in ("setup", "draw", "answer")) and "colab" not in text
+    assert "<summary>Log, 7 lines</summary>" in text and "the table</summary>" not in text
+
+
+def test_a_page_of_recordings_can_leave_their_images_out(tmp_path):
+    assert len(re.findall("<img", rendered(tmp_path / "a.html", code=False))) == 2
+    assert len(re.findall("<img", rendered(tmp_path / "b.html", code=False, images=False))) == 1
 
 
 def test_widgets_are_not_stored(tmp_path):
@@ -179,3 +223,22 @@ def test_two_data_files_of_one_name_have_a_folder_each(tmp_path, monkeypatch):
     assert len(set(folders)) == 3 and folders[2] == tmp_path / "report" / "lab"
     assert [notebook.folder_for(path, tmp_path / "report") for path in files] == folders
     assert notebook.folder_for(tmp_path / "A" / "other.h5", tmp_path / "report") == tmp_path / "report" / "other"
+
+
+def test_the_three_neurons_are_reliable_ones(generator):
+    measured = generator.standard_normal((30, 12))
+    predicted = measured + np.linspace(0, 3, 12) * generator.standard_normal((30, 12))
+    measured[:, 0] = 1.0  # constant: not defined
+    dataset = SimpleNamespace(val=SimpleNamespace(responses=measured))
+    ceiling = np.where(np.arange(12) == 11, 0.0, 0.8)  # the worst cannot be predicted at all
+    found = evidence.three_neurons(predicted, dataset, ceiling)
+    scores = metrics.explained_variance(measured, predicted)
+    well, middling, badly = (scores[i] for i in found.values())
+    assert well > middling > badly and not {0, 11} & set(found.values())
+
+
+def test_a_committed_page_links_to_the_committed_notebooks():
+    addresses = [address for _, address in notebooks.page_links(True)]
+    assert {"index.html", "report.pdf"} < set(addresses)
+    committed = [notebooks.folder_of(Path("standin.h5"), in_place=True) / a for a in addresses if ".ipynb" in a]
+    assert [path.resolve() for path in committed] == notebooks.NOTEBOOKS

@@ -64,7 +64,7 @@ def specs(dataset, profile):
         f"{name}: best single block": RowSpec([[grams[layer_profile.best_block(blocks)]]]),
         f"{name}: sum of blocks": RowSpec([list(grams.values())]),
     }
-    for tag in _unpackaged(_at_hand(profile)):
+    for tag in _unpackaged(at_hand(profile)):
         found[f"{catalogue.label_of(tag)}: sum of blocks"] = RowSpec([[layer_profile.block_sum(tag, dataset, profile)]])
     tags = kept(dataset, profile)
     name = " + ".join(layer_profile.short_name(tag, source if tag == LITE0 else "") for tag in tags)
@@ -84,7 +84,7 @@ def located_spec(dataset, profile, tags=None):
     return RowSpec([stacks], receptive_fields.ridge)
 
 
-def _at_hand(profile):
+def at_hand(profile):
     """lite0, and the profile's other networks where there are weights for them."""
     if models.find_weights(LITE0)[1] == models.RANDOM:
         return [LITE0]
@@ -100,7 +100,7 @@ def kept(dataset, profile):
 
     Those out of packages were chosen on V4 and the stand-in: where there are no others, all of them are kept.
     """
-    tags = _at_hand(profile)
+    tags = at_hand(profile)
     if not _unpackaged(tags):
         return tags
     sums = {tag: layer_profile.block_sum(tag, dataset, profile) for tag in tags}

@@ -12,11 +12,11 @@ import numpy as np
 from helpers import cache, datasets, metrics, models, progress
 from helpers.datasets.hdf5 import plural
 from helpers.device import accelerator, half_precision
-from helpers.experiments import checkpoints, fitting, profiles
+from helpers.experiments import fitting, profiles
 from helpers.experiments.fitting import fold_of as fold_of
 from helpers.experiments.fitting import rebuild as rebuild
 from helpers.models.weights import cached_file
-from helpers.training import loop
+from helpers.training import checkpoints, loop
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import safetensors.torch
 import torch
 
 from helpers import cache, models
-from helpers.datasets import own_images, pack
+from helpers.datasets import pack
+from helpers.datasets.formats import own_images
 from helpers.datasets.images import Normalisation
 from helpers.device import accelerator
 from helpers.experiments.rows import EXPERIMENTS

@@ -10,6 +10,7 @@ from helpers.metrics import known_mean
 from helpers.plots.style import (
     COLOURS,
     EXPLAINED_VARIANCE,
+    SMALL,
     approach_colour,
     ceiling_line,
     intervals,
@@ -62,7 +63,7 @@ def distribution(values, *, xlabel, what, colour="#777777", ax=None):
     ax.hist(values, bins=int(np.clip(values.size**0.5, 8, 40)), color=colour)
     ax.axvline(np.median(values), color="black", linewidth=1.5, label=f"median {np.median(values):.2f}")
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1))
+    ax.legend(fontsize=SMALL, frameon=False, loc="lower right", bbox_to_anchor=(1, 1))
     return ax
 
 
@@ -105,18 +106,9 @@ def category_lines(lines, *, ylabel, xlabel="layer", ceiling=None, ax=None):
     else:
         ceiling_line(ceiling, ax)
     long = any(len(str(layer)) > 6 for layer in layers)
-    ax.set_xticks(range(len(layers)), layers, fontsize=8, **({"rotation": 60, "ha": "right"} if long else {}))
+    ax.set_xticks(range(len(layers)), layers, fontsize=SMALL, **({"rotation": 60, "ha": "right"} if long else {}))
     ax.set(xlabel=xlabel, ylabel=ylabel)
     return legend_above(ax)
-
-
-def depth_lines(frame, *, ax=None):
-    """Explained variance by relative depth, a line per network. frame : that of `layer_profile.by_depth`."""
-    ax = new_axis(ax, size=(6, 4))
-    sns.lineplot(frame, x="depth", y="explained_variance", hue="network", style="network", markers=True, ax=ax)
-    ax.axhline(0, color="0.8", linewidth=0.8, zorder=0)
-    ax.set(xlabel="depth (share of the network's layers)", ylabel=f"{EXPLAINED_VARIANCE}, by folds")
-    return ax
 
 
 def interval_rows(estimates, *, xlabel=EXPLAINED_VARIANCE, ceiling=None, ax=None):
@@ -145,7 +137,7 @@ def curves(histories, quantity, *, colour, ylabel, ax=None):
         ax.plot(epochs, values.mean(0), color=shade, linestyle=style, marker=marker, linewidth=2, label=label)
     ax.set(xlabel="epoch", ylabel=ylabel)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend(fontsize=8, frameon=False, handlelength=3.5)  # long enough to tell styles apart
+    ax.legend(fontsize=SMALL, frameon=False, handlelength=3.5)  # long enough to tell styles apart
     return ax
 
 
@@ -166,7 +158,7 @@ def neuron_scatter(x, y, *, xlabel, ylabel, ceiling, colour, ax=None):
     ax.axvline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
     ax.set(xlabel=f"{xlabel}\n{EXPLAINED_VARIANCE}", ylabel=f"{ylabel}\n{EXPLAINED_VARIANCE}", xlim=ends, ylim=ends)
     ax.set_aspect("equal")
-    ax.legend(fontsize=8, frameon=False, loc="lower right")
+    ax.legend(fontsize=SMALL, frameon=False, loc="lower right")
     return ax
 
 
@@ -185,11 +177,62 @@ def receptive_fields(fields, centres, scores, *, n_shown=5, axes=None):
         axes = plt.subplots(1, len(best) + 1, figsize=(2.2 * (len(best) + 1), 2.6), layout="constrained")[1]
     for neuron, ax in zip(best, axes, strict=False):
         ax.imshow(fields[neuron], cmap="Greys", vmin=0, extent=(0, 1, 1, 0))
-        ax.set_title(f"neuron {neuron}: {scores[neuron]:.2f}", fontsize=9)
+        ax.set_title(f"neuron {neuron}: {scores[neuron]:.2f}", fontsize=SMALL)
     drawn = axes[len(best)].scatter(centres[:, 1], centres[:, 0], c=scores, cmap="viridis", s=14)
     axes[len(best)].figure.colorbar(drawn, ax=axes[len(best)], label="leave-one-out R²")
-    axes[len(best)].set_title("centres of all neurons", fontsize=9)
+    axes[len(best)].set_title("centres of all neurons", fontsize=SMALL)
     for ax in axes:
         ax.set(xlim=(0, 1), ylim=(1, 0), xticks=(0, 1), yticks=(0, 1), aspect="equal")
     axes[0].set(xlabel="share of the image's width", ylabel="share of its height")
+    return axes
+
+
+def neurons(panels, *, axes=None):
+    """Neurons side by side: predicted against measured responses, tuning by category, and receptive field.
+
+    panels : dict title -> (measured, predicted, categories, field): responses and categories of shape (n_images,), and
+    the receptive field (grid, grid), rows from the top of the image down. Returns the axes, (3, n_neurons).
+    """
+    if axes is None:
+        axes = plt.subplots(3, len(panels), figsize=(6.6, 6.4), layout="constrained", squeeze=False)[1]
+    colours = {"measured": "black", "predicted": COLOURS["best model"]}
+    for (title, (measured, predicted, categories, field)), (scatter, tuning, place) in zip(
+        panels.items(), axes.T, strict=True
+    ):
+        sns.scatterplot(x=measured, y=predicted, color=colours["predicted"], s=16, linewidth=0, alpha=0.6, ax=scatter)
+        scatter.axline((float(measured.mean()), float(measured.mean())), slope=1, color="#777777", linewidth=1)
+        scatter.set_title(title, fontsize=SMALL + 1)
+        scatter.set(xlabel="measured", ylabel="predicted response")
+        both = pd.DataFrame({"category": categories, "measured": measured, "predicted": predicted}).melt("category")
+        order = both[both["variable"] == "measured"].groupby("category")["value"].mean().sort_values().index[::-1][:8]
+        shown = {"x": "category", "y": "value", "order": order, "hue": "variable", "palette": colours, "dodge": 0.3}
+        sns.pointplot(both, **shown, errorbar="se", linestyle="none", markersize=4, legend=False, ax=tuning)
+        tuning.tick_params(axis="x", labelrotation=60, labelsize=SMALL)
+        tuning.set(xlabel="", ylabel="mean response")
+        place.imshow(field, cmap="Greys", vmin=0, extent=(0, 1, 1, 0))
+        place.set(xticks=(0, 1), yticks=(0, 1), xlabel="share of width", ylabel="share of height")
+    for ax in axes[:, 1:].flat:
+        ax.set_ylabel("")
+    for words, colour in colours.items():
+        axes[1, 0].plot([], [], "o", color=colour, markersize=4, label=words)
+    axes[1, 0].legend(fontsize=SMALL, frameon=False, loc="upper right", handletextpad=0)
+    return axes
+
+
+def dissimilarities(panels, categories):
+    """Representational dissimilarity matrices side by side, as ranks: dark for images that are alike.
+
+    panels : dict title -> dissimilarities (n_images, n_images). categories : (n_images,), sorted. Returns the axes.
+    """
+    axes = plt.subplots(1, len(panels), figsize=(7.4, 2.9), layout="constrained", squeeze=False)[1][0]
+    names, starts, counts = np.unique(categories, return_index=True, return_counts=True)
+    for (title, matrix), ax in zip(panels.items(), axes, strict=True):
+        ranks = pd.DataFrame(matrix).stack().rank(pct=True).unstack()
+        sns.heatmap(ranks, cmap="mako", cbar=False, square=True, xticklabels=False, yticklabels=False, ax=ax)
+        ax.set_title(title, fontsize=SMALL)
+        for start in starts[1:]:
+            ax.axhline(start, color="white", linewidth=0.5)
+            ax.axvline(start, color="white", linewidth=0.5)
+    if len(names) <= 10:
+        axes[0].set_yticks(starts + counts / 2, names, fontsize=SMALL, rotation=0)
     return axes

@@ -7,7 +7,10 @@ import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn as sns
 from matplotlib.colors import to_rgb
+
+from helpers.plots.names import readable
 
 COLOURS = {
     "pixels": "#999999",
@@ -17,8 +20,11 @@ COLOURS = {
     "repaired recipe": "#0072B2",
     "readout": "#009E73",
     "object mean": "#444444",
+    "best model": "#CC79A7",
     "ceiling": "#000000",
 }
+SMALL = 10  # points; figures are at most 8 inches wide, so that print of this size is legible at 400 pixels
+sns.set_theme(context="notebook", style="ticks", rc={"axes.spines.top": False, "axes.spines.right": False})
 EXPLAINED_VARIANCE = "explained variance (share of variance)"
 HELD_OUT = f"held-out training images:\n{EXPLAINED_VARIANCE}"
 
@@ -29,8 +35,8 @@ def new_axis(ax, *, size=(6, 4)):
 
 def caption(figure, text):
     """A line of small print under a figure: n, what dots and bars are and, on the stand-in, that it is simulated."""
-    lines = textwrap.fill(text, int(figure.get_figwidth() * 13))
-    figure.text(0.5, -0.01, lines, ha="center", va="top", fontsize=8.5, color="#444444")
+    lines = textwrap.fill(text, int(figure.get_figwidth() * 12))
+    figure.text(0.5, -0.01, lines, ha="center", va="top", fontsize=SMALL, color="#444444")
     return figure
 
 
@@ -63,7 +69,7 @@ def explain_dots(dots, ax):
 def legend_above(ax, *, ncols=2):
     """Put the legend of what has a label above an axis, beside the data."""
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=ncols)
+        ax.legend(fontsize=SMALL, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=ncols)
     return ax
 
 
@@ -78,7 +84,7 @@ def ceiling_line(ceiling, ax, *, vertical=False, highest=np.inf):
         line(ceiling, color=COLOURS["ceiling"], linestyle="--", linewidth=1, label="noise ceiling")
     else:
         note = f"noise ceiling {ceiling:.2f}, off the axis"
-        ax.text(0.99, 0.01, note, transform=ax.transAxes, ha="right", va="bottom", fontsize=8)
+        ax.text(0.99, 0.01, note, transform=ax.transAxes, ha="right", va="bottom", fontsize=SMALL)
     return ax
 
 
@@ -99,7 +105,7 @@ def name_rows(names, ax, *, xlabel, width=34):
     """Name the rows of an axis, the first on top, with a line at 0: dict name -> height."""
     names = list(dict.fromkeys(names))
     heights = {name: len(names) - 1 - i for i, name in enumerate(names)}
-    ax.set_yticks(list(heights.values()), [textwrap.fill(name, width) for name in names])
+    ax.set_yticks(list(heights.values()), [textwrap.fill(readable(name), width) for name in names], fontsize=SMALL + 1)
     ax.set(xlabel=xlabel, ylim=(-0.6, len(names) - 0.4))
     ax.axvline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
     return heights
@@ -108,4 +114,4 @@ def name_rows(names, ax, *, xlabel, width=34):
 def row_note(text, y, ax):
     """Say in a row why it has no number."""
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-    ax.text(0.01, y, text, va="center", fontsize=8, color="#777777", transform=ax.get_yaxis_transform(), bbox=box)
+    ax.text(0.01, y, text, va="center", fontsize=SMALL, color="#777777", transform=ax.get_yaxis_transform(), bbox=box)

@@ -6,6 +6,7 @@ from helpers import cache, metrics, models, notebook, plots
 from helpers.analyses import frozen_networks, layer_profile
 from helpers.analyses.labels import shuffled_control
 from helpers.analyses.learning_curve import learning_curve
+from helpers.datasets import populations
 from helpers.models import catalogue
 
 TABLES = {"learning_curve": learning_curve, "shuffled_labels": shuffled_control}
@@ -32,7 +33,9 @@ def readout(tags, dataset, profile, file):
         located.append({"network": catalogue.label_of(tag), "layer": frozen_networks.LOCATED})
         located[-1] |= {"explained_variance": float(score)}
     name = f"readout-{'-'.join(tag.partition('.')[0] for tag in tags)}"
-    ax = plots.depth_lines(frame)
+    by_kind = frame.assign(kind=next(iter(plots.KINDS)))
+    ax = plots.depth(by_kind, ceiling=populations.ceiling_of(dataset)[0])
+    ax.set_ylabel(f"{ax.get_ylabel()}, by folds")
     frame = pd.concat([frame, pd.DataFrame(located)], ignore_index=True)
     path = _write(frame, name, f"python -m helpers readout {' '.join(tags)}", profile, file)
     figure = path.with_suffix(".png")

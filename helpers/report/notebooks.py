@@ -2,11 +2,7 @@
 
 import asyncio
 import contextlib
-import copy
-import html
-import json
 import os
-import re
 import signal
 import tempfile
 import time
@@ -14,39 +10,21 @@ from pathlib import Path
 
 import matplotlib
 import nbformat
-import pandas as pd
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
-from nbconvert import HTMLExporter
-from traitlets.config import Config
 
 from helpers import datasets, notebook
 from helpers.cache import ROOT, make_writable, write_whole
-from helpers.report import one_page, summary
+from helpers.report import one_page, page, summary
 
 NOTEBOOKS = [*sorted((ROOT / "notebooks").glob("[0-9]_*.ipynb")), ROOT / "notebooks" / "test.ipynb"]
 REPORT = "4_report"
 # Variables that say where Python finds or leaves things; others change what code does.
 FOUND_BY = {"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONSAFEPATH", "MPLCONFIGDIR"}
 FOUND_BY |= {"PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE"}
-# Text wraps at any width, wide tables scroll in their own boxes, and cells that show nothing take no room.
-STYLE = """<style>
-main { max-width: 1200px; margin: 0 auto; }
-.jp-Notebook .jp-RenderedHTMLCommon { overflow-wrap: anywhere; padding-right: 0; }
-.jp-RenderedHTMLCommon table { display: block; max-width: 100%; overflow-x: auto; overflow-wrap: normal; border: 0; }
-.jp-RenderedHTMLCommon caption { text-align: left; padding: 0 0.5em 0.5em; }
-.jp-Notebook .jp-RenderedHTMLCommon :is(th, td) { text-align: left; vertical-align: top; }
-.jp-Notebook .jp-RenderedHTMLCommon tbody th { font-weight: normal; }
-.jp-OutputArea-output { padding-left: 5px; }
-.jp-RenderedHTMLCommon img { max-width: 100%; height: auto; }
-.jp-RenderedHTMLCommon summary { cursor: pointer; }
-.jp-InputArea pre, .jp-OutputArea pre { white-space: pre-wrap; overflow-wrap: anywhere; }
-.jp-mod-noInput.jp-mod-noOutputs { display: none; }
-@media (max-width: 700px) { .jp-InputPrompt, .jp-OutputPrompt { display: none; } .jp-Notebook { padding: 4px; } }
-</style>
-"""
+SHEET = "contact_sheet.png"  # a figure that is images of the data file
 
 
 class NotebookError(RuntimeError):
@@ -91,8 +69,9 @@ def build(path=None, *, profile=None, in_place=False):
     ----------
     path : data file, or None for the one that datasets.find names; the stand-in's with `in_place`
     profile : name of a profile, or None
-    in_place : refresh the committed notebooks and figures/<data set>/ instead of copies in report/<data set>/ or,
-        where that is set, in $IT_OUT
+    in_place : refresh what is committed, figures/<data set>/ with a page of its own, and, for the stand-in, the
+        notebooks, instead of copies in report/<data set>/ or, where that is set, in $IT_OUT. Of recordings no image is
+        left there
 
     Pages of an earlier run stay until there are new ones.
 
@@ -104,31 +83,42 @@ def build(path=None, *, profile=None, in_place=False):
     ------
     NotebookError at the first cell that fails; KeyboardInterrupt at Ctrl-C, with no kernel left.
     """
-    path = (datasets.standin_path() if in_place else datasets.find(path)).resolve()
-    target = folder_of(path, in_place=in_place)
+    standin = datasets.standin_path().resolve()
+    path = (standin if in_place and path is None else datasets.find(path)).resolve()
+    target, simulated = folder_of(path, in_place=in_place), path == standin
     make_writable(target, "IT_OUT")
     settings = {"IT_DATA": str(path), "IT_OUT": str(target)} | ({"IT_PROFILE": profile} if profile else {})
-    began = time.monotonic()
+    links, began = page_links(in_place), time.monotonic()
     for i, source in enumerate(NOTEBOOKS, 1):
         print(
             f"\n== {source.stem} ({i} of {len(NOTEBOOKS)}, {(time.monotonic() - began) / 60:.1f} min so far)",
             flush=True,
         )
         executed = execute(source, settings)
-        place = source if in_place else target / source.name
-        write_whole(place, lambda path, executed=executed: nbformat.write(executed, path))
+        if simulated or not in_place:
+            place = source if in_place else target / source.name
+            write_whole(place, lambda path, executed=executed: nbformat.write(executed, path))
         print(f"{n_figures(executed)} figures", flush=True)
         if not in_place:
-            render(executed, target / f"{source.stem}.html")
+            page.render(executed, target / f"{source.stem}.html", links=links)
         if source.stem == REPORT:
-            one_page.write(target, **opening(executed))
-            if not in_place:
-                render(executed, target / "index.html", code=False)
+            one_page.write(target, **page.opening(executed))
+            images = simulated or not in_place
+            page.render(executed, target / "index.html", code=False, links=links, images=images)
+    if in_place and not simulated:
+        (target / SHEET).unlink(missing_ok=True)
     if in_place:
-        made = json.loads((target / "answer.json").read_text(encoding="utf-8"))["run"]
-        refresh_readme(summary.readme_block(pd.read_csv(target / "results.csv"), made))
+        refresh_readme(summary.readme_blocks())
     print(f"\nDone in {(time.monotonic() - began) / 60:.1f} min: {target}", flush=True)
     return target if in_place else target / "index.html"
+
+
+def page_links(in_place):
+    """The pages that belong together, for their navigation: list of (title, address)."""
+    titles = [(page.opening(nbformat.read(path, as_version=4))["title"], path) for path in NOTEBOOKS]
+    others = [(title, f"../../notebooks/{path.name}" if in_place else f"{path.stem}.html") for title, path in titles]
+    code = [] if in_place or not others else [("The report with its code", others.pop()[1])]
+    return [("Report", "index.html"), *others, *code, ("One page (PDF)", "report.pdf")]
 
 
 def folder_of(path, *, in_place):
@@ -203,43 +193,3 @@ def n_figures(notebook):
     """How many pictures the outputs of a notebook hold."""
     outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
     return sum("image/png" in output.get("data", {}) for output in outputs)
-
-
-def opening(notebook):
-    """Title and question of a notebook, from its first cell: dict title, question."""
-    title, _, rest = notebook.cells[0].source.partition("\n")
-    question = " ".join(rest.split()).removeprefix("**Question.** ")
-    return {"title": title.lstrip("# "), "question": question}
-
-
-def described(notebook):
-    """A copy whose pictures are HTML with a text for those who do not see them: the heading and the prose before."""
-    notebook = copy.deepcopy(notebook)
-    heading, prose = "", ""
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            lines = cell.source.strip().splitlines()
-            heading = next((line.lstrip("# ") for line in lines if line.startswith("#")), heading)
-            prose = " ".join(line for line in lines if line and not line.startswith("#"))
-        for output in cell.get("outputs", []):
-            if picture := output.get("data", {}).get("image/png"):
-                words = re.sub(r"\[([^]]*)\]\([^)]*\)|[*`]", r"\1", f"{heading}. {prose}")
-                image = f'<img src="data:image/png;base64,{picture.strip()}" alt="{html.escape(words)}">'
-                output.data = {"text/html": image}
-    return notebook
-
-
-def render(notebook, path, *, code=True):
-    """Write a notebook as one HTML page with its pictures inside; `code=False` leaves the code out."""
-    config = Config()
-    config.TagRemovePreprocessor.enabled = True
-    config.TagRemovePreprocessor.remove_input_tags = {"hide-input"}
-    config.TagRemovePreprocessor.remove_all_outputs_tags = set() if code else {"hide-output"}
-    exporter = HTMLExporter(config=config, template_name="lab", embed_images=True, exclude_input=not code)
-    exporter.exclude_input_prompt = exporter.exclude_output_prompt = not code
-    title = opening(notebook)["title"]
-    page, _ = exporter.from_notebook_node(described(notebook), {"metadata": {"name": title}})
-    # The template loads two libraries from elsewhere; no cell of these notebooks needs them.
-    page = re.sub(r'<script[^>]*\bsrc="https?://[^"]*"[^>]*>\s*</script>', "", page)
-    page = page.replace("</head>", f"{STYLE}</head>", 1)
-    write_whole(path, lambda path: path.write_text(page, encoding="utf-8"))

@@ -1,6 +1,7 @@
-"""The report on one A4 page, by typst: question, answer, comparison table, layer figure, exploration, limits, stamp."""
+"""The report on one A4 page, by typst: question, answer, table of approaches, layers, exploration, limits, stamp."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -8,41 +9,44 @@ import typst
 
 from helpers.analyses import tables
 from helpers.cache import write_whole
-from helpers.report import summary
 
 TEMPLATE = Path(__file__).with_suffix(".typ")
-LAYERS = "layers_narrow.png", "Explained variance by layer of a frozen network, with trained and with random weights."
-EXPLORATION = (
-    "exploration.png",
-    "One neuron: predicted against measured responses, tuning by category, rank, and the images that drive it.",
-)
+# Drawn at 5 and 6 inches with print of 10 points: at the template's widths no smaller than 7.
+LAYERS = "depth.png", "Explained variance by depth of a layer in frozen networks, pretrained and with random weights."
+RECIPES = "repaired_against_published.png", "What each network gains by the repaired recipe, with paired intervals."
+N_CANDIDATES = 7
 
 
 def content(folder, *, title, question):
     """What the page shows, from the files that notebook 4 left in a folder: a dict of text, for the template."""
     folder = Path(folder)
     answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
-    results = pd.read_csv(folder / "results.csv")
-    trained = summary.by_recipe(results.dropna(subset="explained_variance"))
-    readouts = pd.read_csv(folder / "combined.csv", index_col=0)
-    rows = [
-        [row + (" †" if line["weights"] == tables.ACCIDENT else ""), line["published recipe"], line["repaired recipe"]]
-        for row, line in trained.iterrows()
-    ]
-    return answer | {
-        "title": title,
+    ladder = pd.read_csv(folder / "ladder.csv").iloc[::-1]
+    scores = [tables.with_interval(line.estimate, line.low, line.high, "z.2f") for line in ladder.itertuples()]
+    candidates = pd.read_csv(folder / "candidates.csv").head(N_CANDIDATES)
+    return {
+        "title": re.sub(r"^\d+\. ", "", title),
         "question": question,
-        "trained": rows,
-        "readouts": [[name, tables.score(line)] for name, line in readouts.iterrows()],
-        "caption": "Explained variance on val (share of variance), mean over neurons and seeds, 95 % interval."
-        + (f" † {tables.ACCIDENT}." if (trained["weights"] == tables.ACCIDENT).any() else ""),
+        "note": answer["note"],
+        "headline": answer["headline"],
+        "findings": [lead(text) for text in answer["findings"]],
+        "last": [lead(answer["data"]), lead(answer["run"]), ["Limits.", answer["limits"]]],
+        "ladder": [list(pair) for pair in zip(ladder["model"], scores, strict=True)],
+        "ceiling": tables.number(float(ladder["ceiling"].iloc[0]), ".2f"),
+        "candidates": [[line[0], tables.number(line[1], ".3f")] for line in candidates.to_numpy().tolist()],
         "layers": dict(zip(("file", "alt"), LAYERS, strict=True)),
-        "exploration": dict(zip(("file", "alt"), EXPLORATION, strict=True)),
+        "recipes": dict(zip(("file", "alt"), RECIPES, strict=True)),
     }
 
 
+def lead(text):
+    """A sentence in Markdown as its bold beginning and the rest, both plain: [beginning, rest]."""
+    _, beginning, rest = text.split("**", 2)
+    return [beginning, rest.strip().replace("*", "")]
+
+
 def write(folder, *, title, question):
-    """Write `report.pdf` into the folder that holds notebook 4's answer.json, results.csv, combined.csv and figures.
+    """Write `report.pdf` into the folder that holds notebook 4's answer.json, ladder.csv, candidates.csv and figures.
 
     The same content makes the same bytes. Typst's own fonts are used, so the page looks alike on every machine.
 

@@ -1,8 +1,77 @@
-"""The results table in short, a line a row: what README and the one-page report show."""
+"""What the run found, in words and in short tables: what page, README and the one-page PDF show."""
+
+import json
 
 import pandas as pd
 
+from helpers import cache, notebook
 from helpers.analyses import tables
+from helpers.plots import readable
+
+
+def answer(study, ladder, best_name, repaired, register, table):
+    """The run's answer: dict note, headline, findings, data, run, limits, of text that is true on any data.
+
+    study : notebook.Study. ladder : of `evidence.ladder`. best_name : the best model. repaired : of
+    `evidence.by_recipe`. register : of `claims.register`. table : of `tables.results_table`
+    """
+    dataset, rungs = study.dataset, ladder.set_index("model")
+    best = rungs.loc["best model"]
+    of_ceiling = f", {_share(best['estimate'] / best['ceiling'])} of what noise leaves to be explained"
+    headline = (
+        f"The best model predicts {_share(best['estimate'])} of the variance of the neurons' responses to images it "
+        f"has not seen{of_ceiling if best['ceiling'] > 0 else ''}."
+    )
+    counts = repaired["verdict"].str.partition(" (")[0].value_counts()
+    verdicts = register["verdict"].str.partition(" ")[0].value_counts()
+    held, fell = verdicts.get("supported", 0), verdicts.get("refuted", 0)
+    seconds = table["seconds"].mul(table["seeds"]).sum()
+    return {
+        "note": study.note,
+        "headline": headline,
+        "findings": [
+            f"**Readouts against training.** {_readouts(rungs)} The best model, chosen on held-out training images, is "
+            f"*{readable(best_name)}*.",
+            f"**How a network is trained.** The repaired recipe scores higher than the published one in "
+            f"{counts.get('higher', 0)} of {len(repaired)} rows and lower in {counts.get('lower', 0)}; "
+            "every one of them ran all epochs of its recipe.",
+            f"**The published study.** Of {len(register)} tests of its claims {held} support a claim and {fell} refute "
+            "one; the others cannot be decided with these data, weights or rows.",
+        ],
+        "data": f"**Data.** {dataset.path.name}: {len(dataset.train.images)} training, {len(dataset.val.images)} val "
+        f"and {len(dataset.test.images)} test images, {dataset.n_neurons} neurons. {study.ceiling_sentence}",
+        "run": f"**Run.** Profile {study.profile.name}; {notebook.stamp()}; {seconds:.0f} s of training.",
+        "limits": "One seed gives an interval over images alone. Val shows the objects of the training images: scores "
+        "for unseen objects are lower. Intervals resample images, not neurons or animals.",
+    }
+
+
+def _readouts(rungs):
+    """What reading frozen networks gives beside training on the neurons, from a ladder's rungs."""
+    frozen = rungs[(rungs["approach"] == "readout")]["estimate"].max()
+    alone = f", a CNN trained on the neurons alone {_share(rungs.loc['shallow CNN', 'estimate'])}"
+    tuned = rungs[rungs["approach"].str.endswith("recipe")]["estimate"].max()
+    return (
+        f"Reading frozen networks explains {_share(frozen)}{alone if 'shallow CNN' in rungs.index else ''}"
+        f"{f', the best network that was fine-tuned {_share(tuned)}' if tuned == tuned else ''}; pixels "
+        f"{_share(rungs.loc['pixels', 'estimate'])}."
+    )
+
+
+def _share(value):
+    return tables.number(100 * value, ".0f") + " %"
+
+
+def ranked(ranking):
+    """The candidates for the best model by their score on held-out training images. ranking : `best_model.choose`'s"""
+    lines = [{"model": readable(name), "held-out explained variance": round(s, 3)} for name, s in ranking.items()]
+    return pd.DataFrame(lines)
+
+
+def keep(answer, path):
+    """Write an answer as JSON."""
+    text = json.dumps(answer, indent=1)
+    cache.write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def by_recipe(table):
@@ -52,18 +121,31 @@ def _either(texts):
     return ", ".join(dict.fromkeys(texts))
 
 
-def readme_block(table, made):
-    """Return `by_recipe` as Markdown for the README.
+def readme_blocks():
+    """What the README shows of every committed folder of figures, recordings first: Markdown."""
+    folders = [path.parent for path in sorted((cache.ROOT / "figures").glob("*/answer.json"))]
+    blocks = [(folder.name == "standin", folder) for folder in folders]
+    return "\n\n".join(f"### {folder.name}\n\n{readme_block(folder)}" for _, folder in sorted(blocks))
 
-    table : results table of notebook 4. made : how it was made, in words
+
+def readme_block(folder):
+    """What the README shows of a folder of figures: findings and the rows that ran, as Markdown.
+
+    folder : Path that holds notebook 4's answer.json and results.csv
     """
-    frame = by_recipe(table).reset_index()
-    frame = frame[["stage", *frame.columns.drop("stage")]]
+    found = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+    frame = by_recipe(pd.read_csv(folder / "results.csv"))
+    frame = frame[frame["seeds"] != ""].reset_index()
+    frame = frame[["stage", *frame.columns.drop(["stage", "weights", "epochs x images", "pixels"])]]
     rows = [list(frame), ["---"] * frame.shape[1], *frame.to_numpy().tolist()]
     return "\n".join(
         [
-            f"**{tables.SIMULATED}** Explained variance on val, mean over neurons and seeds, 95 % interval.\n",
+            *filter(None, [f"**{found['note']}**\n" if found["note"] else ""]),
+            f"{found['headline']}\n",
+            *(f"- {finding}" for finding in found["findings"]),
+            "\nExplained variance on val, mean over neurons and seeds, 95 % interval:\n",
             *(f"| {' | '.join(row)} |" for row in rows),
-            f"\n{made}",
+            f"\n{found['data']} {found['run']}",
+            *(f"\nThe whole page: [index.html](figures/{folder.name}/index.html)." for _ in folder.glob("index.html")),
         ]
     )

@@ -1,0 +1,192 @@
+"""What the report's figures show, as tidy frames: the ladder of approaches, scores by depth, three neurons."""
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.distance import squareform
+
+from helpers import metrics, models
+from helpers.analyses import frozen_networks, layer_profile, tables
+from helpers.cache import ROOT
+from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.plots import KINDS, readable
+from helpers.readout import features, regression, similarity
+
+# Trained rows on the ladder: experiment -> name, approach (its colour). The shallow CNN is the published study's best.
+TRAINED = {
+    "shallow-dropout-l2-repaired": ("shallow CNN", "shallow CNN"),
+    "lite0-published": (readable("lite0-published"), "published recipe"),
+    "lite0-repaired": (readable("lite0-repaired"), "repaired recipe"),
+    "lite0-bi-objective-repaired": ("Lite0, two objectives", "repaired recipe"),
+}
+RECIPES = ROOT / "benchmarks" / "recipes.csv"
+PUBLISHED_COMPONENTS = 1000 / 2592  # of training images: the published study's principal components
+
+
+def ladder(dataset, profile, readouts, done, best, ceiling):
+    """Approaches from the lowest bar to the best model: a frame for `plots.ladder`, in order of their score on val.
+
+    Parameters
+    ----------
+    readouts : dict name -> frozen_networks.Row. done : dict name -> list of Run
+    best : the best model's val predictions (n_images, n_neurons)
+    ceiling : noise ceiling per neuron, or one number
+    """
+    single = next(name for name in readouts if name.endswith("best single block"))
+    frozen = list(readouts)[-1]
+    random = layer_profile.block_readouts(LITE0, dataset, profile, pretrained=False)
+    scored = {
+        "pixels": ("pixels", [readouts["pixels"].val]),
+        "object mean (control)": ("object mean", [frozen_networks.object_mean(dataset).val]),
+        "best single layer, Lite0, random weights": ("random weights", [random.val[layer_profile.best_block(random)]]),
+        readable(single): ("readout", [readouts[single].val]),
+        readable(frozen): ("readout", [readouts[frozen].val]),
+        "best model": ("best model", [best]),
+    }
+    scored |= {words: (kind, [run.val for run in done[n]]) for n, (words, kind) in TRAINED.items() if n in done}
+    lines = []
+    for model, (approach, seeds) in scored.items():
+        found = metrics.interval(dataset.val.responses, np.array(seeds), dataset.val.objects)
+        each = [np.nanmean(metrics.explained_variance(dataset.val.responses, predicted)) for predicted in seeds]
+        line = {"model": model, "approach": approach, "estimate": found.estimate, "low": found.low, "high": found.high}
+        lines.append(line | {"seeds": " ".join(f"{score:.4f}" for score in each) if len(each) > 1 else ""})
+    frame = pd.DataFrame(lines).sort_values("estimate", ignore_index=True)
+    return frame.assign(ceiling=float(np.nanmean(ceiling)), data=dataset.path.name, simulated=dataset.is_standin)
+
+
+def committed_ladders(own):
+    """Ladders that lie in figures/, of other data sets than `own`'s, recordings only; then own: dict title -> frame."""
+    others = [pd.read_csv(path) for path in sorted((ROOT / "figures").glob("*/ladder.csv"))]
+    others = [frame for frame in others if frame["data"].iloc[0] != own["data"].iloc[0] and not frame["simulated"][0]]
+    return {title(frame): frame.fillna({"seeds": ""}) for frame in [*others, own]}
+
+
+def title(ladder):
+    """Which data a ladder is of, and of what kind."""
+    return f"{ladder['data'].iloc[0]}: {'simulated' if ladder['simulated'].iloc[0] else 'recordings'}"
+
+
+def by_depth(dataset, profile):
+    """Explained variance on val by the relative depth of a layer: a frame for `plots.depth`.
+
+    Lite0 block by block, with random weights and by the published study's least squares stage by stage; the other
+    networks of the readouts stage by stage.
+    """
+    pretrained, random, least_squares = KINDS
+    blocks = layer_profile.block_readouts(LITE0, dataset, profile)
+    untrained = layer_profile.block_readouts(LITE0, dataset, profile, pretrained=False)
+    kernels, _ = layer_profile.kernels(LITE0, dataset, profile)
+    n_components = round(PUBLISHED_COMPONENTS * len(dataset.train.images))
+    squares = {
+        layer: regression.principal_component_regression(
+            kernels[layer], dataset.train.responses, n_components=n_components
+        )
+        for layer in untrained.val
+    }
+    found = [(LITE0, random, untrained.val), (LITE0, least_squares, squares)]
+    found.append((LITE0, random if blocks.source == models.RANDOM else pretrained, blocks.val))
+    found += [(tag, pretrained, _stage_readouts(tag, dataset)) for tag in frozen_networks.at_hand(profile)[1:]]
+    lines = []
+    order = list(blocks.val)
+    for tag, kind, val in found:
+        places = order if set(val) <= set(order) else list(val)
+        for layer, predicted in val.items():
+            scores = metrics.explained_variance(dataset.val.responses, predicted[: len(dataset.val.images)])
+            line = {"network": layer_profile.short_name(tag, ""), "kind": kind, "layer": layer}
+            line["depth"] = places.index(layer) / max(1, len(places) - 1)
+            lines.append(line | {"explained_variance": float(metrics.known_mean(scores))})
+    return pd.DataFrame(lines)
+
+
+def by_recipe(done, dataset):
+    """The repaired recipe against the published one, row by row: `tables.differences`."""
+    repaired = {name.replace("-repaired", "-published"): name for name in done if name.endswith("-repaired")}
+    pairs = [(EXPERIMENTS[name].row, name, published) for published, name in repaired.items() if published in done]
+    return tables.differences(pairs, done, dataset)
+
+
+def recipe_parts(dataset):
+    """What each part of the repaired recipes is worth on a data set, from benchmarks/recipes.csv; empty without lines.
+
+    A frame for `plots.differences`: the variant against the whole recipe, a name per network and variant.
+    """
+    if not RECIPES.exists():
+        return pd.DataFrame()
+    parts = pd.read_csv(RECIPES).query("data == @dataset.name").dropna(subset="difference")
+    return parts.assign(comparison=[f"{readable(line.network)}: {line.variant}" for line in parts.itertuples()])
+
+
+def neuron_panels(predicted, dataset, ceiling, fields):
+    """`three_neurons` as panels for `plots.neurons`. fields : receptive fields (n_neurons, grid, grid)"""
+    panels, measured = {}, dataset.val.responses
+    scores = metrics.explained_variance(measured, predicted)
+    for words, i in three_neurons(predicted, dataset, ceiling).items():
+        bound = tables.number(float(np.broadcast_to(ceiling, scores.shape)[i]), ".2f")
+        title = f"neuron {i}, {words}\n{tables.number(scores[i], '.2f')} of at most {bound}"
+        panels[title] = (measured[:, i], predicted[:, i], dataset.val.categories, fields[i])
+    return panels
+
+
+def driving_images(predicted, dataset, ceiling, n=8):
+    """The val images that drive the `three_neurons` most: images, ranks and row names for `plots.contact_sheet`."""
+    chosen, names = [], []
+    for words, i in three_neurons(predicted, dataset, ceiling).items():
+        order = np.argsort(-dataset.val.responses[:, i])[:n]
+        chosen, names = [*chosen, *order], [*names, *[f"{len(names) // n + 1}. neuron {i}\n{words}"] * len(order)]
+    return dataset.val.images[chosen], np.array([f"{rank:03d}" for rank in range(len(chosen))]), np.array(names)
+
+
+def representations(dataset, profile, best):
+    """Gram matrices of the val images, sorted by category, and how alike they are to the neurons by RSA.
+
+    Returns the images' categories, a dict name -> Gram matrix (n_images, n_images) with the neurons first, the frame of
+    `similarity.compared` for the others, and the noise ceiling of RSA (lower, upper). best : the best model's
+    predictions (n_images, n_neurons)
+    """
+    order = np.lexsort((dataset.val.objects, dataset.val.categories))
+    val = len(dataset.train.images) + order
+    blocks = layer_profile.block_readouts(LITE0, dataset, profile)
+    kernels, _ = layer_profile.kernels(LITE0, dataset, profile)
+    pixels = layer_profile.pixel_kernel(dataset)
+    found = {
+        "pixels": np.asarray(pixels)[np.ix_(val, val)],
+        "best single layer, Lite0": np.asarray(kernels[layer_profile.best_block(blocks)])[np.ix_(val, val)],
+        "best model": similarity.centred_gram(best[order]),
+    }
+    repeats = dataset.val.repeats
+    repeats = None if repeats is None else repeats[order]
+    references, ceiling = similarity.population(dataset.val.responses[order], repeats)
+    alike = similarity.compared(found, references)
+    neurons = {"neurons": similarity.centred_gram(dataset.val.responses[order])}
+    return dataset.val.categories[order], neurons | found, alike, ceiling
+
+
+def rdm_panels(kernels, alike):
+    """Dissimilarity matrices of `representations` for `plots.dissimilarities`, titled with their correlation."""
+    panels = {}
+    for name, K in kernels.items():
+        words = f"\n{tables.number(alike.loc[name, 'similarity'], '.2f')}" if name in alike.index else ""
+        panels[name.replace(", ", ",\n") + words] = squareform(similarity.rdm(K))
+    return panels
+
+
+def _stage_readouts(tag, dataset):
+    """Val predictions by tuned ridge from the last block of each stage of a network: dict layer -> array."""
+    network, _ = models.load_backbone(tag, dataset.images.shape[2:], pretrained=False)
+    layers = layer_profile.stage_ends(features.default_layers(network))
+    kernels, _ = layer_profile.grams(tag, dataset, layers=layers)
+    folds = layer_profile.choosing_folds(dataset)
+    return {
+        layer: regression.ridge(K, dataset.train.responses, folds=folds).predictions for layer, K in kernels.items()
+    }
+
+
+def three_neurons(predicted, dataset, ceiling):
+    """Neurons that are predicted well, middling and badly on val: dict words -> index; by rank among reliable ones.
+
+    predicted : array of shape (n_images, n_neurons)
+    """
+    scores = metrics.explained_variance(dataset.val.responses, predicted)
+    reliable = np.broadcast_to(ceiling, scores.shape) >= metrics.MINIMUM_RELIABILITY
+    order = [int(i) for i in np.argsort(scores) if np.isfinite(scores[i]) and reliable[i]] or [0]
+    ranks = {"well predicted": 0.95, "middling": 0.5, "badly predicted": 0.05}
+    return {words: order[round(rank * (len(order) - 1))] for words, rank in ranks.items()}

@@ -1,0 +1,156 @@
+"""An executed notebook as one HTML page without a network: its answer first, links to other pages, contents."""
+
+import copy
+import html
+import re
+from pathlib import Path
+
+from nbconvert import HTMLExporter
+from nbformat.v4 import new_markdown_cell, new_output
+from pygments.formatters import HtmlFormatter
+from traitlets.config import Config
+
+from helpers.analyses.tables import SIMULATED
+from helpers.cache import write_whole
+
+STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8") + HtmlFormatter().get_style_defs(".highlight")
+LOG_LINES = 4  # longer logs are folded
+IMAGES = "images"  # tag of cells that show images of the data file, which recordings' owners may not want handed on
+
+
+def opening(notebook):
+    """Title and question of a notebook, from its first cell: dict title, question."""
+    title, _, rest = notebook.cells[0].source.partition("\n")
+    question = " ".join(rest.split()).removeprefix("**Question.** ")
+    return {"title": title.lstrip("# "), "question": question}
+
+
+def render(notebook, path, *, code=True, links=(), images=True):
+    """Write a notebook as a page.
+
+    notebook : executed. code : False for the report's first page, which leaves code and logs out, folds the tables of
+    cells tagged "fold" and hides the outputs of those tagged "hide-output". links : pairs (title, address) of the pages
+    that it belongs to. images : False leaves out what cells tagged "images" show
+    """
+    simulated = any(SIMULATED in text for cell in notebook.cells for text in texts(cell))
+    notebook = answer_first(copy.deepcopy(notebook))
+    if not code:
+        notebook.cells[0].source = re.sub(r"^# \d+\. ", "# ", notebook.cells[0].source)
+    notebook.cells = [cell for cell in notebook.cells if shown(cell, code=code, images=images)]
+    described(notebook, code=code)
+    config = Config()
+    config.TagRemovePreprocessor.enabled = True
+    config.TagRemovePreprocessor.remove_all_outputs_tags = set() if code else {"hide-output"}
+    exporter = HTMLExporter(config=config, template_name="basic", exclude_input=not code)
+    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
+    body, _ = exporter.from_notebook_node(notebook)
+    body = re.sub(r"<table.*?</table>", wrapped, body.replace(SIMULATED, ""), flags=re.S)
+    title = opening(notebook)["title"]
+    page = [
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>',
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style></head><body>',
+        f'<p class="simulated">{SIMULATED} Published numbers are not simulated.</p>' if simulated else "",
+        navigation(links, path.name),
+        f"<main>{with_contents(body)}</main>{navigation(links, path.name)}</body></html>\n",
+    ]
+    write_whole(path, lambda beside: beside.write_text("\n".join(page), encoding="utf-8"))
+
+
+def texts(cell):
+    """Texts that the outputs of a cell show."""
+    for output in cell.get("outputs", []):
+        yield output.get("text", "")
+        yield from (text for kind, text in output.get("data", {}).items() if kind.startswith("text/"))
+
+
+def shown(cell, *, code, images):
+    """Whether a page has a cell at all: no set-up of Colab, no widgets, and images only where they may be shown."""
+    tags = set(cell.metadata.get("tags", []))
+    return not tags & {"colab", "widget"} and (images or IMAGES not in tags)
+
+
+def by_section(cells):
+    """The same cells, those of text cut before every heading of a section."""
+    for cell in cells:
+        parts = re.split(r"^(?=## )", cell.source, flags=re.M) if cell.cell_type == "markdown" else [""]
+        if len(parts) == 1:
+            yield cell
+        else:
+            yield from (new_markdown_cell(part, metadata=cell.metadata) for part in parts if part.strip())
+
+
+def answer_first(notebook):
+    """The same notebook with its section "Answer" after the first cell."""
+    notebook.cells = list(by_section(notebook.cells))
+    headings = [i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## ")]
+    start = next((i for i in headings if notebook.cells[i].source.startswith("## Answer")), None)
+    if start is not None:
+        end = next((i for i in headings if i > start), len(notebook.cells))
+        section = notebook.cells[start:end]
+        notebook.cells = [notebook.cells[0], *section, *notebook.cells[1:start], *notebook.cells[end:]]
+    return notebook
+
+
+def described(notebook, *, code):
+    """Give pictures a text for those who do not see them, and fold logs and tables tagged "fold"; changes the notebook.
+
+    A picture's text is its section's heading and the "What you see" that follows it, else the prose before it.
+    """
+    heading, prose = "", ""
+    for i, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            heading = next((line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")), heading)
+            prose = " ".join(line for line in cell.source.splitlines() if line and not line.startswith("#"))
+            continue
+        after = next((other.source for other in notebook.cells[i:] if other.cell_type == "markdown"), "")
+        seen = re.search(r"\*\*What you see\.\*\* (.*?)(?:\n\n|\n\*\*|$)", after, re.S)
+        words = f"{heading}. {' '.join(seen[1].split()) if seen else prose}"
+        words = re.sub(r"\[([^]]*)\]\([^)]*\)|[*`]", r"\1", words)
+        fold = not code and "fold" in cell.metadata.get("tags", [])
+        cell.outputs = [replaced(output, words, heading if fold else "") for output in cell.get("outputs", [])]
+
+
+def replaced(output, words, folded):
+    """An output as a page shows it. words : for a picture. folded : what a folded table is called, empty for others"""
+    data = output.get("data", {})
+    if picture := data.get("image/png"):
+        return as_html(f'<img src="data:image/png;base64,{picture.strip()}" alt="{html.escape(words)}">')
+    if output.output_type == "stream" and len(lines := output.text.strip().splitlines()) > LOG_LINES:
+        log = html.escape("\n".join(lines))
+        return as_html(f"<details><summary>Log, {len(lines)} lines</summary><pre>{log}</pre></details>")
+    if folded and "text/html" in data:
+        return as_html(f"<details><summary>{folded}: the table</summary>{data['text/html']}</details>")
+    return output
+
+
+def as_html(text):
+    return new_output("display_data", {"text/html": text})
+
+
+def wrapped(table):
+    """A table in a box of its own, which says that it scrolls where a narrow screen does not hold it."""
+    header = re.search(r"<tr.*?</tr>", table[0], re.S)
+    wide = len(re.findall("<th", header[0])) > 3 if header else False
+    hint = '<p class="hint">Scroll the table sideways.</p>' if wide else ""
+    return f'{hint}<div class="table{" wide" if wide else ""}">{table[0]}</div>'
+
+
+def navigation(links, here):
+    """Links to the other pages; that of this one's own file name is no link."""
+    items = [
+        f'<span aria-current="page">{html.escape(title)}</span>'
+        if address == here
+        else f'<a href="{html.escape(address)}">{html.escape(title)}</a>'
+        for title, address in links
+    ]
+    return f'<nav class="pages">{" ".join(items)}</nav>' if items else ""
+
+
+def with_contents(body):
+    """The page's body with links to its sections after the first of them, the answer."""
+    sections = re.findall(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link', body)
+    if len(sections) < 3:
+        return body
+    links = " ".join(f'<a href="#{anchor}">{words}</a>' for anchor, words in sections[1:])
+    second = body.index(f'<h2 id="{sections[1][0]}"')
+    return f'{body[:second]}<nav class="contents"><b>On this page</b> {links}</nav>{body[second:]}'
