@@ -28,6 +28,7 @@ from helpers.analyses import labels, layer_profile, tables
 from helpers.datasets.simulated import neurons, rendering, standin
 from helpers.experiments import profiles, runs
 from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.models import architecture
 from helpers.readout import features, regression
 
 # the normalised losses, which would take as long again, are notebook 3's
@@ -79,7 +80,7 @@ def estimates(dataset, simulated):
 def best_layers(dataset, simulated):
     """The stage of frozen lite0 from which each planted part is read best: dict part -> depth, 0 first to 1 last."""
     network, _ = models.load_backbone(LITE0, dataset.images.shape[2:])
-    stages = layer_profile.stage_ends(features.default_layers(network))
+    stages = layer_profile.stage_ends(architecture.default_layers(network))
     n_train = len(dataset.train.images)
     grams = features.gram_of_layers(
         network,

@@ -32,6 +32,7 @@ from sklearn.linear_model import LinearRegression
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from helpers import datasets, encoding, metrics
 from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD, Normalisation, to_batch
+from helpers.models import architecture
 from helpers.readout import features, gram, gram_by_place, receptive_fields, regression
 
 IMAGENET = Normalisation(mean=IMAGENET_MEAN, sd=IMAGENET_SD)
@@ -117,7 +118,7 @@ def by_place(options):
     """What the located readout takes beside `ours`: a pass, Gram matrices by place, masks and fits."""
     network, images, responses = network_and_data(options)
     n_images, n_train = len(images), int(0.8 * len(images))
-    layers, begin, costs = features.rectified_layers(network), time.perf_counter(), Counter()
+    layers, begin, costs = architecture.rectified_layers(network), time.perf_counter(), Counter()
     with Peak() as peak, tempfile.NamedTemporaryFile() as file:
         stack = np.memmap(file, np.float32, "w+", shape=(features.GRID**2, n_images, n_images))
         gram_by_place.grams_by_place(

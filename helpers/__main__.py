@@ -21,23 +21,9 @@ def data_check(options):
 
 
 def data_declare(options):
-    import numpy as np
-
-    from helpers.datasets import DataError, images
     from helpers.datasets.formats import whole
 
-    if len(options.images) == 1 and options.images[0] in images.KNOWN:
-        constants, _ = images.KNOWN[options.images[0]]
-        mean, sd = constants.mean, constants.sd
-    else:
-        try:
-            mean, sd = np.broadcast_to(np.reshape(np.array(options.images, float), (2, -1)), (2, 3)).tolist()
-        except ValueError as error:  # no numbers, or other than two or six
-            found = " ".join(options.images)
-            expected = f"{', '.join(images.KNOWN)}, or mean and sd, one number each or three"
-            raise DataError(f"{found}: no such constants; expected {expected}.") from error
-    whole.declare(options.file, mean, sd)
-    print(f"{options.file}: its images are declared to be (pixels - {mean}) / {sd}")
+    print(whole.declare(options.file, options.images))
 
 
 def data_pack(options):

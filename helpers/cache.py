@@ -30,7 +30,7 @@ from helpers.device import accelerator, hardware
 ROOT = Path(__file__).parents[1]
 LEFT_SECONDS = 3600.0  # a half-written file that nobody has touched for so long is nobody's
 CUT = ("datasets/dataset", "datasets/images")  # a profile's cut of the data, which their fingerprint names alone
-_BACKBONES = ("models/backbones", "models/weights")
+_BACKBONES = ("models/architecture", "models/backbones", "models/weights")
 _RIDGE = ("readout/gram", "readout/regression")
 # What computes a kind of result. tests/test_cache.py holds the lists against what is executed.
 CODE = {
@@ -206,11 +206,6 @@ def save_arrays(path, arrays):
     """Write arrays, a dict, as one .npz file."""
     with written_whole(path) as beside, beside.open("wb") as file:
         np.savez(file, **arrays)
-
-
-def save_test_predictions(path, responses):
-    """Write predictions for the test images, array `responses` of shape (n_images, n_neurons), in the file's units."""
-    save_arrays(path, {"responses": responses.astype(np.float32)})
 
 
 def weights_digest(state):

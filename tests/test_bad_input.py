@@ -293,7 +293,7 @@ folder = Path(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
 said(standin.write, folder / "standin.h5", n_images=(40, 12, 4), pixels=16, n_trials=2)
 said(pack.pack_arrays, folder / "own.npz", folder / "own.h5")
-said(whole.declare, folder / "lab_data.h5", (0.5,) * 3, (0.5,) * 3)
+said(whole.declare, folder / "lab_data.h5", ["0.5", "0.5"])
 """
 
 

@@ -12,7 +12,7 @@ import torch
 from helpers import models
 from helpers.datasets.images import IMAGENET
 from helpers.experiments.rows import ADAM, _backbone
-from helpers.models import backbones
+from helpers.models import architecture, backbones
 from helpers.readout import features, gram_by_place
 from helpers.training import loop
 from helpers.training.recipe import CONSTANT
@@ -64,7 +64,7 @@ def test_a_family_works_frozen_and_by_both_recipes(family, dataset, monkeypatch)
     monkeypatch.setattr(backbones, "_fixed_size", backbones._fixed_size.__wrapped__)
     network, _ = models.load_backbone(tag, (64, 64), pretrained=False)
     assert network.input_pixels == (side, side)
-    layers = features.default_layers(network)
+    layers = architecture.default_layers(network)
     how = {"normalisation": IMAGENET, "n_train": 8, "pixels": network.input_pixels}
     grams = features.gram_of_layers(network, dataset.images, layers, grid=2, **how)
     assert list(grams) == layers and len(layers) == n_layers

@@ -12,6 +12,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 
 from helpers.analyses import frozen_networks
 from helpers.datasets.images import Normalisation, resized, to_batch
+from helpers.models import architecture
 from helpers.readout import features, gram, receptive_fields, regression, similarity
 
 PLAIN = Normalisation(mean=(0.5, 0.5, 0.5), sd=(0.5, 0.5, 0.5))
@@ -40,7 +41,7 @@ def test_gram_equals_the_direct_float64_product(generator, grid, slab_bytes):
     torch.manual_seed(0)
     network = timm.create_model("resnet10t")
     images = generator.integers(0, 256, (10, 1, 64, 64), dtype=np.uint8)
-    layers = features.default_layers(network)
+    layers = architecture.default_layers(network)
     grams = features.gram_of_layers(
         network, images, layers, normalisation=PLAIN, n_train=5, grid=grid, batch_size=4, slab_bytes=slab_bytes
     )
@@ -54,7 +55,7 @@ def test_gram_pools_the_patch_tokens_of_a_vision_transformer(generator):
     torch.manual_seed(0)
     network = timm.create_model("vit_tiny_patch16_224", img_size=64, depth=2)
     images = generator.random((6, 3, 64, 64), dtype=np.float32)
-    layers = features.default_layers(network)
+    layers = architecture.default_layers(network)
     assert layers == ["blocks.0", "blocks.1"]
     pooled = features.gram_of_layers(network, images, layers, normalisation=PLAIN, n_train=6, grid=1)["blocks.1"]
     with torch.no_grad():
@@ -103,7 +104,7 @@ def test_pixel_gram_is_that_of_the_pixels(generator):
 )
 def test_default_layers_are_the_blocks_or_timms_stages(name, expected):
     with torch.device("meta"):
-        assert features.default_layers(timm.create_model(name)) == expected
+        assert architecture.default_layers(timm.create_model(name)) == expected
 
 
 def test_gaussian_kernel_equals_scikit_learns(features):

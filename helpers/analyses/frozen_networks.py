@@ -18,9 +18,9 @@ from helpers import cache, datasets, metrics, models, progress
 from helpers.analyses import labels, layer_profile, tables
 from helpers.experiments import runs
 from helpers.experiments.rows import LITE0
-from helpers.models import catalogue
+from helpers.models import architecture, catalogue
 from helpers.models.weights import PACKAGED_WEIGHTS
-from helpers.readout import features, gram, receptive_fields, regression
+from helpers.readout import gram, receptive_fields, regression
 
 LOCATED = "located at two sizes"
 
@@ -232,7 +232,7 @@ def tuned_stack(experiment, weights, dataset, profile):
     """Gram matrices by place of a fine-tuned backbone (grid², n_images, n_images). weights : its safetensors file"""
     data = profile.training_data(experiment, dataset)
     model, normalisation = runs.rebuild(experiment, data, safetensors.torch.load_file(weights))
-    layers, pixels = features.rectified_layers(model.backbone), model.features.pixels
+    layers, pixels = architecture.rectified_layers(model.backbone), model.features.pixels
     return layer_profile.by_place(model.backbone, data, layers, normalisation=normalisation, pixels=pixels)
 
 

@@ -12,7 +12,7 @@ import torch
 from helpers import cache, datasets, models, progress
 from helpers.device import accelerator
 from helpers.experiments.rows import LITE0
-from helpers.models import catalogue
+from helpers.models import architecture, catalogue
 from helpers.readout import features, gram, gram_by_place, regression
 
 TINY = ("blocks.1.1", "blocks.3.2")  # layers of lite0 that stand for all in the tests' profile
@@ -59,7 +59,7 @@ def grams(tag, dataset, *, pretrained=True, layers=None, zoom=1.0, summed=False)
     array of all layers, "sum", by gram.combine; in memory it takes what all of them take.
     """
     network, source, pixels = _network(tag, dataset, zoom=zoom, pretrained=pretrained)
-    layers = features.default_layers(network) if layers is None else list(layers)
+    layers = architecture.default_layers(network) if layers is None else list(layers)
     place = _place(tag, network, source, layers, pixels, "summed" if summed else "")
 
     def compute():
@@ -116,7 +116,7 @@ def grams_by_place(tag, dataset, profile, *, zoomed=False):
     """
     network, source, pixels = _network(tag, dataset, zoom=ZOOM if zoomed else 1.0)
     if profile.name == "tiny":
-        layers = _few(features.rectified_layers(network))
+        layers = _few(architecture.rectified_layers(network))
     else:
         layers = located_layers(network, zoomed=zoomed)
 
@@ -130,7 +130,7 @@ def grams_by_place(tag, dataset, profile, *, zoomed=False):
 
 def located_layers(network, *, zoomed):
     """The layers that a located readout takes at either size: all rectified features, or the last stages' ends."""
-    layers = features.rectified_layers(network)
+    layers = architecture.rectified_layers(network)
     return stage_ends(layers, depth=2)[-ZOOMED_STAGES:] if zoomed else layers
 
 
@@ -168,7 +168,7 @@ def block_sum(tag, dataset, profile, *, zoomed=False):
 def _layers_of(tag, dataset):
     with torch.device("meta"):  # names alone
         network, _ = models.load_backbone(tag, dataset.images.shape[2:], pretrained=False)
-    return features.default_layers(network)
+    return architecture.default_layers(network)
 
 
 def _few(layers):

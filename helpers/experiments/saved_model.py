@@ -23,7 +23,8 @@ from helpers.datasets.formats import own_images
 from helpers.datasets.images import Normalisation
 from helpers.device import accelerator
 from helpers.experiments.rows import EXPERIMENTS
-from helpers.readout import features, new_images
+from helpers.models import architecture
+from helpers.readout import new_images
 from helpers.readout.new_images import Predictor, View
 from helpers.training import loop
 
@@ -47,7 +48,7 @@ class Tuned(NamedTuple):
     def view(self):
         """How its backbone's located readout sees images."""
         backbone = self.model.backbone
-        layers = features.rectified_layers(backbone)
+        layers = architecture.rectified_layers(backbone)
         return View(self.run, "fine-tuned", backbone, layers, None, self.normalisation)
 
     def of_ramp(self):

@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import torch
 
+from helpers.models import architecture
 from helpers.readout import features
 from helpers.readout.features import GRID
 
@@ -50,36 +51,39 @@ def grams_by_place(
     scales = {layer: _channel_scale(modules.get(layer)) for layer in layers}
 
     def reduced(name, output):
-        maps = features.to_maps(output, network, pixels or images.shape[2:])
+        maps = architecture.to_maps(output, network, pixels or images.shape[2:])
         if maps.ndim != 4:
             raise ValueError(f"layer {name} has no places: expected maps or tokens, found shape {tuple(maps.shape)}.")
-        side = (maps.shape[2] * maps.shape[3]) ** 0.5
-        maps = features.to_grid(maps, grid)
-        down, right = (torch.from_numpy(_blur(side, blur)).to(maps) for side in maps.shape[2:])
-        maps = torch.einsum("ij,bcjk,lk->bilc", down, maps, right)
-        n_places = maps.shape[1] * maps.shape[2]
-        if scales[name] is None:
-            return maps
-        return maps * (torch.as_tensor(scales[name]).to(maps) * (side / n_places) ** 0.5)
+        return _weighted(maps, scales[name], grid, blur)
 
     costs = Counter() if costs is None else costs
     passed = {"normalisation": normalisation, "pixels": pixels, "batch_size": batch_size, "progress": progress}
     with features.spilled(network, images, layers, reduced, **passed, costs=costs) as files:
         begin, device = time.perf_counter(), features.device_of(network)
-        gains = {}
-        for layer, (file, shape) in files.items():
-            if scales[layer] is None:
-                gains[file] = 1 / _spread(file, len(images), shape, n_train)
+        gains = {
+            file: 1 / _spread(file, len(images), shape, n_train)
+            for layer, (file, shape) in files.items()
+            if scales[layer] is None
+        }
         for sides in sorted({shape[:2] for _, shape in files.values()}):
             alike = [(file, shape[2]) for file, shape in files.values() if shape[:2] == sides]
             shares = np.kron(*(_overlap(side, grid) for side in sides))  # (grid², n_places)
             for place, share in enumerate(shares.T):
-                columns = _at(place, alike, gains, len(images), shares.shape[1])
-                gram = product(columns, n_train, device)
+                gram = product(_at(place, alike, gains, len(images), shares.shape[1]), n_train, device)
                 for at in np.flatnonzero(share):
                     out[at] += share[at].astype(np.float32) * gram
         costs["product"] += time.perf_counter() - begin
     return out
+
+
+def _weighted(maps, scale, grid, blur):
+    """Maps (b, c, h, w) averaged to a grid, blurred, and their channels times `scale`: (b, rows, columns, c)."""
+    side = (maps.shape[2] * maps.shape[3]) ** 0.5
+    maps = features.to_grid(maps, grid)
+    down, right = (torch.from_numpy(_blur(side, blur)).to(maps) for side in maps.shape[2:])
+    maps = torch.einsum("ij,bcjk,lk->bilc", down, maps, right)
+    n_places = maps.shape[1] * maps.shape[2]
+    return maps if scale is None else maps * (torch.as_tensor(scale).to(maps) * (side / n_places) ** 0.5)
 
 
 def _at(place, files, gains, n_images, n_places):

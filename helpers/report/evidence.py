@@ -8,8 +8,9 @@ from helpers import metrics, models
 from helpers.analyses import frozen_networks, layer_profile, tables
 from helpers.cache import ROOT
 from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.models import architecture
 from helpers.plots import KINDS, readable
-from helpers.readout import features, regression, similarity
+from helpers.readout import regression, similarity
 
 # Trained rows on the ladder: experiment -> name, approach (its colour). The shallow CNN is the published study's best.
 TRAINED = {
@@ -172,7 +173,7 @@ def rdm_panels(kernels, alike):
 def _stage_readouts(tag, dataset):
     """Val predictions by tuned ridge from the last block of each stage of a network: dict layer -> array."""
     network, _ = models.load_backbone(tag, dataset.images.shape[2:], pretrained=False)
-    layers = layer_profile.stage_ends(features.default_layers(network))
+    layers = layer_profile.stage_ends(architecture.default_layers(network))
     kernels, _ = layer_profile.grams(tag, dataset, layers=layers)
     folds = layer_profile.choosing_folds(dataset)
     return {

@@ -8,9 +8,11 @@ from errno import ENOSPC
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from helpers.datasets.describe import check
 from helpers.datasets.hdf5 import DataError, examine, opened, refused
+from helpers.datasets.images import KNOWN
 
 SPARE = 10**6  # bytes that HDF5 may want for two attributes
 
@@ -32,24 +34,39 @@ def written_checked(target):
         yield part
 
 
-def declare(path, mean, sd):
+def declare(path, words):
     """Write into a data file by which constants its images were normalised; nothing else of it changes.
 
-    mean, sd : three numbers each. Raises DataError, and changes nothing, where they do not fit the images.
+    words : name of known constants (images.KNOWN), or numbers as text: mean and sd, one each or three. Returns a
+    sentence that says so. Raises DataError, and changes nothing, where they do not fit the images.
     """
+    mean, sd = _constants(words)
     with opened(path) as file:
         images = examine(file)["stimulus_train"]
         if images.dtype == "uint8":
             raise refused(images, "holds uint8 pixels", "other numbers, as these need no constants")
-    path = Path(path).resolve()
-    with _moved_into_place(path) as part:
-        if shutil.disk_usage(path.parent).free < path.stat().st_size + SPARE:
+    target = Path(path).resolve()
+    with _moved_into_place(target) as part:
+        if shutil.disk_usage(target.parent).free < target.stat().st_size + SPARE:
             raise OSError(ENOSPC, os.strerror(ENOSPC))
-        shutil.copy2(path, part)
+        shutil.copy2(target, part)
         part.chmod(0o600)
         with h5py.File(part, "r+") as file:
             file.attrs.update(image_mean=mean, image_sd=sd)
-        shutil.copymode(path, part)
+        shutil.copymode(target, part)
+    return f"{path}: its images are declared to be (pixels - {mean}) / {sd}"
+
+
+def _constants(words):
+    """Mean and sd, three numbers each."""
+    if len(words) == 1 and words[0] in KNOWN:
+        constants, _ = KNOWN[words[0]]
+        return constants.mean, constants.sd
+    try:
+        return np.broadcast_to(np.reshape(np.array(words, float), (2, -1)), (2, 3)).tolist()
+    except ValueError as error:  # no numbers, or other than two or six
+        expected = f"{', '.join(KNOWN)}, or mean and sd, one number each or three"
+        raise DataError(f"{' '.join(words)}: no such constants; expected {expected}.") from error
 
 
 @contextmanager
