@@ -43,6 +43,10 @@ class Experiment:
     def repaired(self):
         return self.name.endswith("-repaired")
 
+    @property
+    def family(self):
+        return self.backbone.split(".")[0] if self.backbone else "shallow"
+
 
 def published_rows():
     """Rows of the published table, name -> dict of its columns; numbers as float or None."""
