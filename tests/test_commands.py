@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 from sklearn.metrics import explained_variance_score
 
@@ -41,6 +42,8 @@ def test_an_interrupted_command_says_so_in_one_sentence(command, tiny_file, runs
     assert main([*command, "--profile", "tiny", "--data", str(tiny_file)]) == 130
     said = capsys.readouterr().err.strip()
     assert said == "interrupted: finished runs are kept, and the same command goes on from them"
+    if command[0] == "search":  # which would log the trial's traceback, past pytest
+        assert optuna.logging.get_verbosity() == optuna.logging.ERROR
     assert not list(runs_folder.rglob("result.json"))
 
 

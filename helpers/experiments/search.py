@@ -95,7 +95,7 @@ def search(dataset, profile, *, n_trials, storage=None):
     A trial trains on the fit images of fold 0 of the training images and scores the held_out ones after each epoch; one
     that falls below the median of the others at the same epoch is pruned. Val is not touched.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a trial that Ctrl-C ends is a traceback in its warnings
     start = EXPERIMENTS[STARTING_POINT]
     dataset = profile.training_data(start, dataset)
     study = open_study(start, dataset, storage)
