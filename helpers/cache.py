@@ -35,11 +35,11 @@ _RIDGE = ("readout/gram", "readout/regression")
 CODE = {
     "run": (*CUT, "device", "models/networks", *_BACKBONES, "training/loop", "training/recipe")
     + ("training/heads", "readout/regression", "experiments/fitting"),  # of regression its penalties
-    "gram": (*CUT, *_BACKBONES, "readout/features", "readout/gram_by_place", "readout/gram")
+    "gram": (*CUT, *_BACKBONES, "models/maps", "readout/features", "readout/gram_by_place", "readout/gram")
     + ("analyses/layer_profile",),
     "readout": (*CUT, *_RIDGE, "readout/features", "readout/gram_by_place", "readout/receptive_fields")
     + ("analyses/layer_profile", "analyses/frozen_networks")
-    + ("models/networks", *_BACKBONES, "experiments/fitting"),  # which rebuild a fine-tuned network
+    + ("models/networks", "models/maps", *_BACKBONES, "experiments/fitting"),  # which rebuild a fine-tuned network
 }
 CODE["search"] = (*CODE["run"], "experiments/search", "metrics")
 # Executed beside them without a share in the numbers: settings and data, which stand in the key, and words on the way.

@@ -9,10 +9,10 @@ from collections import Counter
 
 import numpy as np
 import torch
-from torch.nn.functional import adaptive_avg_pool2d
 
 from helpers import models
 from helpers.datasets.images import Normalisation, to_batch
+from helpers.models.maps import to_grid, to_maps
 
 # What blocks, which timm does not list, are called in its families: ResNet and its stem, EfficientNet, ViT, DenseNet,
 # PNASNet, ConvNeXt and Swin, RegNet.
@@ -49,35 +49,6 @@ def default_layers(network):
     if not names:
         raise ValueError(f"no default layers for {type(network).__name__}: name its modules")
     return names
-
-
-def to_maps(output, network, pixels):
-    """Feature maps (b, c, h, w) from these, channels last, or tokens of images of `pixels`; others as they are."""
-    if isinstance(output, tuple | list):  # a map and its size, or maps of several branches
-        output = output[0]
-    if output.ndim == 3:  # tokens (b, n, c): the class token and its like have no place on the grid
-        for n_prefix in (getattr(network, "num_prefix_tokens", 0), 0, 1):
-            if sides := _sides(output.shape[1] - n_prefix, pixels):
-                return output[:, n_prefix:].transpose(1, 2).unflatten(2, sides)
-    if output.ndim == 4 and getattr(network, "output_fmt", "NCHW") == "NHWC":
-        return output.permute(0, 3, 1, 2)
-    return output
-
-
-def _sides(n_places, pixels):
-    """(height, width) of a grid of so many places on images of `pixels`, or None if there is none of their shape."""
-    height, width = pixels
-    grids = [(n, n_places // n) for n in range(1, n_places + 1) if n_places % n == 0]
-    for rows, columns in sorted(grids, key=lambda grid: abs(np.log(grid[0] / grid[1] * width / height))):
-        # one step of places that gives so many rows and so many columns, rounded up or down
-        least = max(height / (rows + 1), width / (columns + 1))
-        most = min(height / max(rows - 1, 1e-9), width / max(columns - 1, 1e-9))
-        return (rows, columns) if least < most else None
-
-
-def to_grid(maps, grid):
-    """Maps averaged to at most `grid` a side."""
-    return adaptive_avg_pool2d(maps, [min(grid, side) for side in maps.shape[2:]]) if maps.ndim == 4 else maps
 
 
 def _forward(network, batch, layers, reduced):

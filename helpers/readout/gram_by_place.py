@@ -27,14 +27,11 @@ def grams_by_place(
 ):
     """Gram matrices of a network's layers at each place of the image, summed over layers.
 
-    Maps are averaged to at most `grid` a side and blurred. After a batch norm nothing is learned from the images but
-    the mean of the training images, which centring on others takes out again: whichever of them are fitted, theirs is a
-    submatrix. Channels are divided by the fourth root of the variance that their batch norm gives them (with a floor of
-    a tenth of the layer's mean), and a layer by the root of the sum of variances that is left. Averaging photographs'
-    maps to a grid divides it by about the maps' side, which is given back: so layers count about the same. A layer that
-    ends in none is divided by one number, the root of its variance over the training images, summed over places. A map
-    with fewer places than the grid shares out each place's Gram matrix by area: the sum over the grid is that over the
-    map.
+    Maps are averaged to at most `grid` a side and blurred. Of the training images their mean alone is learned, which
+    centring on others takes out again, and the variance of layers that end in no batch norm, by whose root these are
+    divided. After a batch norm, channels and layers are divided by the variance that it gives them (_channel_scale).
+    Averaging photographs' maps to a grid divides it by about the maps' side, which is given back: so layers count about
+    the same. A map with fewer places than the grid shares out each place's Gram matrix by area.
 
     Memory is bounded by the batch's activations, the features of one place, `out` and 8 n_images² bytes; features go to
     temporary files as those of `gram_of_layers`, which has the other parameters and errors.
@@ -49,36 +46,28 @@ def grams_by_place(
 
     def reduced(name, output):
         maps = features.to_maps(output, network, pixels or images.shape[2:])
-        if maps.ndim != 4:
-            raise ValueError(f"layer {name} has no places: expected maps or tokens, found shape {tuple(maps.shape)}.")
         side = (maps.shape[2] * maps.shape[3]) ** 0.5
         maps = features.to_grid(maps, grid)
         down, right = (torch.from_numpy(_blur(side, blur)).to(maps) for side in maps.shape[2:])
         maps = torch.einsum("ij,bcjk,lk->bilc", down, maps, right)
         n_places = maps.shape[1] * maps.shape[2]
-        if scales[name] is None:
-            return maps
-        return maps * (torch.as_tensor(scales[name]).to(maps) * (side / n_places) ** 0.5)
+        return (
+            maps if scales[name] is None else maps * (torch.as_tensor(scales[name]).to(maps) * (side / n_places) ** 0.5)
+        )
 
     costs = Counter() if costs is None else costs
     passed = {"normalisation": normalisation, "pixels": pixels, "batch_size": batch_size, "progress": progress}
     with features.spilled(network, images, layers, reduced, **passed, costs=costs) as files:
         begin, device = time.perf_counter(), features.device_of(network)
         out[:] = 0
-        gains = {}
-        for layer, (file, shape) in files.items():
-            if scales[layer] is None:
-                gains[file] = 1 / _spread(file, len(images), shape, n_train)
+        unscaled = [found for layer, found in files.items() if scales[layer] is None]
+        gains = {file: 1 / _spread(file, len(images), shape, n_train) for file, shape in unscaled}
         for sides in sorted({shape[:2] for _, shape in files.values()}):
             alike = [(file, shape[2]) for file, shape in files.values() if shape[:2] == sides]
             shares = np.kron(*(_overlap(side, grid) for side in sides))  # (grid², n_places)
             for place, share in enumerate(shares.T):
-                found = []
-                for file, n in alike:
-                    found.append(features.columns(file, len(images), shares.shape[1] * n, place * n, (place + 1) * n))
-                    if file in gains:
-                        found[-1] *= gains[file]
-                gram = features.product(np.hstack(found), n_train, device)
+                found = _at_place(alike, place, len(images), shares.shape[1], gains)
+                gram = features.product(found, n_train, device)
                 for at in np.flatnonzero(share):
                     out[at] += share[at].astype(np.float32) * gram
         costs["product"] += time.perf_counter() - begin
@@ -86,12 +75,24 @@ def grams_by_place(
 
 
 def _channel_scale(module):
-    """What a batch norm's channels are multiplied by, for an expected sum of variances of 1: (n_channels,); or None."""
+    """What a batch norm's channels are multiplied by, for an expected sum of variances of 1: (n_channels,); or None.
+
+    By the fourth root of its variance each (with a floor of a tenth of the layer's mean), then all by one number.
+    """
     if not isinstance(module, torch.nn.BatchNorm2d) or module.weight is None:
         return None
     variance = np.square(module.weight.detach().cpu().numpy())
     scale = (variance + 0.1 * variance.mean()) ** -0.25
     return scale / np.sqrt(np.sum(variance * scale**2))
+
+
+def _at_place(alike, place, n_images, n_places, gains):
+    """Features of all images at one place of layers with so many, side by side. alike : list of (file, n_channels)"""
+    found = []
+    for file, n in alike:
+        part = features.columns(file, n_images, n_places * n, place * n, (place + 1) * n)
+        found.append(part * gains[file] if file in gains else part)
+    return np.hstack(found)
 
 
 def _spread(file, n_images, shape, n_train):
