@@ -66,8 +66,7 @@ def grams_by_place(
             alike = [(file, shape[2]) for file, shape in files.values() if shape[:2] == sides]
             shares = np.kron(*(_overlap(side, grid) for side in sides))  # (grid², n_places)
             for place, share in enumerate(shares.T):
-                found = _at_place(alike, place, len(images), shares.shape[1], gains)
-                gram = features.product(found, n_train, device)
+                gram = features.product(_at_place(alike, place, len(images), shares.shape[1], gains), n_train, device)
                 for at in np.flatnonzero(share):
                     out[at] += share[at].astype(np.float32) * gram
         costs["product"] += time.perf_counter() - begin
