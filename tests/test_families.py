@@ -28,7 +28,7 @@ FAMILIES = {
     "dinov2 with registers": ("vit_small_patch14_reg4_dinov2", SMALL, 4, 70),  # multiples of its patch
     "beit": ("beit_base_patch16_224", SMALL, 4, 64),
     "deit": ("deit_tiny_distilled_patch16_224", SMALL, 4, 64),
-    "mixer": ("mixer_s32_224", {"num_blocks": 4, "embed_dim": 48}, 4, 224),  # weights are those of its own size
+    "mixer": ("mixer_s32_224", {"mlp_ratio": (0.5, 0.5)}, 8, 224),  # weights are those of its own size
     "regnet": ("regnetx_002", {}, 13, 64),
     "mobilenetv4": ("mobilenetv4_conv_small_050", {}, 17, 64),
     "levit": ("levit_128s", {"depth": (1, 1, 1)}, 3, 224),
