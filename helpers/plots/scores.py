@@ -207,7 +207,7 @@ def neurons(panels, *, axes=None):
         order = both[both["variable"] == "measured"].groupby("category")["value"].mean().sort_values().index[::-1][:8]
         shown = {"x": "category", "y": "value", "order": order, "hue": "variable", "palette": colours, "dodge": 0.3}
         sns.pointplot(both, **shown, errorbar="se", linestyle="none", markersize=4, legend=False, ax=tuning)
-        tuning.tick_params(axis="x", labelrotation=60, labelsize=SMALL)
+        tuning.tick_params(axis="x", labelrotation=90, labelsize=SMALL)
         tuning.set(xlabel="", ylabel="mean response")
         place.imshow(field, cmap="Greys", vmin=0, extent=(0, 1, 1, 0))
         place.set(xticks=(0, 1), yticks=(0, 1), xlabel="share of width", ylabel="share of height")
@@ -215,7 +215,7 @@ def neurons(panels, *, axes=None):
         ax.set_ylabel("")
     for words, colour in colours.items():
         axes[1, 0].plot([], [], "o", color=colour, markersize=4, label=words)
-    axes[1, 0].legend(fontsize=SMALL, frameon=False, loc="upper right", handletextpad=0)
+    axes[1, 0].legend(fontsize=SMALL, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), handletextpad=0)
     return axes
 
 
@@ -224,7 +224,7 @@ def dissimilarities(panels, categories):
 
     panels : dict title -> dissimilarities (n_images, n_images). categories : (n_images,), sorted. Returns the axes.
     """
-    axes = plt.subplots(1, len(panels), figsize=(7.4, 2.9), layout="constrained", squeeze=False)[1][0]
+    axes = plt.subplots(1, len(panels), figsize=(7.4, 2.5), layout="constrained", squeeze=False)[1][0]
     names, starts, counts = np.unique(categories, return_index=True, return_counts=True)
     for (title, matrix), ax in zip(panels.items(), axes, strict=True):
         ranks = pd.DataFrame(matrix).stack().rank(pct=True).unstack()

@@ -7,13 +7,12 @@ from pathlib import Path
 
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_markdown_cell, new_output
-from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
 from helpers.analyses.tables import SIMULATED
 from helpers.cache import write_whole
 
-STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8") + HtmlFormatter().get_style_defs(".highlight")
+STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 LOG_LINES = 4  # longer logs are folded
 IMAGES = "images"  # tag of cells that show images of the data file, which recordings' owners may not want handed on
 
@@ -43,12 +42,13 @@ def render(notebook, path, *, code=True, links=(), images=True):
     config.TagRemovePreprocessor.remove_all_outputs_tags = set() if code else {"hide-output"}
     exporter = HTMLExporter(config=config, template_name="basic", exclude_input=not code)
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
-    body, _ = exporter.from_notebook_node(notebook)
+    body, resources = exporter.from_notebook_node(notebook)
+    style = "\n".join([*resources["inlining"]["css"], STYLE])  # the first colours code
     body = re.sub(r"<table.*?</table>", wrapped, body.replace(SIMULATED, ""), flags=re.S)
     title = opening(notebook)["title"]
     page = [
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>',
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style></head><body>',
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{style}</style></head><body>',
         f'<p class="simulated">{SIMULATED} Published numbers are not simulated.</p>' if simulated else "",
         navigation(links, path.name),
         f"<main>{with_contents(body)}</main>{navigation(links, path.name)}</body></html>\n",
