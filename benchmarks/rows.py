@@ -34,7 +34,7 @@ def run(name):
     found = runs.run(experiment, dataset, PROFILE)
     scores = metrics.explained_variance(dataset.val.responses, found.val)
     columns = ("weights", "diverged", "seconds", "epochs", "recipe_epochs", "n_train", "pixels", "hardware")
-    line = {"name": name, "row": experiment.row, "explained_variance": metrics.known_mean(scores)}
+    line = {"name": name, "row": experiment.row, "explained_variance": float(metrics.known_mean(scores))}
     line |= {column: found.info[column] for column in columns} | {"peak_memory_gb": peak_memory()}
     keep(line)
 
