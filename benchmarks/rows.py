@@ -31,11 +31,11 @@ NAMES = [name for name, experiment in EXPERIMENTS.items() if experiment.in_table
 def run(name):
     """Run one row, and put its line into the table: cost, score, and how far it ran."""
     experiment, dataset = EXPERIMENTS[name], PROFILE.prepare(datasets.load(datasets.standin_path()))
-    finished = runs.run(experiment, dataset, PROFILE)
-    scores = metrics.explained_variance(dataset.val.responses, finished.val)
+    found = runs.run(experiment, dataset, PROFILE)
+    scores = metrics.explained_variance(dataset.val.responses, found.val)
     columns = ("weights", "diverged", "seconds", "epochs", "recipe_epochs", "n_train", "pixels", "hardware")
-    line = {"name": name, "row": experiment.row, "explained_variance": metrics.known_mean(scores)}
-    line |= {column: finished.info[column] for column in columns} | {"peak_memory_gb": peak_memory()}
+    line = {"name": name, "row": experiment.row, "explained_variance": float(metrics.known_mean(scores))}
+    line |= {column: found.info[column] for column in columns} | {"peak_memory_gb": peak_memory()}
     keep(line)
 
 
@@ -48,7 +48,7 @@ def peak_memory():
 
 def keep(line):
     """Put a line into the table, in the rows' order; a table that lacks some says how many it has."""
-    table = pd.concat([known(), pd.DataFrame([line])]).drop_duplicates("name", keep="last")
+    table = pd.concat([*known(), pd.DataFrame([line])]).drop_duplicates("name", keep="last")
     table = table.sort_values("name", key=lambda names: names.map(NAMES.index), ignore_index=True)
     missing = "" if len(table) == len(NAMES) else f"incomplete, {len(table)} of {len(NAMES)} rows; "
     table["made"] = f"{missing}python benchmarks/rows.py; {notebook.stamp()}"
@@ -56,7 +56,12 @@ def keep(line):
 
 
 def known():
-    return pd.read_csv(TABLE) if TABLE.exists() else pd.DataFrame(columns=["name"])
+    """The table as it lies there, as a list of one frame or none."""
+    return [pd.read_csv(TABLE)] if TABLE.exists() else []
+
+
+def finished():
+    return {name for table in known() for name in table["name"]}
 
 
 def main():
@@ -68,12 +73,12 @@ def main():
         return run(options.one)
     failed = []
     for i, name in enumerate(options.rows, 1):
-        if name in set(known()["name"]):
+        if name in finished():
             continue
         print(f"{name} ({i} of {len(options.rows)})", flush=True)
         if subprocess.run([sys.executable, __file__, "--one", name]).returncode:
             failed.append(name)
-    print(f"{len(known())} of {len(NAMES)} rows in {TABLE}")
+    print(f"{len(finished())} of {len(NAMES)} rows in {TABLE}")
     return f"failed: {', '.join(failed)}" if failed else None
 
 

@@ -1,7 +1,6 @@
 """Commands: `python -m helpers data|run|readout|search|claims|table|predict|report`: thin layers over functions."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -145,8 +144,6 @@ def report(options):
     from helpers.datasets import describe
     from helpers.report import notebooks
 
-    if options.in_place and (given := options.data or os.environ.get("IT_DATA")):
-        raise datasets.DataError(f"{given}: --in-place is for the stand-in; expected no --data and no $IT_DATA.")
     # known before any work: a file that can be read, a cache that can be written
     path = None if options.in_place and not options.data else datasets.find(options.data)
     describe.check(path or datasets.standin_path())

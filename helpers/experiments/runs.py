@@ -156,9 +156,10 @@ def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
         counts[experiment.name] = profile.n_seeds(experiment) if seeds is None else seeds
         try:
             found = find_all(experiment, dataset, profile, held_out_fold) if seeds is None else []
-        except ValueError as error:  # its weights' file is not what it should be
-            say_failed(experiment, error)
+        except Exception as error:  # its weights' file is not what it should be; of a row to train `failing` says so
             found = []
+            if not counts[experiment.name]:
+                say_failed(experiment, error)
         counts[experiment.name] = max(counts[experiment.name], len(found))
     todo = [experiment for experiment in chosen if counts[experiment.name]]
     for experiment in chosen:
