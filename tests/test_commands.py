@@ -22,7 +22,6 @@ from helpers.training import loop
         (["report", "--data", "missing.h5"], "missing.h5"),
         (["search", "--data", "missing.h5"], "missing.h5"),
         (["data", "pack", "a.nc", "b.csv", "c.zip", "d.h5", "--where", "IT"], "IT: no condition; expected NAME=VALUE"),
-        (["report", "--in-place", "--data", "missing.h5"], "expected no --data"),
     ],
 )
 def test_a_missing_file_is_named(command, says, capsys):

@@ -110,7 +110,9 @@ def row(name, network, dataset, profile, *, recipe="repaired"):
 
 def reference(experiment):
     """The row of the results table that a row of one's own shares its recipe with."""
-    like = LIKE_SHALLOW if experiment.backbone is None else LIKE_VIT if experiment.backbone.startswith("vit") else LIKE_CNN
+    like = LIKE_SHALLOW
+    if experiment.backbone:
+        like = LIKE_VIT if experiment.backbone.startswith("vit") else LIKE_CNN
     return EXPERIMENTS[f"{like}-{'repaired' if experiment.repaired else 'published'}"]
 
 

@@ -1,7 +1,7 @@
 """The explorer: `explore.open()` shows what is finished, one neuron under one model or two."""
 
-from helpers.explore.held import held, open
+from helpers.explore.held import Held, held, open
 from helpers.explore.page import WITH_CAPTION, figure
 from helpers.explore.widget import explore
 
-__all__ = ["WITH_CAPTION", "explore", "figure", "held", "open"]
+__all__ = ["WITH_CAPTION", "Held", "explore", "figure", "held", "open"]

@@ -59,7 +59,7 @@ def held(dataset, profile):
 
     dataset : as `profile.prepare` returned it. Of settings that share a name the last one made counts.
     """
-    sides = {profile.backbone_pixels, profile.shallow_pixels}
+    sides = {profile.side(pixels, dataset) for pixels in (profile.backbone_pixels, profile.shallow_pixels)}
     sizes = {datasets.reduce(dataset, n_train=None, pixels=side).fingerprint for side in sides}
     found = {}  # name -> settings -> seed -> folder
     for folder, made in results(dataset):
@@ -100,7 +100,7 @@ def best(dataset, profile):
         if not path.exists():
             continue
         model = json.loads(path.read_text(encoding="utf-8"))
-        made = {"data": dataset.fingerprint, "profile": profile.name, "code": cache.code_hash("readout")}
+        made = {"data": dataset.fingerprint, "profile": profile.name}
         if any(model[key] != value for key, value in made.items()):
             continue
         files = [
@@ -108,9 +108,9 @@ def best(dataset, profile):
         ]
 
         def predict(path=path):
-            from helpers.analyses import best_model
+            from helpers.experiments import saved_model
 
-            return {"val": best_model.predict(path.parent, dataset, profile)["val"]}
+            return {"val": saved_model.load(path.parent, dataset).predict(dataset.val.images)}
 
         settings = {"model": model, "files": files}
         return {
