@@ -30,17 +30,22 @@ from helpers.device import accelerator, hardware
 ROOT = Path(__file__).parents[1]
 LEFT_SECONDS = 3600.0  # a half-written file that nobody has touched for so long is nobody's
 CUT = ("datasets/dataset", "datasets/images")  # a profile's cut of the data, which their fingerprint names alone
-_BACKBONES = ("models/architecture", "models/backbones", "models/weights")
+_BACKBONES = ("models/backbones", "models/weights")
 _RIDGE = ("readout/gram", "readout/regression")
 # What computes a kind of result. tests/test_cache.py holds the lists against what is executed.
 CODE = {
     "run": (*CUT, "device", "models/networks", *_BACKBONES, "training/loop", "training/recipe")
     + ("training/heads", "training/scaling", "experiments/fitting", "readout/regression"),  # of the last its penalties
-    "gram": (*CUT, *_BACKBONES, "readout/features", "readout/gram_by_place", "readout/gram")
+    "gram": (*CUT, *_BACKBONES, "models/architecture", "readout/features", "readout/gram_by_place", "readout/gram")
     + ("analyses/layer_profile",),
     "readout": (*CUT, *_RIDGE, "readout/features", "readout/gram_by_place", "readout/receptive_fields")
     + ("analyses/layer_profile", "analyses/frozen_networks")
-    + ("models/networks", *_BACKBONES, "experiments/fitting"),  # which rebuild a fine-tuned network
+    + (
+        "models/architecture",
+        "models/networks",
+        *_BACKBONES,
+        "experiments/fitting",
+    ),  # which rebuild a fine-tuned network
 }
 CODE["search"] = (*CODE["run"], "experiments/search", "metrics")
 # Executed beside them without a share in the numbers: settings and data, which stand in the key, and words on the way.
@@ -244,8 +249,9 @@ def written_whole(path):
         found = "no space left" if "No space left" in str(error) else error.strerror or " ".join(str(error).split())
         raise OSError(f"{path}: cannot be written ({found}); expected space and a folder that can.") from error
     finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
+        for left in path.parent.glob(f"{beside.name}*"):  # what a writer left beside it, too
+            with contextlib.suppress(OSError):
+                left.unlink()
 
 
 def set_aside(path, error):

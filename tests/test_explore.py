@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from matplotlib import pyplot as plt
 from matplotlib.image import imread
 
 from helpers import cache, explore
-from helpers.analyses import best_model, tables
+from helpers.analyses import tables
 from helpers.datasets.dataset import Dataset, Split
-from helpers.experiments import profiles, runs
+from helpers.experiments import profiles, runs, saved_model
 from helpers.experiments.rows import EXPERIMENTS
 from helpers.experiments.runs import Run
 
@@ -193,10 +194,10 @@ def test_the_best_model_stands_first_and_predicts_once(tiny, runs_folder, tmp_pa
     dataset, calls = profiles.PROFILES["tiny"].prepare(tiny), []
     monkeypatch.setenv("IT_OUT", str(tmp_path))
     (tmp_path / "best_model").mkdir()
-    model = {"name": "a mean", "data": dataset.fingerprint, "profile": "tiny", "code": cache.code_hash("readout")}
+    model = {"name": "a mean", "data": dataset.fingerprint, "profile": "tiny"}
     (tmp_path / "best_model" / "model.json").write_text(json.dumps(model), encoding="utf-8")
-    predict = lambda *_: calls.append(1) or {"val": dataset.val.responses}  # noqa: E731
-    monkeypatch.setattr(best_model, "predict", predict)
+    loaded = SimpleNamespace(predict=lambda images: calls.append(1) or dataset.val.responses)
+    monkeypatch.setattr(saved_model, "load", lambda *_: loaded)
     for _ in range(2):
         assert list(explore.held(dataset, profiles.PROFILES["tiny"])) == ["best model: a mean"]
     assert calls == [1]

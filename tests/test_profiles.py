@@ -6,6 +6,7 @@ import pytest
 
 from helpers.experiments import profiles, runs
 from helpers.experiments.rows import EXPERIMENTS
+from helpers.training import loop
 
 COLAB = profiles.PROFILES["colab"]
 
@@ -66,15 +67,15 @@ def test_full_says_its_hours_and_leaves_nothing_out(tiny, monkeypatch, tmp_path,
 
 def test_ten_steps_are_timed_once_a_kind_of_row(tiny, monkeypatch):
     seen = []
-    fit = profiles.loop.fit
+    fit = loop.fit
 
     def counted(model, data, recipe, **how):
         seen.append(recipe.epochs * len(data.train.images) / recipe.batch_size)
         return fit(model, data, recipe, **how)
 
-    monkeypatch.setattr(profiles.loop, "fit", counted)
+    monkeypatch.setattr(loop, "fit", counted)
     names = ["shallow-published", "shallow-schedule-statistics-published", "shallow-repaired"]
     seconds = profiles.seconds_a_run(names, tiny, profiles.PROFILES["tiny"])
-    assert len(seen) == 2 and all(steps <= 2 * profiles.STEPS for steps in seen)
+    assert len(seen) == 2 and all(steps <= 2 * profiles.TIMED_STEPS for steps in seen)
     assert seconds[names[1]] == pytest.approx(2 * seconds[names[0]])  # twice the epochs
     assert set(runs.find_all(EXPERIMENTS[names[0]], tiny, profiles.PROFILES["tiny"])) == set()

@@ -34,7 +34,8 @@ def by_place(network, images, layers, **settings):
     return gram_by_place.grams_by_place(network, images, layers, out=out, **settings)
 
 
-def test_gram_matrices_by_place_sum_to_that_of_the_layer(generator):
+def test_gram_matrices_by_place_sum_to_that_of_the_layer(generator, monkeypatch):
+    monkeypatch.setattr(gram_by_place, "_spread", lambda *_: np.float32(1))  # what divides a layer without a batch norm
     images = (generator.integers(0, 20, (8, 3, 16, 16)) * 16).astype(np.float32)  # products are exact in float32
     stack = by_place(torch.nn.Identity(), images, [""], grid=4, n_train=4)
     K = features.gram_of_layers(torch.nn.Identity(), images, [""], normalisation=PLAIN, n_train=4, grid=4)[""]
@@ -69,9 +70,13 @@ def test_gram_matrices_by_place_are_those_of_blurred_and_scaled_maps(network, ge
 def test_no_statistic_comes_from_images_that_are_not_fitted(network, generator):
     images = generator.random((10, 3, 8, 8), dtype=np.float32)
     fit = np.array([1, 2, 4, 7, 8])
-    alone = by_place(network, images[fit], ["2"])
-    among = by_place(network, images, ["2"], n_train=10)[:, fit][:, :, fit]
-    assert_allclose(gram.centre(among, 5), gram.centre(alone, 5), atol=1e-6 * alone.max())
+    for layer in "12":
+        alone = by_place(network, images[fit], [layer])
+        among = by_place(network, images, [layer], n_train=10)[:, fit][:, :, fit]
+        among, alone = gram.centre(among, 5), gram.centre(alone, 5)
+        if layer == "2":  # ends in no batch norm: one number divides it, which all training images give
+            among *= np.trace(alone.sum(0)) / np.trace(among.sum(0))
+        assert_allclose(among, alone, atol=1e-6 * alone.max())
 
 
 def test_unseen_images_have_the_norms_of_fitted_ones(tiny, kept_runs):

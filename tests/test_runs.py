@@ -254,7 +254,7 @@ def test_a_row_runs_all_epochs_of_its_recipe_or_is_left_out_with_its_command(tin
     assert "1 run, 1 to train whole; the time left of each is measured from its first epoch on\n" in said
     runs.run(outside, tiny, TINY)  # by its command; found from then on
     assert len(runs.run_all([inside, outside], tiny, TINY)[outside.name]) == 1
-    assert "1 run, all kept from before\n" in capsys.readouterr().out
+    assert "2 runs, all kept from before\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("done", "left"), [(1, "<30:0"), (6, "<13:2")])

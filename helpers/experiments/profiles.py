@@ -9,11 +9,8 @@ from types import MappingProxyType
 
 import torch
 
-from helpers import cache, datasets, models
+from helpers import cache, datasets
 from helpers.device import accelerator
-from helpers.experiments.rows import EXPERIMENTS
-from helpers.training import loop
-from helpers.training.recipe import CONSTANT
 
 SHALLOW_ROWS = tuple(
     f"{row}-{recipe}"
@@ -111,6 +108,8 @@ def planned(profile, dataset, find_all, *, seconds_of=None, now=time.time):
     find_all : runs.find_all
     seconds_of, now : `seconds_a_run` and the clock, for tests
     """
+    from helpers.experiments.rows import EXPERIMENTS  # networks, which are slow to import
+
     if profile.minutes is None:
         return profile
     path = cache.scratch_folder() / dataset.name / f"plan-{profile.name}-{dataset.fingerprint[:12]}.json"
@@ -148,6 +147,8 @@ def seconds_a_run(names, dataset, profile):
     Rows that share network, recipe of heads and objective share a timing, as a random start costs what a trained one
     does. A row that cannot be timed, for want of memory, is said and left out of the plan (infinite).
     """
+    from helpers.experiments.rows import EXPERIMENTS
+
     timed, seconds = {}, {}
     for name in names:
         experiment = EXPERIMENTS[name]
@@ -164,6 +165,10 @@ def seconds_a_run(names, dataset, profile):
 
 
 def _seconds_an_image(experiment, data):
+    from helpers import models
+    from helpers.training import loop
+    from helpers.training.recipe import CONSTANT
+
     few = datasets.reduce(data, n_train=TIMED_STEPS * experiment.recipe.batch_size, pixels=None)
     model, _ = models.build(replace(experiment, pretrained=False), few, 0)
     recipe = replace(experiment.recipe, epochs=2, schedule=CONSTANT)

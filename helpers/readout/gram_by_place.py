@@ -29,14 +29,11 @@ def grams_by_place(
 ):
     """Gram matrices of a network's layers at each place of the image, summed over layers and added to `out`.
 
-    Maps are averaged to at most `grid` a side and blurred. After a batch norm nothing is learned from the images but
-    the mean of the training images, which centring on others takes out again: whichever of them are fitted, theirs is a
-    submatrix. Channels are divided by the fourth root of the variance that their batch norm gives them (with a floor of
-    a tenth of the layer's mean), and a layer by the root of the sum of variances that is left. Averaging photographs'
-    maps to a grid divides it by about the maps' side, which is given back: so layers count about the same. A layer that
-    ends in none is divided by one number, the root of its variance over the training images, summed over places. A map
-    with fewer places than the grid shares out each place's Gram matrix by area: the sum over the grid is that over the
-    map.
+    Maps are averaged to at most `grid` a side and blurred. Of the training images their mean alone is learned, which
+    centring on others takes out again, and the variance of layers that end in no batch norm, by whose root these are
+    divided. After a batch norm, channels and layers are divided by the variance that it gives them (_channel_scale).
+    Averaging photographs' maps to a grid divides it by about the maps' side, which is given back: so layers count about
+    the same. A map with fewer places than the grid shares out each place's Gram matrix by area.
 
     Memory is bounded by the batch's activations, the features of one place, `out` and 8 n_images² bytes; features go to
     temporary files as those of `gram_of_layers`, which has the other parameters and errors.
@@ -100,7 +97,10 @@ def _at(place, files, gains, n_images, n_places):
 
 
 def _channel_scale(module):
-    """What a batch norm's channels are multiplied by, for an expected sum of variances of 1: (n_channels,); or None."""
+    """What a batch norm's channels are multiplied by, for an expected sum of variances of 1: (n_channels,); or None.
+
+    It is the inverse fourth root of each channel's variance, with a floor of a tenth of the layer's mean.
+    """
     if not isinstance(module, torch.nn.BatchNorm2d) or module.weight is None:
         return None
     variance = np.square(module.weight.detach().cpu().numpy())
