@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import enum
 import functools
+import glob
 import hashlib
 import json
 import os
@@ -39,13 +40,8 @@ CODE = {
     "gram": (*CUT, *_BACKBONES, "models/architecture", "readout/features", "readout/gram_by_place", "readout/gram")
     + ("analyses/layer_profile",),
     "readout": (*CUT, *_RIDGE, "readout/features", "readout/gram_by_place", "readout/receptive_fields")
-    + ("analyses/layer_profile", "analyses/frozen_networks")
-    + (
-        "models/architecture",
-        "models/networks",
-        *_BACKBONES,
-        "experiments/fitting",
-    ),  # which rebuild a fine-tuned network
+    + ("analyses/layer_profile", "analyses/frozen_networks", "models/architecture")
+    + ("models/networks", *_BACKBONES, "experiments/fitting"),  # which rebuild a fine-tuned network
 }
 CODE["search"] = (*CODE["run"], "experiments/search", "metrics")
 # Executed beside them without a share in the numbers: settings and data, which stand in the key, and words on the way.
@@ -235,10 +231,10 @@ def written_whole(path):
     Raises OSError, a sentence that names `path`, if the folder takes no files, before any work, or no more of them.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}-")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{path.name}.*"):  # by processes that were killed while they wrote
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*"):  # by processes that were killed while they wrote
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - left.stat().st_mtime > LEFT_SECONDS:
                     left.unlink()
@@ -249,7 +245,7 @@ def written_whole(path):
         found = "no space left" if "No space left" in str(error) else error.strerror or " ".join(str(error).split())
         raise OSError(f"{path}: cannot be written ({found}); expected space and a folder that can.") from error
     finally:
-        for left in path.parent.glob(f"{beside.name}*"):  # what a writer left beside it, too
+        for left in path.parent.glob(f"{glob.escape(beside.name)}*"):  # what a writer left beside it, too
             with contextlib.suppress(OSError):
                 left.unlink()
 
