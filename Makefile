@@ -27,6 +27,8 @@ clean:  ## delete reports and caches of tools; never data or runs
 	rm -rf report .pytest_cache .ruff_cache
 	find helpers tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
+install: .venv/installed  ## install into .venv
+
 .venv/installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
@@ -34,4 +36,4 @@ clean:  ## delete reports and caches of tools; never data or runs
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-.PHONY: help report test lint notebooks lab clean
+.PHONY: help install report test lint notebooks lab clean

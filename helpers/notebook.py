@@ -112,7 +112,7 @@ class Study:
         ----------
         networks : dict name -> function or class, called with (height, width) and n_neurons, that returns an nn.Module
             from images (b, 3, height, width) to predictions (b, n_neurons); or a full timm tag, to be fine-tuned
-        recipe : "published" or "repaired"
+        recipe : "published", "repaired", or a training.recipe.Recipe
         seeds : int, of every network
 
         Returns

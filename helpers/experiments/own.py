@@ -21,6 +21,7 @@ from torch import nn
 from helpers import cache, models
 from helpers.experiments.rows import EXPERIMENTS, Experiment
 from helpers.experiments.runs import weights_of
+from helpers.training.recipe import Recipe
 
 LIKE_SHALLOW = "shallow-dropout-l2"  # whose recipes train a network that is no timm backbone
 LIKE_CNN, LIKE_VIT = "lite0", "vit-tiny"  # and those of backbones
@@ -76,7 +77,7 @@ def row(name, network, dataset, profile, *, recipe="repaired"):
         (b, 3, height, width) go in, predictions (b, n_neurons) come out. Or a full timm tag, whose pretrained weights
         are fine-tuned.
     dataset : Dataset, as `profile.prepare` returned it
-    recipe : "published" or "repaired"
+    recipe : "published", "repaired", or a Recipe, which takes the place of the repaired one
 
     Returns
     -------
@@ -88,9 +89,11 @@ def row(name, network, dataset, profile, *, recipe="repaired"):
         For a recipe or a timm tag that there is not, weights that cannot be had, code that cannot be read, or a network
         that does not predict every neuron.
     """
+    own, recipe = (recipe, "repaired") if isinstance(recipe, Recipe) else (None, recipe)
     if recipe not in RECIPES:
-        raise ValueError(f"no recipe {recipe!r}; expected one of {', '.join(RECIPES)}")
+        raise ValueError(f"no recipe {recipe!r}; expected one of {', '.join(RECIPES)}, or a Recipe")
     named = {"name": f"own {quote(name, safe=' ')}-{recipe}", "row": name, "in_table": False}
+    named |= {"recipe": own} if own else {}
     if isinstance(network, str):
         like = LIKE_VIT if network.startswith("vit") else LIKE_CNN
         found = replace(EXPERIMENTS[f"{like}-{recipe}"], backbone=network, **named)
