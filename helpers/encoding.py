@@ -156,9 +156,11 @@ class EncodingModel(BaseEstimator):
             for zoom in (1.0, layer_profile.ZOOM):
                 pixels = tuple(round(side * zoom) for side in size)
                 network, source = models.load_backbone(tag, pixels)
+                if source == models.RANDOM:
+                    raise ValueError(f"{tag}: its weights are not at hand; expected them in $IT_WEIGHTS or on the hub.")
                 layers = layer_profile.located_layers(network, zoomed=zoom > 1)
                 normalisation = models.own_normalisation(tag)
-                found.append(new_images.View(tag, source, network, layers, pixels, normalisation))
+                found.append(new_images.View(tag, source, network, layers, network.input_pixels, normalisation))
         return found
 
     @staticmethod
@@ -198,5 +200,7 @@ def free_memory():
         found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
     if (group / "memory.max").exists():
         limit, used = ((group / f"memory.{name}").read_text(encoding="utf-8").strip() for name in ("max", "current"))
-        found += [int(limit) - int(used)] if limit != "max" else []
+        lines = (group / "memory.stat").read_text(encoding="utf-8").splitlines()
+        files = next(int(line.split()[1]) for line in lines if line.startswith("inactive_file"))  # given up when wanted
+        found += [int(limit) - int(used) + files] if limit != "max" else []
     return min(found, default=None)

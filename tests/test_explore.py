@@ -194,7 +194,7 @@ def test_the_best_model_stands_first_and_predicts_once(tiny, runs_folder, tmp_pa
     dataset, calls = profiles.PROFILES["tiny"].prepare(tiny), []
     monkeypatch.setenv("IT_OUT", str(tmp_path))
     (tmp_path / "best_model").mkdir()
-    model = {"name": "a mean", "data": dataset.fingerprint, "profile": "tiny"}
+    model = {"name": "a mean", "data": dataset.fingerprint, "profile": "tiny", "parts": []}
     (tmp_path / "best_model" / "model.json").write_text(json.dumps(model), encoding="utf-8")
     loaded = SimpleNamespace(predict=lambda images: calls.append(1) or dataset.val.responses)
     monkeypatch.setattr(saved_model, "load", lambda *_: loaded)

@@ -1,4 +1,4 @@
-"""The best model: chosen on a fold of the training images, fitted to all of them, saved, and loaded again.
+"""The best model: chosen on a fold of the training images and fitted to all of them.
 
 Candidates are the readouts, the fine-tuned network, the located readout of its backbone in the place of its own heads,
 and means of a frozen and a fine-tuned one. In a fold everything, tuning included, is made anew. Val takes no part.
@@ -22,7 +22,8 @@ from helpers.readout import new_images, receptive_fields
 
 # Not the one that the recipes' rates were chosen on, which would favour fine-tuned candidates. What readouts offer
 # (masks and widths; layer_profile's sizes and stages; networks that count the same) was chosen on all folds
-# of the stand-in and of V4, and is favoured on these two.
+# of the stand-in and of V4, and is favoured on these two; networks that come with no package are chosen on all folds of
+# the data at hand (frozen_networks.kept), which favours their sums.
 FOLD = 1
 
 
@@ -51,6 +52,8 @@ def candidates(dataset, profile):
     found = {name: Candidate(name, None, row.held_out[held_out_index]) for name, row in rows.items()}
     folded = runs.run_all(fine_tuned(dataset, profile), dataset, profile, held_out_fold=FOLD, seeds=1)
     for name, (finished,) in folded.items():
+        if finished.info["diverged"]:
+            continue
         experiment = EXPERIMENTS[name]
         tuned = {
             name: Candidate(None, name, finished.held_out),

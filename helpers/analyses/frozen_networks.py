@@ -110,7 +110,7 @@ def kept(dataset, profile):
         folds = layer_profile.choosing_folds(dataset)
         return {"tags": regression.greedy_sum(sums, dataset.train.responses, folds, score=_mean_score)}
 
-    return cache.cached(dataset, "readouts", "kept", settings, compute)["tags"]
+    return cache.cached(dataset, "readouts", "kept", settings, compute, kind="search")["tags"]
 
 
 def _mean_score(responses, predictions):

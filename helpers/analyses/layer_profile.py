@@ -6,7 +6,6 @@ import time
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 
 from helpers import cache, datasets, models, progress
@@ -40,9 +39,12 @@ class Blocks(NamedTuple):
 def stage_ends(layers, *, depth=1):
     """The last block of each stage: of blocks.3.0, blocks.3.1 and blocks.3.2 the last.
 
+    Of networks whose blocks all have one prefix, as transformers', so many evenly spaced ones as are taken zoomed.
     depth : parts at the end of a name that do not name the stage
     """
-    return list({layer.rsplit(".", depth)[0]: layer for layer in layers}.values())
+    ends = list({layer.rsplit(".", depth)[0]: layer for layer in layers}.values())
+    n = min(ZOOMED_STAGES, len(layers))
+    return ends if len(ends) > 1 else [layers[(i + 1) * len(layers) // n - 1] for i in range(n)]
 
 
 def choosing_folds(dataset):
@@ -146,9 +148,9 @@ def kernels(tag, dataset, profile, *, pretrained=True):
 
     With random weights the last block of each stage only. In the tests' profile: two blocks.
     """
-    layers = _few(_layers_of(tag, dataset)) if profile.name == "tiny" else None
+    layers = _few(layers_of(tag, dataset)) if profile.name == "tiny" else None
     if profile.name != "tiny" and not pretrained:
-        layers = stage_ends(_layers_of(tag, dataset))
+        layers = stage_ends(layers_of(tag, dataset))
     return grams(tag, dataset, pretrained=pretrained, layers=layers)
 
 
@@ -158,14 +160,15 @@ def block_sum(tag, dataset, profile, *, zoomed=False):
     Zoomed: for images ZOOM times as large, the last block of each of the last ZOOMED_STAGES stages. In the tests'
     profile: two blocks.
     """
-    layers = _few(_layers_of(tag, dataset)) if profile.name == "tiny" else None
+    layers = _few(layers_of(tag, dataset)) if profile.name == "tiny" else None
     if profile.name != "tiny" and zoomed:
-        layers = stage_ends(_layers_of(tag, dataset))[-ZOOMED_STAGES:]
+        layers = stage_ends(layers_of(tag, dataset))[-ZOOMED_STAGES:]
     found, _ = grams(tag, dataset, layers=layers, zoom=ZOOM if zoomed else 1.0, summed=True)
     return found["sum"]
 
 
-def _layers_of(tag, dataset):
+def layers_of(tag, dataset):
+    """Names of all of a network's blocks, in order."""
     with torch.device("meta"):  # names alone
         network, _ = models.load_backbone(tag, dataset.images.shape[2:], pretrained=False)
     return architecture.default_layers(network)
@@ -204,23 +207,6 @@ def block_readouts(tag, dataset, profile, *, pretrained=True):
 def best_block(blocks):
     """Name of the block with the best cross-validated score, a mean over neurons."""
     return max(blocks.score, key=lambda layer: blocks.score[layer].mean())
-
-
-def by_depth(tags, dataset, profile):
-    """Readouts of networks layer by layer: a frame with columns network, layer, depth and explained_variance.
-
-    depth is the layer's number as a share of the network's layers, 1 for the last; explained_variance the mean over
-    neurons by folds of the training images. Raises ValueError for a network whose weights are not at hand.
-    """
-    lines = []
-    for tag in tags:
-        if models.find_weights(tag)[1] == models.RANDOM:
-            raise ValueError(f"{tag}: its weights are not at hand; expected them in $IT_WEIGHTS or on the hub.")
-        score = block_readouts(tag, dataset, profile).score
-        for number, (layer, values) in enumerate(score.items(), 1):
-            line = {"network": catalogue.label_of(tag), "layer": layer, "depth": number / len(score)}
-            lines.append(line | {"explained_variance": float(np.nanmean(values))})
-    return pd.DataFrame(lines)
 
 
 def weighted_and_plain_sum(dataset, profile):

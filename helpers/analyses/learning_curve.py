@@ -48,7 +48,7 @@ def learning_curve(dataset, profile):
         if not rows:
             raise ValueError(f"profile {profile.name!r} trains no network at the readouts' {size} pixels; take 'full'")
         done = runs.run_all(list(rows.values()), few, profile)
-        predictions = {a: np.array([run.val for run in done[row.name]]) for a, row in rows.items()}
+        predictions = {a: np.array([run.val for run in done[row.name]]) for a, row in rows.items() if row.name in done}
         if (tuned := predictions.get(f"lite0 fine-tuned{weights}")) is not None:
             predictions["mean of fine-tuned and readout"] = (tuned + frozen) / 2
         predictions[f"located readout{weights}"] = frozen

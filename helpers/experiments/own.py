@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from helpers import cache, models
-from helpers.experiments.rows import EXPERIMENTS, Experiment
+from helpers.experiments.rows import EXPERIMENTS, TRANSFORMERS, Experiment
 from helpers.experiments.runs import weights_of
 from helpers.training.recipe import Recipe
 
@@ -95,7 +95,7 @@ def row(name, network, dataset, profile, *, recipe="repaired"):
     named = {"name": f"own {quote(name, safe=' ')}-{recipe}", "row": name, "in_table": False}
     named |= {"recipe": own} if own else {}
     if isinstance(network, str):
-        like = LIKE_VIT if network.startswith("vit") else LIKE_CNN
+        like = LIKE_VIT if network.startswith(TRANSFORMERS) else LIKE_CNN
         found = replace(EXPERIMENTS[f"{like}-{recipe}"], backbone=network, **named)
         if weights_of(found)[0] == models.RANDOM:
             raise ValueError(f"{network}: no pretrained weights here; expected a file in $IT_WEIGHTS, or a network")
@@ -107,15 +107,21 @@ def row(name, network, dataset, profile, *, recipe="repaired"):
     with torch.no_grad():
         model.eval()(torch.zeros(2, 3, *data.images.shape[2:]))
     parts = [Path(__file__).read_text(encoding="utf-8"), *sources(network)]
-    code = [cache.meaning(part) for part in parts] + [cache.weights_digest(model.state_dict())]
+    code = [_meaning(part) for part in parts] + [cache.weights_digest(model.state_dict())]
     return replace(found, code=hashlib.blake2b("\n".join(code).encode(), digest_size=8).hexdigest())
+
+
+def _meaning(part):
+    with contextlib.suppress(SyntaxError):  # a constant that is no literal is taken as it is shown
+        return cache.meaning(part)
+    return part
 
 
 def reference(experiment):
     """The row of the results table that a row of one's own shares its recipe with."""
     like = LIKE_SHALLOW
     if experiment.backbone:
-        like = LIKE_VIT if experiment.backbone.startswith("vit") else LIKE_CNN
+        like = LIKE_VIT if experiment.backbone.startswith(TRANSFORMERS) else LIKE_CNN
     return EXPERIMENTS[f"{like}-{'repaired' if experiment.repaired else 'published'}"]
 
 

@@ -99,7 +99,7 @@ def planned(profile, dataset, find_all, *, seconds_of=None, now=time.time):
 
     Rows are timed by ten steps a family and recipe, then taken in the profile's order, each run that still fits. A plan
     holds for a session: it lies with what can be made again ($IT_SCRATCH), for `SESSION_HOURS`. Runs that are there
-    cost nothing, so the next session goes on.
+    cost nothing, so the next session goes on. Not counted: a row's run on a fold, by which notebook 4 chooses.
 
     Parameters
     ----------
@@ -115,8 +115,10 @@ def planned(profile, dataset, find_all, *, seconds_of=None, now=time.time):
     path = cache.scratch_folder() / dataset.name / f"plan-{profile.name}-{dataset.fingerprint[:12]}.json"
     plan = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if not plan or now() - plan["made"] > SESSION_HOURS * 3600:
-        in_table = [name for name, experiment in EXPERIMENTS.items() if experiment.in_table]
-        wanted = profile.seeds or dict.fromkeys(in_table, 3)
+        rows = [name for name, experiment in EXPERIMENTS.items() if experiment.in_table]
+        wanted = dict(profile.seeds or dict.fromkeys(rows, 3))
+        if len(dataset.object_names) == 1:  # nothing for an object head to learn
+            wanted = {name: n for name, n in wanted.items() if EXPERIMENTS[name].label_weight is None}
         kept = {name: len(find_all(EXPERIMENTS[name], dataset, profile)) for name in wanted}
         todo = [name for name in wanted if wanted[name] > kept[name]]
         seconds = (seconds_of or seconds_a_run)(todo, dataset, profile)
@@ -144,7 +146,7 @@ def fitting_runs(wanted, kept, seconds, budget):
 def seconds_a_run(names, dataset, profile):
     """Estimated seconds of one run of each row: dict name -> number, from the second of two epochs of ten steps.
 
-    Rows that share network, recipe of heads and objective share a timing, as a random start costs what a trained one
+    Rows that share network, batches and recipe of heads share a timing, as a random start costs what a trained one
     does. A row that cannot be timed, for want of memory, is said and left out of the plan (infinite).
     """
     from helpers.experiments.rows import EXPERIMENTS

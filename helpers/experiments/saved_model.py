@@ -20,7 +20,7 @@ import torch
 from helpers import cache, models
 from helpers.datasets import pack
 from helpers.datasets.formats import own_images
-from helpers.datasets.images import Normalisation
+from helpers.datasets.images import Normalisation, to_batch
 from helpers.device import accelerator
 from helpers.experiments.rows import EXPERIMENTS
 from helpers.models import architecture
@@ -49,14 +49,16 @@ class Tuned(NamedTuple):
         """How its backbone's located readout sees images."""
         backbone = self.model.backbone
         layers = architecture.rectified_layers(backbone)
-        return View(self.run, "fine-tuned", backbone, layers, None, self.normalisation)
+        return View(self.run, "fine-tuned", backbone, layers, self.model.features.pixels, self.normalisation)
 
     def of_ramp(self):
         """Its predictions (n_neurons,) of one image that needs none: brighter from the top to the bottom."""
         ramp = np.linspace(0, 1, np.prod(self.images.shape[2:]), dtype=np.float32)
         ramp = np.rint(ramp * 255) if self.images.dtype == np.uint8 else ramp
         ramp = np.broadcast_to(ramp.reshape(self.images.shape[2:]), self.images.shape[1:])[None]
-        return self.predict(ramp.astype(self.images.dtype))[0]
+        batch = to_batch(torch.from_numpy(ramp.astype(self.images.dtype)).to(accelerator().device), self.normalisation)
+        with torch.inference_mode():  # in float32 on any device
+            return self.model.eval()(batch)[0][0].cpu().numpy().astype(np.float64)
 
 
 class TunedLocated(NamedTuple):

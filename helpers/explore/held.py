@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from helpers import cache, datasets, metrics
+from helpers.datasets import populations
 from helpers.explore import page, widget
 
 READOUT = {"row", "kernels", "fit", "data", "device"}  # settings of a readout; by folds over objects it has more
@@ -48,10 +49,7 @@ def open(path=None, *, profile=None):
     found = held(dataset, profile)
     if not found:
         raise ValueError(f"{cache.runs_folder()}: nothing finished for {dataset.path}; expected `make report` first")
-    repeats = dataset.val.repeats
-    ceiling = np.full(1, np.nan) if repeats is None else metrics.noise_ceiling(repeats)
-    known = np.isfinite(ceiling).any()
-    return widget.explore(found, dataset, ceiling if known else metrics.PUBLISHED_RELIABILITY)
+    return widget.explore(found, dataset, populations.ceiling_of(dataset)[0])
 
 
 def held(dataset, profile):
@@ -101,7 +99,7 @@ def best(dataset, profile):
             continue
         model = json.loads(path.read_text(encoding="utf-8"))
         made = {"data": dataset.fingerprint, "profile": profile.name}
-        if any(model[key] != value for key, value in made.items()):
+        if any(model.get(key) != value for key, value in made.items()) or "parts" not in model:
             continue
         files = [
             hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest() for file in sorted(path.parent.iterdir())

@@ -21,7 +21,8 @@ def readable(name):
         return network(name)
     networks, found, how = name.partition(": ")
     n = networks.count(" + ") + 1
-    which = f"{n} network{'s' if n > 1 else ''}" + (", random weights" if "random weights" in networks else "")
+    which = f"{n} networks" if n > 1 else network(networks.removesuffix(" (random weights)"))
+    which += ", random weights" if "random weights" in networks else ""
     kinds = {
         "best single block": f"best single layer, {network(networks)}",
         "sum of blocks": f"all-layers kernel ridge, {which}",

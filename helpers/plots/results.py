@@ -1,5 +1,7 @@
 """Figures of results tables: rows and differences with their intervals, and what scores cost."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
@@ -153,7 +155,7 @@ def depth(frame, *, ceiling, ax=None):
     frame : columns depth (0 for the first layer, 1 for the last), network, kind (of `KINDS`), explained_variance.
     """
     ax = new_axis(ax, size=(5, 4.6))
-    markers = dict(zip(frame["network"].unique(), "oXsD^v", strict=False))
+    markers = dict(zip(frame["network"].unique(), itertools.cycle("oXsD^vPp*hd<>8"), strict=False))
     for kind, style in {kind: "--" if kind == LEAST_SQUARES else "-" for kind in KINDS}.items():
         shown = {"x": "depth", "y": "explained_variance", "style": "network", "markers": markers, "dashes": False}
         of_kind = frame[frame["kind"] == kind]

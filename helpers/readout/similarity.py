@@ -141,7 +141,7 @@ def compared(representations, references, *, measure=rsa, n_resamples=200, seed=
     estimates = np.array(scores(np.arange(n_images)))
     halves = (np.sort(rng.choice(n_images, n_images // 2, replace=False)) for _ in range(n_resamples))
     resampled = np.array([scores(index) for index in halves])
-    best = int(np.nanargmax(estimates))
+    best = int(np.nanargmax(estimates)) if np.isfinite(estimates).any() else 0
 
     def half_width(draws, comparisons):
         return norm.ppf(1 - (1 - LEVEL) / (2 * comparisons)) * draws.std(0, ddof=1)
@@ -155,6 +155,8 @@ def compared(representations, references, *, measure=rsa, n_resamples=200, seed=
 
 def highest_at(found):
     """Where a frame of `compared` is highest, in words, with what cannot be told from it."""
+    if found["similarity"].isna().all():
+        return "nothing, as no similarity is defined"
     best = found["similarity"].idxmax()
     words = f"{best} ({found['similarity'][best]:.2f} [{found['low'][best]:.2f}, {found['high'][best]:.2f}])"
     others = [name for name in found.index[found["highest"]] if name != best]

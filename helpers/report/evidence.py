@@ -8,7 +8,6 @@ from helpers import metrics, models
 from helpers.analyses import frozen_networks, layer_profile, tables
 from helpers.cache import ROOT
 from helpers.experiments.rows import EXPERIMENTS, LITE0
-from helpers.models import architecture
 from helpers.plots import KINDS, readable
 from helpers.readout import regression, similarity
 
@@ -87,9 +86,8 @@ def by_depth(dataset, profile):
     found.append((LITE0, random if blocks.source == models.RANDOM else pretrained, blocks.val))
     found += [(tag, pretrained, _stage_readouts(tag, dataset)) for tag in frozen_networks.at_hand(profile)[1:]]
     lines = []
-    order = list(blocks.val)
     for tag, kind, val in found:
-        places = order if set(val) <= set(order) else list(val)
+        places = layer_profile.layers_of(tag, dataset)
         for layer, predicted in val.items():
             scores = metrics.explained_variance(dataset.val.responses, predicted[: len(dataset.val.images)])
             line = {"network": layer_profile.short_name(tag, ""), "kind": kind, "layer": layer}
@@ -172,9 +170,9 @@ def rdm_panels(kernels, alike):
 
 def _stage_readouts(tag, dataset):
     """Val predictions by tuned ridge from the last block of each stage of a network: dict layer -> array."""
-    network, _ = models.load_backbone(tag, dataset.images.shape[2:], pretrained=False)
-    layers = layer_profile.stage_ends(architecture.default_layers(network))
-    kernels, _ = layer_profile.grams(tag, dataset, layers=layers)
+    kernels, _ = layer_profile.grams(
+        tag, dataset, layers=layer_profile.stage_ends(layer_profile.layers_of(tag, dataset))
+    )
     folds = layer_profile.choosing_folds(dataset)
     return {
         layer: regression.ridge(K, dataset.train.responses, folds=folds).predictions for layer, K in kernels.items()

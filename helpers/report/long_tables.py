@@ -1,5 +1,7 @@
 """Tables that a command makes, and writes beside the notebooks' figures."""
 
+import functools
+
 import pandas as pd
 
 from helpers import cache, metrics, models, notebook, plots
@@ -8,6 +10,7 @@ from helpers.analyses.labels import shuffled_control
 from helpers.analyses.learning_curve import learning_curve
 from helpers.datasets import populations
 from helpers.models import catalogue
+from helpers.readout import regression
 
 TABLES = {"learning_curve": learning_curve, "shuffled_labels": shuffled_control}
 
@@ -26,7 +29,7 @@ def readout(tags, dataset, profile, file):
     """
     for tag in tags:
         models.find_weights(tag)  # a misspelt one is known before any work
-    frame = layer_profile.by_depth(tags, dataset, profile)
+    frame = by_depth(tags, dataset, profile)
     located = []
     for tag in tags:
         score = metrics.known_mean(frozen_networks.located_score(tag, dataset, profile))
@@ -41,6 +44,32 @@ def readout(tags, dataset, profile, file):
     figure = path.with_suffix(".png")
     cache.write_whole(figure, lambda beside: ax.figure.savefig(beside, format="png", bbox_inches="tight"))
     return frame, path, figure
+
+
+def by_depth(tags, dataset, profile):
+    """Readouts of networks layer by layer: a frame with columns network, layer, depth and explained_variance.
+
+    depth is 0 for the network's first layer and 1 for the last; explained_variance the mean over neurons of training
+    images, each predicted by a fit that saw neither it nor its fold. Raises ValueError for a network whose weights are
+    not at hand.
+    """
+    lines, responses, folds = [], dataset.train.responses, layer_profile.choosing_folds(dataset)
+    for tag in tags:
+        if models.find_weights(tag)[1] == models.RANDOM:
+            raise ValueError(f"{tag}: its weights are not at hand; expected them in $IT_WEIGHTS or on the hub.")
+        found, _ = layer_profile.kernels(tag, dataset, profile)
+
+        def compute(found=found):
+            cross_predict = functools.partial(regression.cross_predict, regression.ridge)
+            return {layer: cross_predict(K, responses, folds) for layer, K in found.items()}
+
+        settings = {"by folds": layer_profile.file_names(found.values())}
+        held_out = cache.cached(dataset, tag, "by-folds", settings, compute)
+        for number, layer in enumerate(found):
+            line = {"network": catalogue.label_of(tag), "layer": layer, "depth": number / max(1, len(found) - 1)}
+            score = metrics.known_mean(metrics.explained_variance(responses, held_out[layer]))
+            lines.append(line | {"explained_variance": float(score)})
+    return pd.DataFrame(lines)
 
 
 def _write(frame, name, command, profile, file):

@@ -117,14 +117,16 @@ def page_links(in_place):
     """The pages that belong together, for their navigation: list of (title, address)."""
     titles = [(page.opening(nbformat.read(path, as_version=4))["title"], path) for path in NOTEBOOKS]
     others = [(title, f"../../notebooks/{path.name}" if in_place else f"{path.stem}.html") for title, path in titles]
-    code = [] if in_place or not others else [("The report with its code", others.pop()[1])]
-    return [("Report", "index.html"), *others, *code, ("One page (PDF)", "report.pdf")]
+    if not in_place:
+        named = {f"{REPORT}.html": "The report with its code"}
+        others = [(named.get(address, title), address) for title, address in others]
+    return [("Report", "index.html"), *others, ("One page (PDF)", "report.pdf")]
 
 
 def folder_of(path, *, in_place):
     """Where the pages and figures of a data file go."""
     if in_place:
-        return ROOT / "figures" / path.stem
+        return notebook.folder_for(path, ROOT / "figures")
     given = os.environ.get("IT_OUT")
     return Path(given).resolve() if given else notebook.folder_for(path, ROOT / "report")
 
@@ -144,7 +146,8 @@ def environment(settings):
     """
     changes = ("PYTHON", "IPYTHON", "MPL", "MATPLOTLIB")
     kept = {k: value for k, value in os.environ.items() if k in FOUND_BY or not k.startswith(changes)}
-    for name in ("IT_RUNS", "IT_SCRATCH", "IT_WEIGHTS", "IT_DATA", "IT_OUT"):  # kernels run in another folder
+    named = ("IT_RUNS", "IT_SCRATCH", "IT_WEIGHTS", "IT_DATA", "IT_OUT", "IT_OTHER_AREA")
+    for name in named:  # kernels run in another folder
         if kept.get(name):
             kept[name] = str(Path(kept[name]).resolve())
     paths = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]

@@ -34,15 +34,16 @@ def answer(study, ladder, best_name, repaired, register, table):
             f"*{readable(best_name)}*.",
             f"**How a network is trained.** The repaired recipe scores higher than the published one in "
             f"{counts.get('higher', 0)} of {len(repaired)} rows and lower in {counts.get('lower', 0)}; "
-            "every one of them ran all epochs of its recipe.",
+            "rows that did not run all epochs of their recipes take no part.",
             f"**The published study.** Of {len(register)} tests of its claims {held} support a claim and {fell} refute "
             "one; the others cannot be decided with these data, weights or rows.",
         ],
         "data": f"**Data.** {dataset.path.name}: {len(dataset.train.images)} training, {len(dataset.val.images)} val "
         f"and {len(dataset.test.images)} test images, {dataset.n_neurons} neurons. {study.ceiling_sentence}",
         "run": f"**Run.** Profile {study.profile.name}; {notebook.stamp()}; {seconds:.0f} s of training.",
-        "limits": "One seed gives an interval over images alone. Val shows the objects of the training images: scores "
-        "for unseen objects are lower. Intervals resample images, not neurons or animals.",
+        "limits": "One seed gives an interval over images alone. Approaches may see the images at different sizes, as "
+        "the table says. Val shows the objects of the training images: scores for objects never seen may differ. "
+        "Intervals resample images, not neurons or animals.",
     }
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from helpers.datasets.formats.arrays import load_array
 from helpers.datasets.formats.recordings import open_image
 from helpers.datasets.hdf5 import DataError
-from helpers.datasets.images import resized
+from helpers.datasets.images import BEYOND, resized
 
 LUMA = np.array([19595, 38470, 7471])  # of 65536: Pillow's weights of red, green and blue in gray
 
@@ -74,7 +74,7 @@ def _sources(images):
     paths = _paths(images)
     if paths is not None:
         return [(str(path), lambda path=path: _opened(path)) for path in paths]
-    if isinstance(images, list | tuple) and len(images) == 1:
+    if isinstance(images, list | tuple) and len(images) == 1 and isinstance(images[0], str | Path):
         images = images[0]
     name = _name(images)
     if isinstance(images, str | Path):
@@ -94,7 +94,7 @@ def _sources(images):
 
 
 def _is_share(array):
-    return bool(array.min() >= 0 and array.max() <= 1)
+    return bool(array.min() >= -BEYOND and array.max() <= 1 + BEYOND)
 
 
 def _opened(path):
