@@ -5,13 +5,12 @@ not: effects, intervals and verdicts are computed from the profile's runs, which
 """
 
 import re
-import shlex
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from helpers import cache, datasets, metrics, models
+from helpers import cache, metrics, models
 from helpers.analyses import labels, layer_profile, tables
 from helpers.cache import write_whole
 from helpers.experiments import runs
@@ -201,7 +200,7 @@ def undecided(frame, dataset):
     reasons = missing["verdict"].str.removeprefix("undecidable: ").value_counts()
     words = "; ".join(f"{n} {reason}" for reason, n in reasons.items())
     tags = {tag for note in missing["note"].fillna("") for tag in re.findall(r"[\w-]+(?:\.\w+)+", _weights_in(note))}
-    data = "" if dataset.path == datasets.DATA / "standin.h5" else f" --data {shlex.quote(str(dataset.path))}"
+    data = runs.data_option(dataset)
     weights = f", with weights of {', '.join(sorted(tags))} in $IT_WEIGHTS" if tags else ""
     profile = " --profile full" if "input sizes" in words else ""  # which trains all rows at one
     command = f"python -m helpers claims{profile}{data}"

@@ -227,8 +227,14 @@ def size_words(experiment, dataset, profile):
 
 def command(experiment, dataset):
     """The command that runs a row on this data set and in this profile, so that a report finds it."""
-    path = dataset.path.relative_to(cache.ROOT) if dataset.path.is_relative_to(cache.ROOT) else dataset.path
-    data = "" if dataset.path == datasets.DATA / "standin.h5" else f" --data {shlex.quote(str(path))}"
     chosen, default = os.environ.get("IT_PROFILE"), profiles.default_name()
     profile = "" if chosen in (None, default) else f" --profile {chosen}"
-    return f"python -m helpers run {experiment.name} --seed 0{data}{profile}"
+    return f"python -m helpers run {experiment.name} --seed 0{data_option(dataset)}{profile}"
+
+
+def data_option(dataset):
+    """By which option a command finds a data set; nothing for the stand-in."""
+    if dataset.path == datasets.DATA / "standin.h5":
+        return ""
+    path = dataset.path.relative_to(cache.ROOT) if dataset.path.is_relative_to(cache.ROOT) else dataset.path
+    return f" --data {shlex.quote(str(path))}"
