@@ -140,10 +140,9 @@ class EncodingModel(BaseEstimator):
     def _set(self, predictor, ceiling):
         learned = predictor.arrays
         learned["ceiling"] = self.ceiling_ = ceiling
-        masks, weights = learned["masks"], learned["weights"]
-        on_grid = receptive_fields.on_grid(masks, features.GRID)
-        fields = weights.T @ (on_grid / on_grid.sum(1, keepdims=True))
-        self.receptive_fields_ = fields.reshape(-1, features.GRID, features.GRID)
+        fitted = {name: learned[name] for name in ("score", "masks", "weights", "alpha", "dual")}
+        located = receptive_fields.Located(None, **fitted, bandwidth=predictor.bandwidth)
+        self.receptive_fields_ = located.fields(features.GRID)
         self.leave_one_out_, self.n_neurons_ = learned["score"], len(learned["mean"])
         estimator = {"networks": list(self.networks), "pixels": self.pixels}
         description = {"name": "EncodingModel", "estimator": estimator}

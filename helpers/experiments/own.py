@@ -95,12 +95,11 @@ def row(name, network, dataset, profile, *, recipe="repaired"):
     named = {"name": f"own {quote(name, safe=' ')}-{recipe}", "row": name, "in_table": False}
     named |= {"recipe": own} if own else {}
     if isinstance(network, str):
-        like = LIKE_VIT if network.startswith(TRANSFORMERS) else LIKE_CNN
-        found = replace(EXPERIMENTS[f"{like}-{recipe}"], backbone=network, **named)
+        found = replace(EXPERIMENTS[f"{_like(network)}-{recipe}"], backbone=network, **named)
         if weights_of(found)[0] == models.RANDOM:
             raise ValueError(f"{network}: no pretrained weights here; expected a file in $IT_WEIGHTS, or a network")
         return found
-    like = EXPERIMENTS[f"{LIKE_SHALLOW}-{recipe}"]
+    like = EXPERIMENTS[f"{_like(None)}-{recipe}"]
     found = OwnNetwork(**vars(like) | named | {"make_model": network, "dropout_applied": True})
     data = profile.training_data(found, dataset)
     model, _ = models.build(found, data, 0)
@@ -119,10 +118,14 @@ def _meaning(part):
 
 def reference(experiment):
     """The row of the results table that a row of one's own shares its recipe with."""
-    like = LIKE_SHALLOW
-    if experiment.backbone:
-        like = LIKE_VIT if experiment.backbone.startswith(TRANSFORMERS) else LIKE_CNN
-    return EXPERIMENTS[f"{like}-{'repaired' if experiment.repaired else 'published'}"]
+    return EXPERIMENTS[f"{_like(experiment.backbone)}-{'repaired' if experiment.repaired else 'published'}"]
+
+
+def _like(backbone):
+    """Name, but for the recipe, of the row whose recipe fits a backbone: a full timm tag, or None for any network."""
+    if backbone is None:
+        return LIKE_SHALLOW
+    return LIKE_VIT if backbone.startswith(TRANSFORMERS) else LIKE_CNN
 
 
 def sources(thing, found=None):

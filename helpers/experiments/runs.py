@@ -116,6 +116,12 @@ def _place(experiment, seed, held_out_fold):
     return experiment.name, f"seed{seed}" + ("" if held_out_fold is None else f"-fold{held_out_fold}"), settings
 
 
+def _finished(experiment, data, seed, held_out_fold):
+    """Whether a run is there. data : as `Profile.training_data` returned it"""
+    folder = cache.result_folder(data, *_place(experiment, seed, held_out_fold), kind="run")
+    return (folder / "result.json").exists()
+
+
 def _as_run(found, folder):
     values = (found["object_accuracy"], found["history"], found["info"])
     return Run(found["val"], found["test"], found.get("held_out"), *values, folder)
@@ -189,8 +195,7 @@ def announce(counts, dataset, profile, held_out_fold):
     n_left = 0
     for experiment, n_seeds in counts.items():
         data = profile.training_data(experiment, dataset)
-        places = (_place(experiment, seed, held_out_fold) for seed in range(n_seeds))
-        n_left += sum(not (cache.result_folder(data, *place, kind="run") / "result.json").exists() for place in places)
+        n_left += sum(not _finished(experiment, data, seed, held_out_fold) for seed in range(n_seeds))
     words = f"{n_left} to train whole; the time left of each is measured from its first epoch on"
     print(f"{plural(sum(counts.values()), 'run')}, {words if n_left else 'all kept from before'}", flush=True)
 
@@ -201,8 +206,7 @@ def failing(todo, dataset, profile, held_out_fold):
     for experiment in todo:
         data = profile.training_data(experiment, dataset)
         try:
-            place = _place(experiment, 0, held_out_fold)
-            if not (cache.result_folder(data, *place, kind="run") / "result.json").exists():
+            if not _finished(experiment, data, 0, held_out_fold):
                 model, _ = models.build(experiment, data, 0)
                 normalisation = experiment.inputs.normalisation(data, experiment.backbone)
                 loop.predict(model, data.train.images[:1], normalisation)

@@ -18,8 +18,7 @@ import safetensors.torch
 import torch
 
 from helpers import cache, models
-from helpers.datasets import pack
-from helpers.datasets.formats import own_images
+from helpers.datasets.formats import own_images, whole
 from helpers.datasets.images import Normalisation, to_batch
 from helpers.device import accelerator
 from helpers.experiments.rows import EXPERIMENTS
@@ -151,7 +150,7 @@ def write_table(folder, images, out):
 
     images : list of files, or of one folder; see own_images.read. Raises DataError where `out` exists already.
     """
-    out, names, model = pack.must_be_new(out), own_images.names(images), load(folder)
+    out, names, model = whole.must_be_new(out), own_images.names(images), load(folder)
     said = {key: model.description[key] for key in ("name", "size", "holds", "seconds for one image")}
     print(", ".join(f"{key}: {value}" for key, value in said.items()), flush=True)
     frame = pd.DataFrame(model.predict(images), index=pd.Index(names, name="image")).add_prefix("neuron ")

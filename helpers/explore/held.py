@@ -4,7 +4,6 @@ Networks are not imported, which would take longer than all the rest: a result's
 """
 
 import contextlib
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -101,16 +100,13 @@ def best(dataset, profile):
         made = {"data": dataset.fingerprint, "profile": profile.name}
         if any(model.get(key) != value for key, value in made.items()) or "parts" not in model:
             continue
-        files = [
-            hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest() for file in sorted(path.parent.iterdir())
-        ]
 
         def predict(path=path):
             from helpers.experiments import saved_model
 
             return {"val": saved_model.load(path.parent, dataset).predict(dataset.val.images)}
 
-        settings = {"model": model, "files": files}
+        settings = {"model": model}  # which names its files by what is in them
         return {
             f"best model: {model['name']}": [Held(cache.cached(dataset, "best_model", "val", settings, predict)["val"])]
         }

@@ -98,7 +98,7 @@ def by_depth(dataset, profile):
 
 def by_recipe(done, dataset):
     """The repaired recipe against the published one, row by row: `tables.differences`."""
-    repaired = {name.replace("-repaired", "-published"): name for name in done if name.endswith("-repaired")}
+    repaired = {name.replace("-repaired", "-published"): name for name in done if EXPERIMENTS[name].repaired}
     pairs = [(EXPERIMENTS[name].row, name, published) for published, name in repaired.items() if published in done]
     return tables.differences(pairs, done, dataset)
 
