@@ -1,6 +1,7 @@
 """All notebooks run in the tiny profile, and the pages that come of it open without a network."""
 
 import ast
+import asyncio
 import json
 import os
 import re
@@ -30,6 +31,10 @@ EXPERIMENTS.update({{name: short(row) for name, row in EXPERIMENTS.items()}})
 """
 
 
+def execute(source):
+    return asyncio.run(notebooks.execute(source))
+
+
 def with_short_rows(source, folder):
     """A copy of a notebook whose first cell gives all rows two epochs at most."""
     copy = nbformat.read(source, as_version=4)
@@ -45,7 +50,7 @@ def test_notebooks_run_and_render(tiny_file, tmp_path, monkeypatch):
         monkeypatch.setenv(f"IT_{name}", str(value))
     assert [path.name[:2] for path in notebooks.NOTEBOOKS] == ["0_", "1_", "2_", "3_", "4_", "te"]
     for source in notebooks.NOTEBOOKS:
-        notebook = notebooks.execute(with_short_rows(source, tmp_path))
+        notebook = execute(with_short_rows(source, tmp_path))
         counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
         assert counts == list(range(1, len(counts) + 1))
         page.render(notebook, output / f"{source.stem}.html")
@@ -109,11 +114,11 @@ plt.plot([1, 2])
 plt.show()
 print(sys.executable, "é", end="")
 """
-    executed = notebooks.execute(written(tmp_path / "9_draws.ipynb", draws, figures=1))
+    executed = execute(written(tmp_path / "9_draws.ipynb", draws, figures=1))
     assert notebooks.n_figures(executed) == 1
     assert f"{sys.executable} é" in [output.get("text") for output in executed.cells[0].outputs]
     with pytest.raises(notebooks.NotebookError, match="9_silent.ipynb: none of its figures was drawn; expected 2"):
-        notebooks.execute(written(tmp_path / "9_silent.ipynb", "1", figures=2))
+        execute(written(tmp_path / "9_silent.ipynb", "1", figures=2))
     labels = nbformat.read(notebooks.NOTEBOOKS[3], as_version=4)
     assert labels.metadata["draws"] == "nothing where all images have one label"  # as on a file without labels
 
@@ -131,35 +136,119 @@ for done in range(1, 6):
 
 @pytest.mark.parametrize(("silent", "lines"), [(0.1, r"counting: 5 in \d+ s\n"), (5, "")])
 def test_of_a_progress_bar_a_notebook_keeps_one_line_at_most(silent, lines, tmp_path):
-    executed = notebooks.execute(written(tmp_path / "9_works.ipynb", WORKS.format(silent=silent)))
+    executed = execute(written(tmp_path / "9_works.ipynb", WORKS.format(silent=silent)))
     assert re.fullmatch(lines, "".join(output.text for output in executed.cells[0].outputs))
+
+
+MEETS = """
+import os, time
+from pathlib import Path
+folder = Path({folder!r})
+(folder / "{own}").write_text(str(os.getpid()))
+while not (folder / "{other}").exists():
+    time.sleep(0.05)
+"""
+
+
+def two_that_meet(folder, *last):
+    """Two notebooks, of which each waits until the other has begun; their last cells."""
+    names = {"0": "2", "2": "0"}
+    return [
+        written(folder / f"{own}_meets.ipynb", MEETS.format(folder=str(folder), own=own, other=other), cell)
+        for (own, other), cell in zip(names.items(), last, strict=True)
+    ]
+
+
+def gone(process):
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+    return True
+
+
+def test_without_a_gpu_two_notebooks_are_executed_at_a_time(tiny_file, tmp_path, monkeypatch, capsys):
+    says = "import os\nprint('threads', os.environ['OMP_NUM_THREADS'], end='\\rthreads\\n')\nprint('last')"
+    alone = written(tmp_path / "4_alone.ipynb", "import os\nprint(os.environ.get('OMP_NUM_THREADS'), end=' all')")
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", [*two_that_meet(tmp_path, says, says), alone])
+    monkeypatch.setattr(notebooks, "threads_a_lane", lambda profile: 3)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("IT_OUT", str(tmp_path / "pages"))
+    notebooks.build(tiny_file)
+    said = capsys.readouterr().out
+    assert re.findall(r"== (\w+) \((\d) of 3", said) == [("2_meets", "1"), ("0_meets", "2"), ("4_alone", "3")]
+    for number in "02":
+        assert re.findall(rf"^\[{number}\] (.*)", said, re.M) == ["threads", "last", "0 figures"]
+        executed = nbformat.read(tmp_path / "pages" / f"{number}_meets.ipynb", as_version=4)
+        assert [cell.execution_count for cell in executed.cells] == [1, 2]
+        assert (tmp_path / "pages" / f"{number}_meets.html").exists()
+    assert "7 all" in said
+
+
+def test_an_error_ends_the_other_notebook_too(tiny_file, tmp_path, monkeypatch):
+    both = two_that_meet(tmp_path, "import time\ntime.sleep(600)", "raise KeyError('gone')")
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", both)
+    monkeypatch.setattr(notebooks, "threads_a_lane", lambda profile: 1)
+    monkeypatch.setenv("IT_OUT", str(tmp_path / "pages"))
+    with pytest.raises(notebooks.NotebookError, match=r"^2_meets.ipynb, code cell 2: KeyError: 'gone'$"):
+        notebooks.build(tiny_file)
+    assert all(gone(int((tmp_path / number).read_text())) for number in "02")
+
+
+def test_where_notebooks_are_executed_one_by_one(monkeypatch):
+    monkeypatch.setattr(notebooks.torch, "get_num_threads", lambda: 5)
+    monkeypatch.setattr(notebooks.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(notebooks, "LANE_BYTES", 1)
+    assert notebooks.threads_a_lane("quick") == 2
+    assert notebooks.threads_a_lane("full") is None  # which times its rows first
+    for module, name, value in (
+        (notebooks.torch, "get_num_threads", lambda: 1),
+        (notebooks.torch.cuda, "is_available", lambda: True),
+        (notebooks, "LANE_BYTES", 2**60),
+    ):
+        with monkeypatch.context() as changed:
+            changed.setattr(module, name, value)
+            assert notebooks.threads_a_lane("quick") is None
+
+
+def test_bars_of_two_notebooks_are_lines_now_and_then(capsys):
+    client = notebooks.StreamingClient(nbformat.v4.new_notebook())
+    client.prefix = "[2] "
+    for text in ("\rrow: 1/9", "\rrow: 2/9", "\r        \r", "row: 9 in ", "60 s\nnext\n", "\rnext: 1/9"):
+        client.show(text)
+    assert capsys.readouterr().out == "[2] row: 1/9\n[2] row: 9 in 60 s\n[2] next\n"
+    client.bar_at -= notebooks.BAR_SECONDS
+    client.show("\rnext: 2/9")
+    assert capsys.readouterr().out == "[2] next: 2/9\n"
 
 
 REPORT = """
 import sys
 from pathlib import Path
 from helpers import __main__
-from helpers.report import notebooks, page
+from helpers.report import notebooks
 
-notebooks.NOTEBOOKS = [Path(sys.argv[1])]
-sys.exit(__main__.main(["report", "--data", sys.argv[2]]))
+data, *paths = sys.argv[1:]
+notebooks.NOTEBOOKS = [Path(path) for path in paths]
+notebooks.threads_a_lane = lambda profile: 1 if len(paths) > 1 else None
+sys.exit(__main__.main(["report", "--data", data]))
 """
 
 
-def test_an_interrupted_report_says_so_in_one_sentence_and_leaves_no_kernel(tiny_file, tmp_path):
-    sleeps = written(tmp_path / "9_sleeps.ipynb", "import os, time\nprint('pid', os.getpid())\ntime.sleep(600)")
+@pytest.mark.parametrize(("number", "n_lanes"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
+def test_an_interrupted_report_says_so_in_one_sentence_and_leaves_no_kernel(number, n_lanes, tiny_file, tmp_path):
+    sleeps = "import os, time\nprint('pid', os.getpid())\ntime.sleep(600)"
+    paths = [written(tmp_path / f"{i}_sleeps.ipynb", sleeps) for i in range(n_lanes)]
     environment = os.environ | {"IT_OUT": str(tmp_path / "pages"), "IT_RUNS": str(tmp_path / "runs")}
-    command = [sys.executable, "-u", "-c", REPORT, str(sleeps), str(tiny_file)]
+    command = [sys.executable, "-u", "-c", REPORT, str(tiny_file), *map(str, paths)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
     with subprocess.Popen(command, env=environment, **pipes) as process:
-        kernel = next(int(line.split()[1]) for line in process.stdout if line.startswith("pid"))
-        process.send_signal(signal.SIGINT)
+        begun = (int(line.split("pid")[1]) for line in process.stdout if "pid" in line)
+        kernels = [next(begun) for _ in paths]
+        process.send_signal(number)
         time.sleep(0.05)
-        process.send_signal(signal.SIGINT)  # by somebody impatient
+        process.send_signal(number)  # by somebody impatient
         _, said = process.communicate(timeout=120)
     assert process.returncode == 130 and said.strip().count("\n") == 0 and "finished runs are kept" in said
-    with pytest.raises(ProcessLookupError):
-        os.kill(kernel, 0)
+    assert all(map(gone, kernels))
 
 
 def sections(path):

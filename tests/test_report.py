@@ -1,5 +1,6 @@
 """The report: one sheet of A4 with text that a reader of PDFs finds, pages that open without a network."""
 
+import asyncio
 import base64
 import io
 import json
@@ -208,7 +209,7 @@ def test_widgets_are_not_stored(tmp_path):
     path = tmp_path / "9_widget.ipynb"
     cells = [new_code_cell("import ipywidgets"), new_code_cell("ipywidgets.IntSlider()", metadata={"tags": ["widget"]})]
     nbformat.write(new_notebook(cells=cells), path)
-    executed = notebooks.execute(path)
+    executed = asyncio.run(notebooks.execute(path))
     assert executed.cells[1].outputs == []
     assert "widgets" not in executed.metadata
 

@@ -1,7 +1,14 @@
-"""Execute the notebooks on a data set and render them as pages that open without a network, and as one sheet."""
+"""Execute the notebooks on a data set and render them as pages that open without a network, and as one sheet.
+
+On a CPU two are executed at a time: 2, the longest, and beside it 1, which shares nothing with it; 0, when 2 has long
+made the Gram matrices of Lite0's blocks that both read; 3, which asks for its own rows before it asks for Lite0's, with
+which 2 begins. Should both want a result at once, both make it, while a lane that waited for it would idle. Notebook 4
+needs what all of them made, and test its model.
+"""
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import tempfile
@@ -10,6 +17,7 @@ from pathlib import Path
 
 import matplotlib
 import nbformat
+import torch
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
@@ -17,10 +25,14 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from helpers import datasets, notebook
 from helpers.cache import ROOT, make_writable, write_whole
+from helpers.experiments import profiles
 from helpers.report import one_page, page, summary
 
 NOTEBOOKS = [*sorted((ROOT / "notebooks").glob("[0-9]_*.ipynb")), ROOT / "notebooks" / "test.ipynb"]
 REPORT = "4_report"
+IN_LANES = "2103"  # how their names begin, in the order in which two lanes take them
+LANE_BYTES = 4 * 2**30  # of memory, for a kernel and half of all else
+BAR_SECONDS = 60.0  # beside another notebook a progress bar is a line at most so often
 # Variables that say where Python finds or leaves things; others change what code does.
 FOUND_BY = {"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONSAFEPATH", "MPLCONFIGDIR"}
 FOUND_BY |= {"PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE"}
@@ -32,34 +44,40 @@ class NotebookError(RuntimeError):
 
 
 class StreamingClient(NotebookClient):
-    """A notebook client that also prints what cells print, as they print it, and stops at Ctrl-C.
+    """A notebook client that also prints what cells print, as they print it, or whole lines that begin by `prefix`.
 
-    Its kernel is that of this interpreter, whatever specifications lie on $JUPYTER_PATH.
+    Its kernel is that of this interpreter, whatever specifications lie on $JUPYTER_PATH, and ends however its execution
+    ends: nbclient's takes signals to itself, those of other kernels too, and stays where its start is cancelled.
     """
 
-    interrupted = False
+    prefix, rest, bar_at = "", "", float("-inf")
 
-    def create_kernel_manager(self):
+    @contextlib.asynccontextmanager
+    async def async_setup_kernel(self, **options):
         self.km = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
-        return self.km
-
-    async def async_start_new_kernel(self, **options):
-        task = asyncio.current_task()
-
-        def interrupt():
-            if not self.interrupted:  # a second one would end the shutting down
-                self.interrupted, self.shutdown_kernel = True, "immediate"
-                task.cancel()  # which shuts the kernel down on its way out
-
-        with contextlib.suppress(RuntimeError):  # not in a thread, nor on Windows
-            for number in (signal.SIGINT, signal.SIGTERM):  # nbclient's own handlers end in an AssertionError
-                asyncio.get_running_loop().add_signal_handler(number, interrupt)
-        await super().async_start_new_kernel(**options)
+        try:
+            await self.async_start_new_kernel(**options)
+            await self.async_start_new_kernel_client()
+            yield
+        finally:
+            if self.km is not None:  # of a kernel that did not answer nbclient has disposed
+                await self._async_cleanup_kernel()
 
     def output(self, outs, msg, display_id, cell_index):
         if msg["msg_type"] == "stream":
-            print(msg["content"]["text"], end="", flush=True)
+            self.show(msg["content"]["text"])
         return super().output(outs, msg, display_id, cell_index)
+
+    def show(self, text):
+        """Print what a cell prints."""
+        *lines, rest = (self.rest + text).split("\n")
+        lines = [line.rstrip().rpartition("\r")[2] for line in lines]
+        _, moved, self.rest = rest.rpartition("\r")  # by which a bar begins its line anew
+        if moved and self.rest.strip() and time.monotonic() - self.bar_at > BAR_SECONDS:
+            self.bar_at = time.monotonic()
+            lines.append(self.rest)
+        text = "".join(f"{self.prefix}{line}\n" for line in lines if line) if self.prefix else text
+        print(text, end="", flush=True)
 
 
 def build(path=None, *, profile=None, in_place=False):
@@ -88,29 +106,72 @@ def build(path=None, *, profile=None, in_place=False):
     target, simulated = folder_of(path, in_place=in_place), path == standin
     make_writable(target, "IT_OUT")
     settings = {"IT_DATA": str(path), "IT_OUT": str(target)} | ({"IT_PROFILE": profile} if profile else {})
-    links, began = page_links(in_place), time.monotonic()
-    for i, source in enumerate(NOTEBOOKS, 1):
-        print(
-            f"\n== {source.stem} ({i} of {len(NOTEBOOKS)}, {(time.monotonic() - began) / 60:.1f} min so far)",
-            flush=True,
-        )
-        executed = execute(source, settings)
+    links, began, numbers = page_links(in_place), time.monotonic(), itertools.count(1)
+
+    async def make(source, threads):
+        minutes = (time.monotonic() - began) / 60
+        print(f"\n== {source.stem} ({next(numbers)} of {len(NOTEBOOKS)}, {minutes:.1f} min so far)", flush=True)
+        prefix, limit = (f"[{source.stem[0]}] ", {"OMP_NUM_THREADS": str(threads)}) if threads else ("", {})
+        executed = await execute(source, settings | limit, prefix=prefix)
         if simulated or not in_place:
             place = source if in_place else target / source.name
-            write_whole(place, lambda path, executed=executed: nbformat.write(executed, path))
-        print(f"{n_figures(executed)} figures", flush=True)
+            write_whole(place, lambda path: nbformat.write(executed, path))
+        print(f"{prefix}{n_figures(executed)} figures", flush=True)
         if not in_place:
             page.render(executed, target / f"{source.stem}.html", links=links)
         if source.stem == REPORT:
             one_page.write(target, **page.opening(executed))
-            images = simulated or not in_place
-            page.render(executed, target / "index.html", code=False, links=links, images=images)
+            page.render(executed, target / "index.html", code=False, links=links, images=simulated or not in_place)
+
+    try:
+        asyncio.run(in_lanes(make, threads_a_lane(profile)))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
     if in_place and not simulated:
         (target / SHEET).unlink(missing_ok=True)
     if in_place:
         refresh_readme(summary.readme_blocks())
     print(f"\nDone in {(time.monotonic() - began) / 60:.1f} min: {target}", flush=True)
     return target if in_place else target / "index.html"
+
+
+def threads_a_lane(profile):
+    """How many threads each of two kernels at a time gets; None for one at a time, with all threads.
+
+    Small convolutional networks use a second thread badly: on two cores two processes of one thread trained 134 images
+    a second, one of two threads 92. Threads are what torch would take: $OMP_NUM_THREADS, else the cores that this
+    process may use. One at a time with a CUDA device, little memory, or a profile that first times its rows.
+    """
+    threads = torch.get_num_threads()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0  # on Windows
+    timed = profiles.current_profile(profile).minutes is not None
+    one = torch.cuda.is_available() or timed or threads < 2 or memory < 2 * LANE_BYTES
+    return None if one else threads // 2
+
+
+async def in_lanes(make, threads):
+    """Await `make(source, threads)` of notebooks in two lanes, then of the others `make(source, None)`, one by one.
+
+    The first error ends all, and is raised; Ctrl-C and SIGTERM cancel all, once: a second one would end the ending.
+    """
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    with contextlib.suppress(RuntimeError):  # not in a thread, nor on Windows
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, lambda: task.cancelling() or task.cancel())
+    beside = [source for source in NOTEBOOKS if threads and source.stem[0] in IN_LANES]
+    queue = iter(sorted(beside, key=lambda source: IN_LANES.index(source.stem[0])))
+
+    async def lane(queue, threads):
+        for source in queue:
+            await make(source, threads)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(lane(queue, threads))
+            group.create_task(lane(queue, threads))  # from the same queue
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from errors.exceptions[0].__cause__
+    await lane([source for source in NOTEBOOKS if source not in beside], None)
 
 
 def page_links(in_place):
@@ -147,41 +208,41 @@ def environment(settings):
     changes = ("PYTHON", "IPYTHON", "MPL", "MATPLOTLIB")
     kept = {k: value for k, value in os.environ.items() if k in FOUND_BY or not k.startswith(changes)}
     named = ("IT_RUNS", "IT_SCRATCH", "IT_WEIGHTS", "IT_DATA", "IT_OUT", "IT_OTHER_AREA")
-    for name in named:  # kernels run in another folder
-        if kept.get(name):
-            kept[name] = str(Path(kept[name]).resolve())
+    kept |= {name: str(Path(kept[name]).resolve()) for name in named if kept.get(name)}  # kernels run in another folder
     paths = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
     own = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYTHONPATH": os.pathsep.join(paths)}
     own |= {"MATPLOTLIBRC": str(Path(matplotlib.get_data_path()) / "matplotlibrc")}  # not the one in the user's home
     return kept | own | {"PYTHONUTF8": "1"} | settings
 
 
-def execute(source, settings=None):
+async def execute(source, settings=None, *, prefix=""):
     """The executed notebook, its cells numbered from 1 by a fresh kernel.
 
-    settings : environment variables for the kernel beside `environment`'s. Raises NotebookError where a cell fails, or
-    where figures are drawn in the notebook as it lies there and none came, unless its metadata say that this may be.
+    settings : environment variables for the kernel beside `environment`'s. prefix : see `StreamingClient`. Raises
+    NotebookError where a cell fails, or where figures are drawn in the notebook as it lies there and none came, unless
+    its metadata say that this may be.
     """
     executed = nbformat.read(source, as_version=4)
     expected = n_figures(executed)
     client = StreamingClient(
         executed,
-        timeout=None,
+        shutdown_kernel="immediate",
         store_widget_state=False,  # it would need a network to show
         coalesce_streams=True,
         extra_arguments=["--IPKernelApp.log_level=ERROR"],  # not "running over TCP without encryption"
         resources={"metadata": {"path": source.parent}},
     )
+    client.prefix = prefix
     try:
         with tempfile.TemporaryDirectory() as home:  # IPython's, without the user's start-up files and settings
-            client.execute(env=environment((settings or {}) | {"IPYTHONDIR": home}))
+            await client.async_execute(env=environment((settings or {}) | {"IPYTHONDIR": home}))
     except CellExecutionError as error:
         cells = [cell for cell in executed.cells if cell.cell_type == "code"]
         number = next(i for i, cell in enumerate(cells, 1) if any(o.output_type == "error" for o in cell.outputs))
         raise NotebookError(f"{source.name}, code cell {number}: {error.ename}: {error.evalue}") from error
     except (DeadKernelError, asyncio.CancelledError) as error:
-        if client.interrupted:
-            raise KeyboardInterrupt from None
+        if asyncio.current_task().cancelling():
+            raise asyncio.CancelledError from None
         raise NotebookError(f"{source.name}: its kernel died, of too little memory perhaps") from error
     for cell in executed.cells:
         cell.metadata.pop("execution", None)  # times of day, which would change at every run

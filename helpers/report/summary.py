@@ -26,6 +26,7 @@ def answer(study, ladder, best_name, repaired, register, table):
     verdicts = register["verdict"].str.partition(" ")[0].value_counts()
     held, fell = verdicts.get("supported", 0), verdicts.get("refuted", 0)
     seconds = table["seconds"].mul(table["seeds"]).sum()
+    trained_on = " and ".join(table["hardware"].dropna().unique())  # with fewer threads than this kernel, perhaps
     return {
         "note": study.note,
         "headline": headline,
@@ -40,7 +41,8 @@ def answer(study, ladder, best_name, repaired, register, table):
         ],
         "data": f"**Data.** {dataset.path.name}: {len(dataset.train.images)} training, {len(dataset.val.images)} val "
         f"and {len(dataset.test.images)} test images, {dataset.n_neurons} neurons. {study.ceiling_sentence}",
-        "run": f"**Run.** Profile {study.profile.name}; {notebook.stamp()}; {seconds:.0f} s of training.",
+        "run": f"**Run.** Profile {study.profile.name}; {notebook.stamp()}; "
+        f"{seconds:.0f} s of training on {trained_on}.",
         "limits": "One seed gives an interval over images alone. Approaches may see the images at different sizes, as "
         "the table says. Val shows the objects of the training images: scores for objects never seen may differ. "
         "Intervals resample images, not neurons or animals.",
