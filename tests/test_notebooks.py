@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import gc
 import json
 import os
 import re
@@ -193,16 +194,42 @@ def test_an_error_ends_the_other_notebook_too(tiny_file, tmp_path, monkeypatch):
     assert all(gone(int((tmp_path / number).read_text())) for number in "02")
 
 
+def test_a_cancelled_notebook_leaves_neither_a_kernel_nor_a_watch_over_it(tmp_path, caplog):
+    begun, complaints = tmp_path / "begun", []
+    (tmp_path / "other").touch()
+    meets = MEETS.format(folder=str(tmp_path), own="begun", other="other")
+    sleeps = written(tmp_path / "9_sleeps.ipynb", meets, "time.sleep(600)")
+
+    async def cancel():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        executing = asyncio.ensure_future(notebooks.execute(sleeps))
+        while not (begun.exists() and begun.read_text()):
+            await asyncio.sleep(0.05)
+        executing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await executing
+        await asyncio.sleep(1.5)  # nbclient looks after its kernel every second
+        gc.collect()
+
+    asyncio.run(cancel())
+    assert gone(int(begun.read_text())) and not complaints and not caplog.records
+
+
+def test_a_kernel_that_dies_is_named(tmp_path):
+    with pytest.raises(notebooks.NotebookError, match="9_dies.ipynb: its kernel died"):
+        execute(written(tmp_path / "9_dies.ipynb", "import os\nos._exit(1)"))
+
+
 def test_where_notebooks_are_executed_one_by_one(monkeypatch):
     monkeypatch.setattr(notebooks.torch, "get_num_threads", lambda: 5)
     monkeypatch.setattr(notebooks.torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(notebooks, "LANE_BYTES", 1)
+    monkeypatch.setattr(notebooks, "ENOUGH_BYTES", 1)
     assert notebooks.threads_a_lane("quick") == 2
     assert notebooks.threads_a_lane("full") is None  # which times its rows first
     for module, name, value in (
         (notebooks.torch, "get_num_threads", lambda: 1),
         (notebooks.torch.cuda, "is_available", lambda: True),
-        (notebooks, "LANE_BYTES", 2**60),
+        (notebooks, "ENOUGH_BYTES", 2**60),
     ):
         with monkeypatch.context() as changed:
             changed.setattr(module, name, value)

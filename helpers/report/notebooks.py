@@ -1,14 +1,12 @@
 """Execute the notebooks on a data set and render them as pages that open without a network, and as one sheet.
 
-On a CPU two are executed at a time: 2, the longest, and beside it 1, which shares nothing with it; 0, when 2 has long
-made the Gram matrices of Lite0's blocks that both read; 3, which asks for its own rows before it asks for Lite0's, with
-which 2 begins. Should both want a result at once, both make it, while a lane that waited for it would idle. Notebook 4
-needs what all of them made, and test its model.
+On a CPU two are executed at a time: 2, the longest, beside 1, which shares nothing with it, 0, which shares the Gram
+matrices of Lite0's blocks that 2 begins by, and 3, which asks for Lite0's rows after its own: 2 trains them first.
+Should both want a result at once, both make it, where a lane that waited would idle. 4 needs what they made, test 4's.
 """
 
 import asyncio
 import contextlib
-import itertools
 import os
 import signal
 import tempfile
@@ -31,7 +29,7 @@ from helpers.report import one_page, page, summary
 NOTEBOOKS = [*sorted((ROOT / "notebooks").glob("[0-9]_*.ipynb")), ROOT / "notebooks" / "test.ipynb"]
 REPORT = "4_report"
 IN_LANES = "2103"  # how their names begin, in the order in which two lanes take them
-LANE_BYTES = 4 * 2**30  # of memory, for a kernel and half of all else
+ENOUGH_BYTES = 7 * 2**30  # of memory for two kernels, of one to three GB each, and all else: a machine of 8 GB
 BAR_SECONDS = 60.0  # beside another notebook a progress bar is a line at most so often
 # Variables that say where Python finds or leaves things; others change what code does.
 FOUND_BY = {"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONSAFEPATH", "MPLCONFIGDIR"}
@@ -62,6 +60,10 @@ class StreamingClient(NotebookClient):
         finally:
             if self.km is not None:  # of a kernel that did not answer nbclient has disposed
                 await self._async_cleanup_kernel()
+
+    async def _async_check_alive(self):
+        if not (self.task_poll_for_reply and self.task_poll_for_reply.done()):  # nbclient watches over cancelled cells
+            await super()._async_check_alive()
 
     def output(self, outs, msg, display_id, cell_index):
         if msg["msg_type"] == "stream":
@@ -106,7 +108,7 @@ def build(path=None, *, profile=None, in_place=False):
     target, simulated = folder_of(path, in_place=in_place), path == standin
     make_writable(target, "IT_OUT")
     settings = {"IT_DATA": str(path), "IT_OUT": str(target)} | ({"IT_PROFILE": profile} if profile else {})
-    links, began, numbers = page_links(in_place), time.monotonic(), itertools.count(1)
+    links, began, numbers = page_links(in_place), time.monotonic(), iter(range(1, 1 + len(NOTEBOOKS)))
 
     async def make(source, threads):
         minutes = (time.monotonic() - began) / 60
@@ -145,7 +147,7 @@ def threads_a_lane(profile):
     threads = torch.get_num_threads()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0  # on Windows
     timed = profiles.current_profile(profile).minutes is not None
-    one = torch.cuda.is_available() or timed or threads < 2 or memory < 2 * LANE_BYTES
+    one = torch.cuda.is_available() or timed or threads < 2 or memory < ENOUGH_BYTES
     return None if one else threads // 2
 
 
@@ -158,8 +160,8 @@ async def in_lanes(make, threads):
     with contextlib.suppress(RuntimeError):  # not in a thread, nor on Windows
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, lambda: task.cancelling() or task.cancel())
-    beside = [source for source in NOTEBOOKS if threads and source.stem[0] in IN_LANES]
-    queue = iter(sorted(beside, key=lambda source: IN_LANES.index(source.stem[0])))
+    beside = [source for first in IN_LANES for source in NOTEBOOKS if threads and source.stem[0] == first]
+    queue = iter(beside)
 
     async def lane(queue, threads):
         for source in queue:
@@ -178,9 +180,8 @@ def page_links(in_place):
     """The pages that belong together, for their navigation: list of (title, address)."""
     titles = [(page.opening(nbformat.read(path, as_version=4))["title"], path) for path in NOTEBOOKS]
     others = [(title, f"../../notebooks/{path.name}" if in_place else f"{path.stem}.html") for title, path in titles]
-    if not in_place:
-        named = {f"{REPORT}.html": "The report with its code"}
-        others = [(named.get(address, title), address) for title, address in others]
+    named = {f"{REPORT}.html": "The report with its code"}
+    others = [(named.get(address, title), address) for title, address in others]
     return [("Report", "index.html"), *others, ("One page (PDF)", "report.pdf")]
 
 
