@@ -82,14 +82,8 @@ def best_layers(dataset, simulated):
     network, _ = models.load_backbone(LITE0, dataset.images.shape[2:])
     stages = layer_profile.stage_ends(architecture.default_layers(network))
     n_train = len(dataset.train.images)
-    grams = features.gram_of_layers(
-        network,
-        dataset.train.images,
-        stages,
-        normalisation=models.own_normalisation(LITE0),
-        n_train=n_train,
-        grid=features.GRID,
-    )
+    view = features.View(network, stages, models.own_normalisation(LITE0))
+    grams = features.gram_of_layers(view, dataset.train.images, n_train=n_train)
     depths = {}
     for part in ("local", "label"):
         planted = getattr(simulated, part)[:n_train].astype(np.float32)

@@ -4,7 +4,8 @@
     python benchmarks/readout.py --ours --n-images 2880    ours alone, where the pipeline does not fit in memory
     python benchmarks/readout.py --ours --network tf_efficientnet_lite0 --n-images 3200    and what a located one adds
     python benchmarks/readout.py --scaling                 seconds against neurons and images, ours alone
-    python benchmarks/readout.py --estimator --n-images 500    what EncodingModel takes to fit, and for one new image
+    python benchmarks/readout.py --estimator --px 64       what EncodingModel takes, up to 22,000 images: estimator.csv
+    python benchmarks/readout.py --parts --n-images 3200   a located readout at the course's size, by some of each part
 
 The course's pipeline: a forward hook, features flattened to float32, scikit-learn's `PCA(svd_solver="full")` and
 `LinearRegression`. It is given one layer's features at a time, in one array; the course's code holds more than that.
@@ -14,7 +15,10 @@ pipeline passes once for each layer; only its pass to the deepest layer counts i
 """
 
 import argparse
+import contextlib
+import itertools
 import multiprocessing
+import os
 import resource
 import sys
 import tempfile
@@ -24,18 +28,26 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import timm
 import torch
+from scipy.optimize import nnls
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from helpers import datasets, encoding, metrics
+from helpers.analyses import layer_profile
 from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD, Normalisation, to_batch
+from helpers.device import hardware
 from helpers.models import architecture
 from helpers.readout import features, gram, gram_by_place, receptive_fields, regression
+from helpers.readout.features import View
 
 IMAGENET = Normalisation(mean=IMAGENET_MEAN, sd=IMAGENET_SD)
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # both sides on the processor
+FEW = 16  # images, and masks, on which parts are timed
+LARGER = 10_000, 22_000  # numbers of images to which the estimator's times are extrapolated
 LAYERS = ["conv1", "layer1", "layer2", "layer3", "layer4", "global_pool"]
 
 
@@ -96,7 +108,7 @@ def ours(options):
     begin, costs, scores = time.perf_counter(), Counter(), {}
     with Peak() as peak:
         grams = features.gram_of_layers(
-            network, images, options.layers, normalisation=IMAGENET, n_train=n_train, costs=costs
+            View(network, options.layers, IMAGENET, grid=None), images, n_train=n_train, costs=costs
         )
         for layer, K in grams.items():
             predictions = regression.principal_component_regression(
@@ -118,12 +130,11 @@ def by_place(options):
     """What the located readout takes beside `ours`: a pass, Gram matrices by place, masks and fits."""
     network, images, responses = network_and_data(options)
     n_images, n_train = len(images), int(0.8 * len(images))
-    layers, begin, costs = architecture.rectified_layers(network), time.perf_counter(), Counter()
+    begin, costs = time.perf_counter(), Counter()
     with Peak() as peak, tempfile.NamedTemporaryFile() as file:
         stack = np.memmap(file, np.float32, "w+", shape=(features.GRID**2, n_images, n_images))
-        gram_by_place.grams_by_place(
-            network, images, layers, normalisation=IMAGENET, n_train=n_train, blur=0.1, out=stack, costs=costs
-        )
+        view = View(network, architecture.rectified_layers(network), IMAGENET)
+        gram_by_place.grams_by_place(view, images, n_train=n_train, blur=0.1, out=stack, costs=costs)
         fits = time.perf_counter()
         predictions = receptive_fields.ridge(stack, responses[:n_train]).predictions
         costs["fits"] = time.perf_counter() - fits
@@ -142,15 +153,90 @@ def estimator(options):
     """EncodingModel by itself: a fit to all images, and the prediction of one."""
     _, images, responses = network_and_data(options)
     with Peak() as peak:
-        clock = [time.perf_counter()]
+        wall, clock = time.perf_counter(), [time.process_time()]
         model = encoding.EncodingModel().fit(images, responses)
-        clock.append(time.perf_counter())
+        wall = time.perf_counter() - wall
+        clock.append(time.process_time())
         model.predict(images[:1])
-        clock.append(time.perf_counter())
+        clock.append(time.process_time())
     fit, one = np.diff(clock)
-    expected = encoding.bytes_of(len(images)) / 1e9
-    print(f"{len(images)} images: fit {fit:.0f} s, one image {one:.0f} s, ", end="")
-    print(f"peak {peak.above_base / 1e9:.2f} GB (refused above {expected:.2f} GB)", flush=True)
+    return {"fit_seconds": wall, "fit_cpu_seconds": fit, "image_cpu_seconds": one, "peak_gb": peak.above_base / 1e9}
+
+
+def estimator_table(options):
+    """What EncodingModel takes at several numbers of images, written to estimator.csv; larger ones by extrapolation.
+
+    Seconds of the processor, which other processes do not lengthen, are sums of powers of the number of images: passes
+    grow as it, products as its square, eigendecompositions as its cube, the search for masks not at all from 500 on.
+    """
+    free, lines = encoding.free_memory(), []
+    for n_images in options.sizes:
+        options.n_images = n_images
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            lines.append({"images": n_images, "how": "measured"} | pool.apply(estimator, (options,)))
+        print(lines[-1], flush=True)
+    measured = pd.DataFrame(lines)
+    for n_images in LARGER:
+        lines.append({"images": n_images, "how": "extrapolated"})
+        for column, degree in (("fit_cpu_seconds", 3), ("image_cpu_seconds", 1)):
+            known = measured["images"].to_numpy(float)[:, None] ** np.arange(degree + 1)
+            relative = known / measured[column].to_numpy()[:, None]
+            parts, _ = nnls(relative, np.ones(len(relative)))  # none is below 0
+            lines[-1][column] = parts @ float(n_images) ** np.arange(degree + 1)
+    table = pd.DataFrame(lines)
+    table["expected_gb"] = [encoding.bytes_of(n_images) / 1e9 for n_images in table["images"]]
+    table["refused"] = [free is not None and encoding.bytes_of(n_images) > free for n_images in table["images"]]
+    table = table.assign(pixels=options.px, neurons=options.neurons, hardware=hardware())
+    print(table.round(2).to_string(index=False))
+    if free is not None:
+        print(f"{free / 1e9:.1f} GB are free: more than {encoding.most_images(free)} images are refused")
+    table.round(2).to_csv(Path(__file__).with_name("estimator.csv"), index=False)
+
+
+def parts(options):
+    """Processor seconds of a located readout of the packaged networks, from some of each part, at the size asked for.
+
+    Passes, and their features written and read, are those of FEW images at both sizes; products those of as many
+    random features as a slab holds; fits those of one of the masks, at the true number of images; the search that of
+    FEW of the masks it goes through.
+    """
+    n, neurons, generator = options.n_images, options.neurons, np.random.default_rng(0)
+    images = generator.integers(0, 256, (FEW, 1, options.px, options.px), dtype=np.uint8)
+    spent = Counter()
+
+    @contextlib.contextmanager
+    def timed(part, share):
+        """Add the seconds of the processor, of which this is a share."""
+        begin = time.process_time()
+        yield
+        spent[part] += (time.process_time() - begin) / share
+
+    n_features = 0
+    for tag, zoomed in itertools.product(encoding.PACKAGED, (False, True)):
+        view, costs = layer_profile.located_view(tag, images.shape[2:], zoomed=zoomed), Counter()
+        out = np.zeros((features.GRID**2, FEW, FEW), np.float32)
+        with timed(f"passes, {view.pixels[0]} pixels", FEW / n):
+            gram_by_place.grams_by_place(view, images, n_train=FEW, blur=layer_profile.BLUR, out=out, costs=costs)
+        n_features += costs["bytes"] // (4 * FEW)
+    width = features.SLAB_BYTES // (4 * n)
+    columns = generator.standard_normal((n, width), dtype=np.float32)
+    with timed("products", width / n_features):
+        K = features.product(columns, n, torch.device("cpu"))
+    y = torch.from_numpy(generator.standard_normal((n, neurons), dtype=np.float32))
+    searched = min(n, receptive_fields.N_SEARCHED)
+    few = torch.from_numpy(np.stack([K[:searched, :searched]] * features.GRID**2))
+    masks = receptive_fields.candidates()
+    n_search = len(masks) + receptive_fields.N_MASKS * len(receptive_fields.BANDWIDTHS)
+    with timed("search", FEW / n_search):
+        list(receptive_fields.best_scores(few, y[:searched], masks[:FEW], 1.5))
+    with timed("fits", 1 / receptive_fields.N_MASKS):
+        K = receptive_fields.kernel([K] * features.GRID**2, masks[1], n_train=n, bandwidth=1.5)
+        _, values, vectors = receptive_fields.leave_one_out(K, y)
+        vectors @ ((vectors.T @ y) / (values[:, None] + 1))
+    print(f"{n} images of {options.px} pixels, {neurons} neurons, {n_features} features; {hardware()}")
+    for part, seconds in spent.items():
+        print(f"{part:24s} {seconds:7.0f} s")
+    print(f"{'in all':24s} {spent.total():7.0f} s of one core, {spent.total() / 60:.0f} minutes", flush=True)
 
 
 def course(options):
@@ -250,9 +336,8 @@ def scaling(options):
     for options.n_images in (500, 1000, 2000, 2880):
         network, images, _ = network_and_data(options)
         costs = Counter()
-        features.gram_of_layers(
-            network, images, options.layers, normalisation=IMAGENET, n_train=len(images), costs=costs
-        )
+        view = View(network, options.layers, IMAGENET, grid=None)
+        features.gram_of_layers(view, images, n_train=len(images), costs=costs)
         print(f"{len(images):6d}  {costs['forward']:7.1f}  {costs['spill']:5.1f}  {costs['product']:7.1f}", flush=True)
 
 
@@ -267,10 +352,14 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--ours", action="store_true", help="ours alone")
     parser.add_argument("--scaling", action="store_true", help="seconds against neurons and images, ours alone")
-    parser.add_argument("--estimator", action="store_true", help="EncodingModel alone")
+    parser.add_argument("--estimator", action="store_true", help="EncodingModel alone, at several numbers of images")
+    parser.add_argument("--parts", action="store_true", help="a located readout's parts, from some of each")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[500, 1000, 3200], help="numbers of images for it")
     options = parser.parse_args()
     if options.estimator:
-        estimator(options)
+        estimator_table(options)
+    elif options.parts:
+        parts(options)
     elif options.scaling:
         scaling(options)
     elif options.ours:

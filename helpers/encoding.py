@@ -6,6 +6,7 @@ print(model.score(other_images, other_responses))
 model.save("my_model")
 """
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -114,11 +115,8 @@ class EncodingModel(BaseEstimator):
     def plot(self, n_shown=5, axes=None):
         """Receptive fields of the neurons predicted best and the centres of all; returns the axes."""
         check_is_fitted(self)
-        learned = self._model.parts[0].arrays
-        centres = learned["weights"].T @ learned["masks"][:, :2]
-        return plots.receptive_fields(
-            self.receptive_fields_, centres, self.leave_one_out_, n_shown=min(n_shown, self.n_neurons_), axes=axes
-        )
+        shown, centres = min(n_shown, self.n_neurons_), self._model.parts[0].fitted.centres
+        return plots.receptive_fields(self.receptive_fields_, centres, self.leave_one_out_, n_shown=shown, axes=axes)
 
     def save(self, folder):
         """Write the model to a folder, as safetensors and model.json, which says its size and that it holds images."""
@@ -138,29 +136,20 @@ class EncodingModel(BaseEstimator):
         return loaded
 
     def _set(self, predictor, ceiling):
-        learned = predictor.arrays
-        learned["ceiling"] = self.ceiling_ = ceiling
-        fitted = {name: learned[name] for name in ("score", "masks", "weights", "alpha", "dual")}
-        located = receptive_fields.Located(None, **fitted, bandwidth=predictor.bandwidth)
-        self.receptive_fields_ = located.fields(features.GRID)
-        self.leave_one_out_, self.n_neurons_ = learned["score"], len(learned["mean"])
+        predictor.arrays["ceiling"] = self.ceiling_ = ceiling
+        self.receptive_fields_ = predictor.fitted.fields(features.GRID)
+        self.leave_one_out_, self.n_neurons_ = predictor.fitted.score, len(ceiling)
         estimator = {"networks": list(self.networks), "pixels": self.pixels}
         description = {"name": "EncodingModel", "estimator": estimator}
         self._model = saved_model.Model(description, [predictor], predictor.images[:0])
 
     def _views(self, size):
         """Every network at both sizes."""
-        found = []
         for tag in self.networks:
-            for zoom in (1.0, layer_profile.ZOOM):
-                pixels = tuple(round(side * zoom) for side in size)
-                network, source = models.load_backbone(tag, pixels)
-                if source == models.RANDOM:
-                    raise ValueError(f"{tag}: its weights are not at hand; expected them in $IT_WEIGHTS or on the hub.")
-                layers = layer_profile.located_layers(network, zoomed=zoom > 1)
-                normalisation = models.own_normalisation(tag)
-                found.append(new_images.View(tag, source, network, layers, network.input_pixels, normalisation))
-        return found
+            if models.find_weights(tag)[1] == models.RANDOM:
+                raise ValueError(f"{tag}: its weights are not at hand; expected them in $IT_WEIGHTS or on the hub.")
+        seen = itertools.product(self.networks, (False, True))
+        return [layer_profile.located_view(tag, size, zoomed=zoomed) for tag, zoomed in seen]
 
     @staticmethod
     def _checked(images, responses):
@@ -184,11 +173,15 @@ def check_room(n_images, copies=1):
     """Refuse, before any work, a fit for which this machine's memory does not suffice: MemoryError."""
     free = free_memory()
     if free is not None and bytes_of(n_images, copies) > free:
-        most = int(max(free - BESIDES, 0) ** 0.5 / (4.0 * (copies * features.GRID**2 + SQUARES)) ** 0.5)
         raise MemoryError(
             f"{n_images} images take {bytes_of(n_images, copies) / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; "
-            f"about {most} images fit."
+            f"about {most_images(free, copies)} images fit."
         )
+
+
+def most_images(free, copies=1):
+    """How many images a fit takes with so many bytes of memory free."""
+    return int((max(free - BESIDES, 0) / (4.0 * (copies * features.GRID**2 + SQUARES))) ** 0.5)
 
 
 def free_memory():

@@ -14,6 +14,7 @@ from helpers.analyses import frozen_networks
 from helpers.datasets.images import Normalisation, resized, to_batch
 from helpers.models import architecture
 from helpers.readout import features, gram, receptive_fields, regression, similarity
+from helpers.readout.features import View
 
 PLAIN = Normalisation(mean=(0.5, 0.5, 0.5), sd=(0.5, 0.5, 0.5))
 
@@ -42,9 +43,8 @@ def test_gram_equals_the_direct_float64_product(generator, grid, slab_bytes):
     network = timm.create_model("resnet10t")
     images = generator.integers(0, 256, (10, 1, 64, 64), dtype=np.uint8)
     layers = architecture.default_layers(network)
-    grams = features.gram_of_layers(
-        network, images, layers, normalisation=PLAIN, n_train=5, grid=grid, batch_size=4, slab_bytes=slab_bytes
-    )
+    view = View(network, layers, PLAIN, grid=grid)
+    grams = features.gram_of_layers(view, images, n_train=5, batch_size=4, slab_bytes=slab_bytes)
     assert list(grams) == layers and network.training
     for layer in layers:
         expected = direct_gram(network, images, layer, grid)
@@ -57,7 +57,7 @@ def test_gram_pools_the_patch_tokens_of_a_vision_transformer(generator):
     images = generator.random((6, 3, 64, 64), dtype=np.float32)
     layers = architecture.default_layers(network)
     assert layers == ["blocks.0", "blocks.1"]
-    pooled = features.gram_of_layers(network, images, layers, normalisation=PLAIN, n_train=6, grid=1)["blocks.1"]
+    pooled = features.gram_of_layers(View(network, layers, PLAIN, grid=1), images, n_train=6)["blocks.1"]
     with torch.no_grad():
         tokens = network.forward_intermediates(
             to_batch(torch.from_numpy(images), PLAIN), intermediates_only=True, norm=False
@@ -71,7 +71,7 @@ def test_gram_at_other_pixels_is_that_of_resized_images(generator):
     images = generator.random((6, 3, 8, 12), dtype=np.float32)
     larger = resized(images, np.arange(6), (16, 24))
     grams = [
-        features.gram_of_layers(torch.nn.Identity(), shown, [""], normalisation=PLAIN, n_train=4, pixels=size)[""]
+        features.gram_of_layers(View(torch.nn.Identity(), [""], PLAIN, size, grid=None), shown, n_train=4)[""]
         for shown, size in ((images, (16, 24)), (larger, None))
     ]
     assert_allclose(*grams, atol=1e-4)
@@ -80,9 +80,7 @@ def test_gram_at_other_pixels_is_that_of_resized_images(generator):
 def test_gram_names_the_layers_that_are_not_there(generator):
     images = generator.random((4, 3, 8, 8), dtype=np.float32)
     with pytest.raises(ValueError, match="no layers"):
-        features.gram_of_layers(
-            torch.nn.Sequential(torch.nn.ReLU()), images, ["layer9"], normalisation=PLAIN, n_train=4
-        )
+        features.gram_of_layers(View(torch.nn.Sequential(torch.nn.ReLU()), ["layer9"], PLAIN), images, n_train=4)
 
 
 def test_pixel_gram_is_that_of_the_pixels(generator):

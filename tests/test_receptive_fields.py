@@ -14,6 +14,7 @@ from helpers.datasets.images import Normalisation, to_batch
 from helpers.experiments.profiles import PROFILES
 from helpers.experiments.rows import LITE0
 from helpers.readout import features, gram, gram_by_place, receptive_fields
+from helpers.readout.features import View
 
 PLAIN = Normalisation(mean=(0.0, 0.0, 0.0), sd=(1.0, 1.0, 1.0))
 TINY = PROFILES["tiny"]
@@ -28,17 +29,17 @@ def network():
     return network.eval()
 
 
-def by_place(network, images, layers, **settings):
-    settings = {"normalisation": PLAIN, "n_train": len(images), "blur": 0, "grid": 7} | settings
-    out = np.zeros((settings["grid"] ** 2, len(images), len(images)), np.float32)
-    return gram_by_place.grams_by_place(network, images, layers, out=out, **settings)
+def by_place(network, images, layers, *, grid=7, n_train=None, blur=0):
+    out = np.zeros((grid**2, len(images), len(images)), np.float32)
+    view = View(network, layers, PLAIN, grid=grid)
+    return gram_by_place.grams_by_place(view, images, out=out, n_train=n_train or len(images), blur=blur)
 
 
 def test_gram_matrices_by_place_sum_to_that_of_the_layer(generator, monkeypatch):
     monkeypatch.setattr(gram_by_place, "_spread", lambda *_: np.float32(1))  # what divides a layer without a batch norm
     images = (generator.integers(0, 20, (8, 3, 16, 16)) * 16).astype(np.float32)  # products are exact in float32
     stack = by_place(torch.nn.Identity(), images, [""], grid=4, n_train=4)
-    K = features.gram_of_layers(torch.nn.Identity(), images, [""], normalisation=PLAIN, n_train=4, grid=4)[""]
+    K = features.gram_of_layers(View(torch.nn.Identity(), [""], PLAIN, grid=4), images, n_train=4)[""]
     assert_allclose(stack.sum(0, dtype=np.float64), K, rtol=1e-10)  # 16 places divide as the side of 16 multiplies
 
 

@@ -7,6 +7,7 @@ What is saved predicts any images: see saved_model.py.
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from helpers import metrics, models
 from helpers.analyses import frozen_networks, layer_profile
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS
-from helpers.experiments.saved_model import PIXELS, Model, Tuned, TunedLocated, frozen_view
+from helpers.experiments.saved_model import PIXELS, Model, Tuned, frozen_view
 from helpers.readout import new_images, receptive_fields
 
 # Not the one that the recipes' rates were chosen on, which would favour fine-tuned candidates. What readouts offer
@@ -146,4 +147,4 @@ def _tuned(candidate, dataset, profile):
     stack = frozen_networks.tuned_stack(experiment, weights, dataset, profile)
     fitted = receptive_fields.ridge(stack, data.train.responses)
     made = (stack, fitted, data.train.images, data.train.responses, [tuned.view])
-    return TunedLocated(tuned, new_images.located(*made, blur=layer_profile.BLUR)), fitted.predictions
+    return replace(new_images.located(*made, blur=layer_profile.BLUR), tuned=tuned), fitted.predictions

@@ -4,7 +4,6 @@ Pixels are the lowest bar, the object mean the control that knows the labels alo
 backbone is here too: it is frozen then.
 """
 
-import functools
 import itertools
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from helpers.experiments.rows import LITE0
 from helpers.models import architecture, catalogue
 from helpers.models.weights import PACKAGED_WEIGHTS
 from helpers.readout import gram, receptive_fields, regression
+from helpers.readout.features import View
 
 LOCATED = "located at two sizes"
 
@@ -119,10 +119,8 @@ def _mean_score(responses, predictions):
 
 def located_score(tag, dataset, profile):
     """Explained variance (n_neurons,) by folds of the training images of one network's located readout."""
-    spec, name = located_spec(dataset, profile, [tag]), f"{tag}: {LOCATED}"
-    compute = functools.partial(_row, name, spec, dataset)
-    row = cache.cached(dataset, "readouts", _slug(name), _settings(name, spec), compute)
-    return metrics.explained_variance(dataset.train.responses, row["held_out"])
+    row = _row(f"{tag}: {LOCATED}", located_spec(dataset, profile, [tag]), dataset)
+    return metrics.explained_variance(dataset.train.responses, row.held_out)
 
 
 def rows(dataset, profile):
@@ -130,19 +128,20 @@ def rows(dataset, profile):
 
     The best single block is chosen on the folds that also score it, which can only favour it.
     """
-    found = {}
-    for name, spec in specs(dataset, profile).items():
-        compute = functools.partial(_row, name, spec, dataset)
-        found[name] = Row(**cache.cached(dataset, "readouts", _slug(name), _settings(name, spec), compute))
-    return found
+    return {name: _row(name, spec, dataset) for name, spec in specs(dataset, profile).items()}
 
 
 def _row(name, spec, dataset):
-    K, responses, folds = kernel(spec, dataset), dataset.train.responses, layer_profile.choosing_folds(dataset)
-    fit = _with_progress(spec.fit, f"{name}: fits", 1 + len(folds))
-    predictions = fit(K, responses, folds=folds).predictions
-    held_out = regression.cross_predict(fit, K, responses, folds)
-    return {"held_out": held_out} | layer_profile.by_role(predictions, dataset)
+    """The Row of a RowSpec: found, or fitted."""
+
+    def compute():
+        K, responses, folds = kernel(spec, dataset), dataset.train.responses, layer_profile.choosing_folds(dataset)
+        fit = _with_progress(spec.fit, f"{name}: fits", 1 + len(folds))
+        predictions = fit(K, responses, folds=folds).predictions
+        held_out = regression.cross_predict(fit, K, responses, folds)
+        return {"held_out": held_out} | layer_profile.by_role(predictions, dataset)
+
+    return Row(**cache.cached(dataset, "readouts", _slug(name), _settings(name, spec), compute))
 
 
 def kernel(spec, dataset):
@@ -156,12 +155,6 @@ def kernel(spec, dataset):
         return stack
     n_train = len(dataset.train.images)
     return gram.combine((gram.combine(group, n_train=n_train) for group in spec.kernels), n_train=n_train)
-
-
-def kernel_files(spec):
-    """Which Gram matrices a RowSpec sums, group by group; changes with network, weights, layers, data and code."""
-    groups = spec.kernels
-    return [layer_profile.PIXEL_SIDE] if groups is None else [layer_profile.file_names(group) for group in groups]
 
 
 def fitted(spec, dataset):
@@ -233,7 +226,8 @@ def tuned_stack(experiment, weights, dataset, profile):
     data = profile.training_data(experiment, dataset)
     model, normalisation = runs.rebuild(experiment, data, safetensors.torch.load_file(weights))
     layers, pixels = architecture.rectified_layers(model.backbone), model.features.pixels
-    return layer_profile.by_place(model.backbone, data, layers, normalisation=normalisation, pixels=pixels)
+    view = View(model.backbone, layers, normalisation, pixels, name=experiment.name, weights="fine-tuned")
+    return layer_profile.by_place(view, data)
 
 
 def _slug(name):
@@ -253,4 +247,9 @@ def _with_progress(fit, label, n_fits):
 
 
 def _settings(name, spec):
-    return {"row": name, "kernels": kernel_files(spec), "fit": spec.fit.__name__}
+    """What a row is found again by: its Gram matrices change with network, weights, layers, data and code."""
+    if spec.kernels is None:
+        files = [layer_profile.PIXEL_SIDE]
+    else:
+        files = [layer_profile.file_names(group) for group in spec.kernels]
+    return {"row": name, "kernels": files, "fit": spec.fit.__name__}

@@ -6,13 +6,14 @@ import time
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 
-from helpers import cache, datasets, models, progress
-from helpers.device import accelerator
+from helpers import cache, datasets, metrics, models, progress
 from helpers.experiments.rows import LITE0
 from helpers.models import architecture, catalogue
 from helpers.readout import features, gram, gram_by_place, regression
+from helpers.readout.features import View
 
 TINY = ("blocks.1.1", "blocks.3.2")  # layers of lite0 that stand for all in the tests' profile
 PIXEL_SIDE = 32  # pixel readouts see images of so many pixels a side
@@ -47,68 +48,64 @@ def stage_ends(layers, *, depth=1):
     return ends if len(ends) > 1 else [layers[(i + 1) * len(layers) // n - 1] for i in range(n)]
 
 
+def last_stages(layers, *, depth=1):
+    """The `stage_ends` of the stages that take part in a second size."""
+    return stage_ends(layers, depth=depth)[-ZOOMED_STAGES:]
+
+
 def choosing_folds(dataset):
     """Folds of the training images by which readouts are tuned and chosen: stratified over objects."""
     objects = dataset.train.objects
     return datasets.folds(objects, min(datasets.N_FOLDS, len(objects)), seed=0)
 
 
-def grams(tag, dataset, *, pretrained=True, layers=None, zoom=1.0, summed=False):
+def grams(tag, dataset, *, pretrained=True, layers=list, zoom=1.0, summed=False):
     """Gram matrices of a network's layers over all images, dict layer -> array, and the source of the weights.
 
-    Arrays have shape (n_images, n_images). Computed once; later calls map the files. `layers=None` takes every block.
-    Maps are averaged to a grid of features.GRID. The network sees images `zoom` times their size. `summed` writes one
-    array of all layers, "sum", by gram.combine; in memory it takes what all of them take.
+    Arrays have shape (n_images, n_images). Computed once; later calls map the files. `layers` makes the names of those
+    that are taken out of the names of all blocks. Maps are averaged to a grid of features.GRID. The network sees images
+    `zoom` times their size. `summed` writes one array of all layers, "sum", by gram.combine; in memory it takes what
+    all of them take.
     """
-    network, source, pixels = _network(tag, dataset, zoom=zoom, pretrained=pretrained)
-    layers = architecture.default_layers(network) if layers is None else list(layers)
-    place = _place(tag, network, source, layers, pixels, "summed" if summed else "")
+    view = view_of(tag, catalogue.seen_at(tag, dataset.images.shape[2:]), zoom=zoom, pretrained=pretrained)
+    view = view._replace(layers=layers(view.layers))
 
     def compute():
         n_train = len(dataset.train.images)
-        made = features.gram_of_layers(
-            network.to(accelerator().device),
-            dataset.images,
-            layers,
-            n_train=n_train,
-            grid=features.GRID,
-            **_how(tag, source, layers, dataset, pixels),
-        )
+        made = features.gram_of_layers(view, dataset.images, n_train=n_train)
         return {"sum": gram.combine(list(made.values()), n_train=n_train)} if summed else made
 
-    return cache.cached(dataset, *place, compute, kind="gram"), source
+    return _cached(view, dataset, "summed" if summed else "", compute), view.weights
 
 
-def _network(tag, dataset, *, zoom=1.0, pretrained=True):
-    """A backbone, its weights' source, and the (height, width) that it sees images `zoom` times their size at."""
-    pixels = tuple(round(side * zoom) for side in catalogue.seen_at(tag, dataset.images.shape[2:]))
-    network, source = models.load_backbone(tag, pixels, pretrained=pretrained)
-    return network, source, network.input_pixels
+def view_of(tag, pixels, *, zoom=1.0, pretrained=True):
+    """How a network sees images of (height, width) `pixels`, `zoom` times their size: a View of all its blocks."""
+    network, source = models.load_backbone(tag, tuple(round(side * zoom) for side in pixels), pretrained=pretrained)
+    layers = architecture.default_layers(network)
+    own = models.own_normalisation(tag)
+    return View(network, layers, own, network.input_pixels, name=tag, weights=source)
 
 
-def _place(tag, network, source, layers, pixels, form):
-    """Name, variant and settings of a network's Gram matrices, as `cache` finds them by."""
+def located_view(tag, pixels, *, zoomed):
+    """`view_of` for a located readout: all rectified features, or, zoomed, those of the last stages' ends."""
+    view = view_of(tag, pixels, zoom=ZOOM if zoomed else 1.0)
+    layers = architecture.rectified_layers(view.network)
+    return view._replace(layers=last_stages(layers, depth=2) if zoomed else layers)
+
+
+def _cached(view, dataset, form, compute):
+    """A view's Gram matrices: found, or computed and kept."""
     settings = {
-        "kernels": tag,
-        "layers": layers,
-        "grid": features.GRID,
-        "pixels": pixels,
+        "kernels": view.name,
+        "layers": view.layers,
+        "grid": view.grid,
+        "pixels": view.pixels,
         "form": form,
-        "weights": cache.weights_digest(network.state_dict()),
+        "weights": cache.weights_digest(view.network.state_dict()),
     }
-    weights = "pretrained" if source != models.RANDOM else "random"
-    variant = "-".join(filter(None, ["kernels", weights, f"{pixels[0]}x{pixels[1]}", str(len(layers)), form]))
-    return tag, variant, settings
-
-
-def _how(tag, source, layers, dataset, pixels):
-    """How a network sees the images, and its line of progress."""
-    label = f"{tag} ({source} weights), images through {len(layers)} layers"
-    return {
-        "normalisation": models.own_normalisation(tag),
-        "pixels": None if pixels == dataset.images.shape[2:] else pixels,
-        "progress": functools.partial(progress.show, label, time.monotonic()),
-    }
+    weights, size = "pretrained" if view.weights != models.RANDOM else "random", f"{view.pixels[0]}x{view.pixels[1]}"
+    variant = "-".join(filter(None, ["kernels", weights, size, str(len(view.layers)), form]))
+    return cache.cached(dataset, view.name, variant, settings, compute, kind="gram")
 
 
 def grams_by_place(tag, dataset, profile, *, zoomed=False):
@@ -116,42 +113,28 @@ def grams_by_place(tag, dataset, profile, *, zoomed=False):
 
     Computed once; later calls map the file. Blocks and zoom are those of `block_sum`. See gram_by_place.grams_by_place.
     """
-    network, source, pixels = _network(tag, dataset, zoom=ZOOM if zoomed else 1.0)
+    view = located_view(tag, catalogue.seen_at(tag, dataset.images.shape[2:]), zoomed=zoomed)
     if profile.name == "tiny":
-        layers = _few(architecture.rectified_layers(network))
-    else:
-        layers = located_layers(network, zoomed=zoomed)
-
-    def compute():
-        network.to(accelerator().device)
-        return {"places": by_place(network, dataset, layers, **_how(tag, source, layers, dataset, pixels))}
-
-    place = _place(tag, network, source, layers, pixels, "by-place")
-    return cache.cached(dataset, *place, compute, kind="gram")["places"]
+        view = view._replace(layers=_few(architecture.rectified_layers(view.network)))
+    return _cached(view, dataset, "by-place", lambda: {"places": by_place(view, dataset)})["places"]
 
 
-def located_layers(network, *, zoomed):
-    """The layers that a located readout takes at either size: all rectified features, or the last stages' ends."""
-    layers = architecture.rectified_layers(network)
-    return stage_ends(layers, depth=2)[-ZOOMED_STAGES:] if zoomed else layers
+def by_place(view, dataset):
+    """Gram matrices of what a view takes, by place, in an unnamed file. See `gram_by_place.grams_by_place`."""
+    images, n_images = dataset.images, len(dataset.images)
+    out = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=(view.grid**2, n_images, n_images))
+    made = {"n_train": len(dataset.train.images), "out": out, "blur": BLUR}
+    return gram_by_place.grams_by_place(view, images, **made)
 
 
-def by_place(network, dataset, layers, **how):
-    """Gram matrices of a network's layers by place, in an unnamed file. how : see `gram_by_place.grams_by_place`."""
-    n_images, n_train = len(dataset.images), len(dataset.train.images)
-    out = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=(features.GRID**2, n_images, n_images))
-    return gram_by_place.grams_by_place(network, dataset.images, layers, n_train=n_train, out=out, blur=BLUR, **how)
-
-
-def kernels(tag, dataset, profile, *, pretrained=True):
+def kernels(tag, dataset, profile, *, pretrained=True, layers=None):
     """Gram matrices of a network's blocks by `grams`, and its weights' source.
 
-    With random weights the last block of each stage only. In the tests' profile: two blocks.
+    layers : as there; None for all blocks, with random weights for the last one of each stage. In the tests' profile:
+    two blocks.
     """
-    layers = _few(layers_of(tag, dataset)) if profile.name == "tiny" else None
-    if profile.name != "tiny" and not pretrained:
-        layers = stage_ends(layers_of(tag, dataset))
-    return grams(tag, dataset, pretrained=pretrained, layers=layers)
+    layers = layers or (list if pretrained else stage_ends)
+    return grams(tag, dataset, pretrained=pretrained, layers=_few if profile.name == "tiny" else layers)
 
 
 def block_sum(tag, dataset, profile, *, zoomed=False):
@@ -160,18 +143,9 @@ def block_sum(tag, dataset, profile, *, zoomed=False):
     Zoomed: for images ZOOM times as large, the last block of each of the last ZOOMED_STAGES stages. In the tests'
     profile: two blocks.
     """
-    layers = _few(layers_of(tag, dataset)) if profile.name == "tiny" else None
-    if profile.name != "tiny" and zoomed:
-        layers = stage_ends(layers_of(tag, dataset))[-ZOOMED_STAGES:]
+    layers = _few if profile.name == "tiny" else last_stages if zoomed else list
     found, _ = grams(tag, dataset, layers=layers, zoom=ZOOM if zoomed else 1.0, summed=True)
     return found["sum"]
-
-
-def layers_of(tag, dataset):
-    """Names of all of a network's blocks, in order."""
-    with torch.device("meta"):  # names alone
-        network, _ = models.load_backbone(tag, dataset.images.shape[2:], pretrained=False)
-    return architecture.default_layers(network)
 
 
 def _few(layers):
@@ -184,9 +158,9 @@ def pixel_kernel(dataset):
     return features.gram_of_pixels(dataset.images, n_train=len(dataset.train.images), size=PIXEL_SIDE)
 
 
-def block_readouts(tag, dataset, profile, *, pretrained=True):
-    """Ridge from each block of a frozen network: `Blocks`."""
-    found, source = kernels(tag, dataset, profile, pretrained=pretrained)
+def block_readouts(tag, dataset, profile, *, pretrained=True, layers=None):
+    """Ridge from each block of a frozen network, of those of `kernels`: `Blocks`."""
+    found, source = kernels(tag, dataset, profile, pretrained=pretrained, layers=layers)
 
     def compute():
         arrays, folds, began = {}, choosing_folds(dataset), time.monotonic()
@@ -202,6 +176,47 @@ def block_readouts(tag, dataset, profile, *, pretrained=True):
     arrays = cache.cached(dataset, tag, variant, settings, compute)
     parts = [{layer: arrays[f"{part} {layer}"] for layer in found} for part in ("score", "val", "test")]
     return Blocks(*parts, source)
+
+
+def n_components(dataset):
+    """The published study's number of principal components, in proportion: it had 1000 for 2592 training images."""
+    return round(len(dataset.train.images) * 1000 / 2592)
+
+
+def least_squares(tag, dataset, profile):
+    """The published study's regression from the last block of each stage: dict layer -> predictions for val and test.
+
+    Least squares on principal components. Arrays have shape (n_val + n_test, n_neurons).
+    """
+    found, _ = kernels(tag, dataset, profile)
+    found = {layer: found[layer] for layer in stage_ends(list(found))}
+
+    def compute():
+        fit = functools.partial(regression.principal_component_regression, n_components=n_components(dataset))
+        return {layer: fit(K, dataset.train.responses) for layer, K in found.items()}
+
+    return cache.cached(dataset, tag, "least-squares", {"least squares": file_names(found.values())}, compute)
+
+
+def scores_by_depth(tag, dataset, predictions, responses):
+    """Explained variance by the relative depth of a network's layers, means over neurons.
+
+    predictions : dict layer -> array (n_images, n_neurons), scored against `responses`. Returns a frame with columns
+    network, layer, depth, 0 for the first of the network's blocks and 1 for the last, and explained_variance.
+    """
+    blocks, lines = _blocks_of(tag, dataset.images.shape[2:]), []
+    for layer, predicted in predictions.items():
+        depth = blocks.index(layer) / max(1, len(blocks) - 1)
+        score = float(metrics.known_mean(metrics.explained_variance(responses, predicted)))
+        lines.append({"network": catalogue.label_of(tag), "layer": layer, "depth": depth, "explained_variance": score})
+    return pd.DataFrame(lines)
+
+
+@functools.cache
+def _blocks_of(tag, pixels):
+    """Names of all of a network's blocks, in order."""
+    with torch.device("meta"):  # names alone
+        return view_of(tag, pixels, pretrained=False).layers
 
 
 def best_block(blocks):

@@ -24,7 +24,8 @@ from helpers.device import accelerator
 from helpers.experiments.rows import EXPERIMENTS
 from helpers.models import architecture
 from helpers.readout import new_images
-from helpers.readout.new_images import Predictor, View
+from helpers.readout.features import View
+from helpers.readout.new_images import Predictor
 from helpers.training import loop
 
 PIXELS = "pixels"  # name of the view that is no network
@@ -48,7 +49,8 @@ class Tuned(NamedTuple):
         """How its backbone's located readout sees images."""
         backbone = self.model.backbone
         layers = architecture.rectified_layers(backbone)
-        return View(self.run, "fine-tuned", backbone, layers, self.model.features.pixels, self.normalisation)
+        pixels = self.model.features.pixels
+        return View(backbone, layers, self.normalisation, pixels, name=self.run, weights="fine-tuned")
 
     def of_ramp(self):
         """Its predictions (n_neurons,) of one image that needs none: brighter from the top to the bottom."""
@@ -60,16 +62,6 @@ class Tuned(NamedTuple):
             return self.model.eval()(batch)[0][0].cpu().numpy().astype(np.float64)
 
 
-class TunedLocated(NamedTuple):
-    """The located readout of a trained network's backbone."""
-
-    tuned: Tuned
-    readout: Predictor
-
-    def predict(self, images):
-        return self.readout.predict(images)
-
-
 @dataclass
 class Model:
     """Parts whose mean is the prediction.
@@ -77,7 +69,7 @@ class Model:
     Attributes
     ----------
     description : dict of what is said of it in model.json
-    parts : list of Predictor, Tuned and TunedLocated
+    parts : list of Predictor and Tuned
     images : an empty array of the shape and number type that images are brought to
     predictions : dict 'val', 'test' -> array (n_images, n_neurons) that the fit gave; None of a loaded model
     """
@@ -96,8 +88,8 @@ class Model:
         brought = own_images.read(images, shape=self.images.shape[1:], dtype=self.images.dtype)
         predictions = []
         for part in self.parts:
-            seen = (part.readout if isinstance(part, TunedLocated) else part).images
-            predictions.append(part.predict(own_images.read(brought, shape=seen.shape[1:], dtype=seen.dtype)))
+            shape, dtype = part.images.shape[1:], part.images.dtype
+            predictions.append(part.predict(own_images.read(brought, shape=shape, dtype=dtype)))
         return np.mean(predictions, axis=0)
 
     def save(self, folder):
@@ -105,8 +97,7 @@ class Model:
         folder, before = Path(folder), _files(Path(folder))
         parts = [_write(part, folder) for part in self.parts]
         files = {file for part in parts for file in part["files"].values()}
-        readouts = [part.readout if isinstance(part, TunedLocated) else part for part in self.parts]
-        readouts = [part for part in readouts if isinstance(part, Predictor)]
+        readouts = [part for part in self.parts if isinstance(part, Predictor)]
         held = [f"{len(part.images)} fitted images ({part.images.nbytes / 1e6:.1f} MB)" for part in readouts]
         description = self.description | {
             "format": FORMAT,
@@ -173,17 +164,17 @@ def _write(part, folder):
         arrays = part.arrays | {"images": part.images}
         said = {"kind": "readout", "bandwidth": part.bandwidth, "blur": part.blur}
         said |= {"views": [_said(view) for view in part.views]}
-        return said | {"files": {"arrays": _write_arrays(folder, "readout", arrays)}}
-    if isinstance(part, Tuned):
-        arrays = {name: tensor.cpu().numpy() for name, tensor in part.model.state_dict().items()}
-        said = {"kind": "network", "run": part.run, "normalisation": _numbers(part.normalisation)}
-        said |= {"image shape": list(part.images.shape[1:]), "image type": part.images.dtype.name}
-        # shows that the code builds the same network around the weights
-        said["responses to a ramp"] = part.of_ramp().tolist()
-        return said | {"files": {"weights": _write_arrays(folder, "fine_tuned", arrays)}}
-    tuned, readout = _write(part.tuned, folder), _write(part.readout, folder)
-    said = {"kind": "located readout of a network", "network": tuned, "readout": readout}
-    return said | {"files": {"weights": tuned["files"]["weights"], "arrays": readout["files"]["arrays"]}}
+        said |= {"files": {"arrays": _write_arrays(folder, "readout", arrays)}}
+        if part.tuned is None:
+            return said
+        said = {"kind": "located readout of a network", "network": _write(part.tuned, folder), "readout": said}
+        return said | {"files": said["network"]["files"] | said["readout"]["files"]}
+    arrays = {name: tensor.cpu().numpy() for name, tensor in part.model.state_dict().items()}
+    said = {"kind": "network", "run": part.run, "normalisation": _numbers(part.normalisation)}
+    said |= {"image shape": list(part.images.shape[1:]), "image type": part.images.dtype.name}
+    # shows that the code builds the same network around the weights
+    said["responses to a ramp"] = part.of_ramp().tolist()
+    return said | {"files": {"weights": _write_arrays(folder, "fine_tuned", arrays)}}
 
 
 def _write_arrays(folder, name, arrays):
@@ -212,7 +203,7 @@ def _read(said, folder):
     if said["kind"] == "readout":
         return _read_readout(said, folder, [frozen_view(**view) for view in said["views"]])
     tuned = _read_tuned(said["network"], folder)
-    return TunedLocated(tuned, _read_readout(said["readout"], folder, [tuned.view]))
+    return replace(_read_readout(said["readout"], folder, [tuned.view]), tuned=tuned)
 
 
 def _read_readout(said, folder, views):
@@ -242,8 +233,8 @@ def frozen_view(network, weights, layers, grid, pixels, normalisation):
     """
     normalisation = Normalisation(*map(tuple, normalisation))
     if network == PIXELS:
-        return View(PIXELS, weights, torch.nn.Identity(), layers, None, normalisation, grid)
+        return View(torch.nn.Identity(), layers, normalisation, None, grid, PIXELS, weights)
     backbone, source = models.load_backbone(network, tuple(pixels), pretrained=weights != models.RANDOM)
     if models.RANDOM == source != weights:
         raise ValueError(f"{network}: its weights, {weights}, are not at hand")
-    return View(network, weights, backbone, layers, tuple(pixels), normalisation, grid)
+    return View(backbone, layers, normalisation, tuple(pixels), grid, network, weights)

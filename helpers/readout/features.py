@@ -5,19 +5,41 @@ import shutil
 import tempfile
 import time
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from helpers import models
+from helpers import models, progress
 from helpers.datasets.images import Normalisation, to_batch
+from helpers.device import accelerator
 from helpers.models import architecture
 
 # Side of the grid that feature maps are averaged to, with which sums of blocks predicted held-out images best: of V4
 # recordings, by .003 over full features.
 GRID = 7
 SLAB_BYTES = 2**27  # features of all images that are in memory at once
+
+
+class View(NamedTuple):
+    """How a network sees images, and which of its layers are taken: what one Gram matrix is made of.
+
+    network : torch module; runs in evaluation mode
+    layers : list of module names; the first output is taken of a module that runs several times
+    normalisation : Normalisation that the network wants
+    pixels : (height, width) that the network sees the images at, interpolated; None for their own
+    grid : side of the grid that feature maps and patch tokens are averaged to; None for full features
+    name, weights : of the network, and where they came from
+    """
+
+    network: torch.nn.Module
+    layers: list
+    normalisation: Normalisation
+    pixels: tuple | None = None
+    grid: int | None = GRID
+    name: str = ""
+    weights: str = ""
 
 
 class _AllSeen(Exception):
@@ -67,13 +89,15 @@ def _forward(network, batch, layers, reduced):
 
 
 @contextlib.contextmanager
-def spilled(network, images, layers, reduced, *, normalisation, pixels, batch_size, progress, costs):
+def spilled(view, images, reduced, *, batch_size, costs):
     """One forward pass: dict layer -> (unnamed file of float32 features, image after image; shape of one image's)."""
+    network, layers = view.network.to(accelerator().device), view.layers
     stages = {f"stage.{i}" for i in range(len(getattr(network, "feature_info", [])))}
     absent = set(layers) - stages - {name for name, _ in network.named_modules()}
     if absent:
         raise ValueError(f"{type(network).__name__} has no layers {sorted(absent)}")
-    device, training = device_of(network), network.training
+    label = f"{view.name} ({view.weights or 'no'} weights), images through {len(layers)} layers"
+    device, training, began = device_of(network), network.training, time.monotonic()
     network.eval()
     files, shapes = {layer: tempfile.TemporaryFile() for layer in layers}, {}
     try:
@@ -81,9 +105,7 @@ def spilled(network, images, layers, reduced, *, normalisation, pixels, batch_si
             clock = [time.perf_counter()]
             with torch.inference_mode():
                 batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(device)
-                batch = to_batch(batch, normalisation)
-                if pixels is not None:
-                    batch = models.at_pixels(batch, pixels)
+                batch = models.at_pixels(to_batch(batch, view.normalisation), view.pixels or images.shape[2:])
                 features = _forward(network, batch, layers, reduced)
             clock.append(time.perf_counter())
             if start == 0:
@@ -94,8 +116,7 @@ def spilled(network, images, layers, reduced, *, normalisation, pixels, batch_si
             clock.append(time.perf_counter())
             costs["forward"] += clock[1] - clock[0]
             costs["spill"] += clock[2] - clock[1]
-            if progress is not None:
-                progress(start + len(batch), len(images))
+            progress.show(label, began, start + len(batch), len(images))
         costs["bytes"] += sum(file.seek(0, 2) for file in files.values())
         yield {layer: (files[layer], shapes[layer]) for layer in layers}
     finally:
@@ -147,20 +168,7 @@ def _check_room(n_bytes):
         )
 
 
-def gram_of_layers(
-    network,
-    images,
-    layers,
-    *,
-    normalisation,
-    n_train,
-    pixels=None,
-    grid=None,
-    batch_size=16,
-    slab_bytes=SLAB_BYTES,
-    progress=None,
-    costs=None,
-):
+def gram_of_layers(view, images, *, n_train, batch_size=16, slab_bytes=SLAB_BYTES, costs=None):
     """Gram matrices of a network's layers, from one forward pass over the images.
 
     Memory is bounded by the batch's activations, one slab of `slab_bytes` and 8 n_images² bytes a layer, whatever the
@@ -169,14 +177,9 @@ def gram_of_layers(
 
     Parameters
     ----------
-    network : torch module; runs where it lies, in evaluation mode
+    view : View
     images : array of shape (n_images, 1 or 3, height, width), training images first; uint8, or float32 in [0, 1]
-    layers : list of module names; the first output is taken of a module that runs several times
-    normalisation : Normalisation that the network wants
     n_train : number of training images, on which the features are centred
-    pixels : (height, width) that the network sees the images at, interpolated; None for their own
-    grid : side of the grid that feature maps and patch tokens are averaged to; None for full features
-    progress : called with (images done, n_images) after each batch
     costs : collections.Counter to which seconds ("forward", "spill", "product") and "bytes" on disk are added
 
     Returns
@@ -189,13 +192,13 @@ def gram_of_layers(
     costs = Counter() if costs is None else costs
 
     def reduced(name, output):
-        if grid is not None:
-            output = to_grid(architecture.to_maps(output, network, pixels or images.shape[2:]), grid)
+        if view.grid is not None:
+            maps = architecture.to_maps(output, view.network, view.pixels or images.shape[2:])
+            output = to_grid(maps, view.grid)
         return output.flatten(1)
 
-    passed = {"normalisation": normalisation, "pixels": pixels, "batch_size": batch_size, "progress": progress}
-    with spilled(network, images, layers, reduced, **passed, costs=costs) as files:
-        begin, device = time.perf_counter(), device_of(network)
+    with spilled(view, images, reduced, batch_size=batch_size, costs=costs) as files:
+        begin, device = time.perf_counter(), device_of(view.network)
         grams = {
             layer: _gram_of_file(file, len(images), n_train, device, slab_bytes) for layer, (file, _) in files.items()
         }
@@ -206,4 +209,5 @@ def gram_of_layers(
 def gram_of_pixels(images, *, n_train, size=None):
     """Gram matrix of the pixels, averaged to size by size if given. Parameters and result as in `gram_of_layers`."""
     plain = Normalisation(mean=(0.0, 0.0, 0.0), sd=(1.0, 1.0, 1.0))
-    return gram_of_layers(torch.nn.Identity(), images, [""], normalisation=plain, n_train=n_train, grid=size)[""]
+    view = View(torch.nn.Identity(), [""], plain, grid=size, name="pixels")
+    return gram_of_layers(view, images, n_train=n_train)[""]

@@ -8,25 +8,9 @@ import torch
 
 from helpers.models import architecture
 from helpers.readout import features
-from helpers.readout.features import GRID
 
 
-def grams_by_place(
-    network,
-    images,
-    layers,
-    *,
-    normalisation,
-    n_train,
-    out,
-    blur,
-    grid=GRID,
-    pixels=None,
-    batch_size=16,
-    progress=None,
-    costs=None,
-    product=features.product,
-):
+def grams_by_place(view, images, *, n_train, out, blur, batch_size=16, costs=None, product=features.product):
     """Gram matrices of a network's layers at each place of the image, summed over layers and added to `out`.
 
     Maps are averaged to at most `grid` a side and blurred. Of the training images their mean alone is learned, which
@@ -44,19 +28,18 @@ def grams_by_place(
     blur : sd of the Gaussian over places, in shares of the image's sides
     product : function of (features, n_train, device) that makes a place's matrix; `out` has its shape
     """
-    modules = dict(network.named_modules())
-    scales = {layer: _channel_scale(modules.get(layer)) for layer in layers}
+    modules = dict(view.network.named_modules())
+    scales = {layer: _channel_scale(modules.get(layer)) for layer in view.layers}
 
     def reduced(name, output):
-        maps = architecture.to_maps(output, network, pixels or images.shape[2:])
+        maps = architecture.to_maps(output, view.network, view.pixels or images.shape[2:])
         if maps.ndim != 4:
             raise ValueError(f"layer {name} has no places: expected maps or tokens, found shape {tuple(maps.shape)}.")
-        return _weighted(maps, scales[name], grid, blur)
+        return _weighted(maps, scales[name], view.grid, blur)
 
     costs = Counter() if costs is None else costs
-    passed = {"normalisation": normalisation, "pixels": pixels, "batch_size": batch_size, "progress": progress}
-    with features.spilled(network, images, layers, reduced, **passed, costs=costs) as files:
-        begin, device = time.perf_counter(), features.device_of(network)
+    with features.spilled(view, images, reduced, batch_size=batch_size, costs=costs) as files:
+        begin, device = time.perf_counter(), features.device_of(view.network)
         gains = {
             file: 1 / _spread(file, len(images), shape, n_train)
             for layer, (file, shape) in files.items()
@@ -64,7 +47,7 @@ def grams_by_place(
         }
         for sides in sorted({shape[:2] for _, shape in files.values()}):
             alike = [(file, shape[2]) for file, shape in files.values() if shape[:2] == sides]
-            shares = np.kron(*(_overlap(side, grid) for side in sides))  # (grid², n_places)
+            shares = np.kron(*(_overlap(side, view.grid) for side in sides))  # (grid², n_places)
             for place, share in enumerate(shares.T):
                 gram = product(_at(place, alike, gains, len(images), shares.shape[1]), n_train, device)
                 for at in np.flatnonzero(share):

@@ -4,48 +4,18 @@ A kernel readout predicts from an image's products with the fitted images, so it
 networks again with the new ones. Only products between new and fitted images are made, a few new images at a time.
 """
 
-import functools
 import time
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from helpers import progress
-from helpers.datasets.images import Normalisation
-from helpers.device import accelerator
 from helpers.readout import features, gram, gram_by_place, receptive_fields, regression
+from helpers.readout.receptive_fields import tensor
 
 TIMED = 16  # images on which `seconds_for_one` times the networks
+LEARNED = ("score", "masks", "weights", "alpha", "dual")  # fields of a Located that are kept with it
 TOLERANCE = 1e-3  # of the responses' sd, by which the first fitted image may be predicted otherwise than at the fit
-
-
-class View(NamedTuple):
-    """How a network sees images, and which of its layers are taken: what one Gram matrix is made of.
-
-    name : of the network; weights : where they came from. pixels : (height, width) that the network sees the images at,
-    None for their own. grid : side of the grid that maps are averaged to.
-    """
-
-    name: str
-    weights: str
-    network: torch.nn.Module
-    layers: list
-    pixels: tuple | None
-    normalisation: Normalisation
-    grid: int = features.GRID
-
-    def how(self, images):
-        """How it takes images, and its line of progress, as `gram_of_layers` and `grams_by_place` want them."""
-        self.network.to(accelerator().device)
-        label = f"{self.name}, images through {len(self.layers)} layers"
-        return {
-            "normalisation": self.normalisation,
-            "pixels": None if self.pixels == images.shape[2:] else self.pixels,
-            "grid": self.grid,
-            "progress": functools.partial(progress.show, label, time.monotonic()),
-        }
 
 
 def stack_of(views, images, *, blur, n_train=None, product=features.product):
@@ -58,7 +28,7 @@ def stack_of(views, images, *, blur, n_train=None, product=features.product):
     out = np.zeros((grid**2, *shape), np.float32)
     made = {"n_train": n_train or n_images, "out": out, "blur": blur, "product": product}
     for view in views:
-        gram_by_place.grams_by_place(view.network, images, view.layers, **made, **view.how(images))
+        gram_by_place.grams_by_place(view, images, **made)
     return out
 
 
@@ -83,8 +53,8 @@ def moments_of(stack, masks, *, bandwidth, n_train):
     of its Gaussian kernel.
     """
     found = []
-    for weights in receptive_fields.on_grid(masks, round(len(stack) ** 0.5)):
-        K = _mixed(stack, weights, n_train)[:, :n_train]
+    for mask in masks:
+        K = receptive_fields.through(stack, mask, n_train)[:, :n_train]
         mean = K.mean(0)
         norms = K.diagonal() - 2 * mean + mean.mean()
         found.append(torch.stack([mean, norms, gram.gaussian(K, n_train=n_train, bandwidth=bandwidth).mean(0)]))
@@ -97,25 +67,16 @@ def predict_located(crossed, masks, moments, dual, mean, *, bandwidth):
     crossed : array of shape (grid², n_new, n_train + 1), see `across`. moments : see `moments_of`; others : `Located`
     """
     predictions = 0
-    on_grid = receptive_fields.on_grid(masks, round(len(crossed) ** 0.5))
-    for weights, (means, norms, kernel_means), dual_weights in zip(on_grid, _tensor(moments), dual, strict=True):
-        K = _mixed(crossed, weights, len(crossed[0]))
+    for mask, (means, norms, kernel_means), dual_weights in zip(masks, tensor(moments), dual, strict=True):
+        K = receptive_fields.through(crossed, mask)
         K, own, scale = K[:, :-1], K[:, -1], norms.mean()
         own_mean = K.mean(1)
         K = (K - means - own_mean[:, None] + means.mean()) / scale
         own = (own - 2 * own_mean + means.mean()) / scale
         K = torch.exp((2 * K - own[:, None] - norms / scale).clip(max=0) / (2 * bandwidth**2))
         K = (K - kernel_means - K.mean(1, keepdim=True) + kernel_means.mean()) / (1 - kernel_means.mean())
-        predictions = predictions + (K @ _tensor(dual_weights)).cpu().numpy().astype(np.float64)
+        predictions = predictions + (K @ tensor(dual_weights)).cpu().numpy().astype(np.float64)
     return predictions + mean
-
-
-def _mixed(stack, weights, n_rows):
-    return sum(_tensor(K[:n_rows]) * weight for weight, K in zip(weights.tolist(), stack, strict=True))
-
-
-def _tensor(array):
-    return torch.as_tensor(array, dtype=torch.float32, device=accelerator().device)
 
 
 @dataclass(frozen=True)
@@ -131,6 +92,7 @@ class Predictor:
         of receptive_fields.Located and `moments` (see `moments_of`); `first` (n_neurons,), the prediction of the first
         fitted image, and `sd` (1,) of the responses, by which a changed network or code is known
     bandwidth, blur : of a located readout; None of a linear one
+    tuned : the trained network whose backbone the view is, which is saved with it; None of frozen networks
     """
 
     views: list
@@ -138,6 +100,7 @@ class Predictor:
     arrays: dict
     bandwidth: float | None = None
     blur: float | None = None
+    tuned: object = None
 
     def predict(self, images):
         """Predictions (n_images, n_neurons), float64, of images of the shape and number type of the fitted ones.
@@ -155,6 +118,12 @@ class Predictor:
                              "and code as then, or a new fit.")  # fmt: skip
         return predictions[1:]
 
+    @property
+    def fitted(self):
+        """Of a located readout: the Located that was fitted, without its predictions."""
+        learned = {name: self.arrays[name] for name in LEARNED}
+        return receptive_fields.Located(None, **learned, bandwidth=self.bandwidth)
+
     def _predict_located(self, images):
         n_train, learned = len(self.images), self.arrays
         both = np.concatenate([self.images, images])
@@ -166,7 +135,7 @@ class Predictor:
         n_train, both = len(self.images), np.concatenate([self.images, images])
         groups = []
         for view in self.views:
-            found = features.gram_of_layers(view.network, both, view.layers, n_train=n_train, **view.how(both))
+            found = features.gram_of_layers(view, both, n_train=n_train)
             groups.append(gram.combine(list(found.values()), n_train=n_train))
         K = gram.combine(groups, n_train=n_train)
         return regression.predict(K, self.arrays["dual"], self.arrays["mean"])
@@ -175,14 +144,14 @@ class Predictor:
         """About how long one new image takes: that of the networks to see it and all fitted images."""
         some, began = self.images[:TIMED], time.perf_counter()
         for view in self.views:
-            features.gram_of_layers(view.network, some, view.layers, n_train=len(some), **view.how(some))
+            features.gram_of_layers(view, some, n_train=len(some))
         return (time.perf_counter() - began) * (len(self.images) + 1) / len(some)
 
 
 def located(stack, fitted, images, responses, views, *, blur):
     """The Predictor of a receptive_fields.Located. stack : of the fitted images first, others are ignored."""
     n_train, masks, bandwidth = len(images), fitted.masks, float(fitted.bandwidth)
-    learned = {name: getattr(fitted, name) for name in ("masks", "weights", "alpha", "dual", "score")}
+    learned = {name: getattr(fitted, name) for name in LEARNED}
     learned["moments"] = moments_of(stack, masks, bandwidth=bandwidth, n_train=n_train)
     learned |= _scale(responses)
     first = np.concatenate([stack[:, :1, :n_train], stack[:, :1, :1]], axis=2)

@@ -107,13 +107,13 @@ def ridge(stack, responses, *, folds=None):
     """
     masks, bandwidth = _choose(stack, responses)
     n_train, mean = len(responses), responses.mean(0, dtype=np.float64)
-    y = _tensor(responses - mean)
+    y = tensor(responses - mean)
     scores, alphas, duals = [], [], []
     for mask in masks:
         K = kernel(stack, mask, n_train=n_train, bandwidth=bandwidth)[:n_train, :n_train]
         score, values, vectors = leave_one_out(K, y)
         best = score.max(0)
-        alpha = _tensor(ALPHAS)[best.indices]
+        alpha = tensor(ALPHAS)[best.indices]
         scores.append(best.values)
         alphas.append(alpha)
         duals.append(vectors @ ((vectors.T @ y) / (values[:, None] + alpha)))
@@ -130,38 +130,42 @@ def predict(stack, masks, dual, mean, *, bandwidth):
     predictions = 0
     for mask, weights in zip(masks, dual, strict=True):
         K = kernel(stack, mask, n_train=n_train, bandwidth=bandwidth)[n_train:, :n_train]
-        predictions = predictions + (K @ _tensor(weights)).cpu().numpy().astype(np.float64)
+        predictions = predictions + (K @ tensor(weights)).cpu().numpy().astype(np.float64)
     return predictions + mean
 
 
 def kernel(stack, mask, *, n_train, bandwidth):
     """The Gaussian kernel through one mask, centred and scaled on the training images: tensor (n_images, n_images)."""
-    grid = round(len(stack) ** 0.5)
-    K = sum(_tensor(K) * weight for weight, K in zip(on_grid(mask[None], grid)[0].tolist(), stack, strict=True))
-    return _gaussian(K, n_train, bandwidth)
+    return _gaussian(through(stack, mask), n_train, bandwidth)
+
+
+def through(stack, mask, n_rows=None):
+    """The Gram matrix of the features that one mask lets through, or its first rows: tensor (n_rows, n_columns)."""
+    weights = on_grid(mask[None], round(len(stack) ** 0.5))[0].tolist()
+    return sum(tensor(K[:n_rows]) * weight for weight, K in zip(weights, stack, strict=True))
 
 
 def _choose(stack, responses):
     """Masks and bandwidth, by leave-one-out; the masks through the middle of the bandwidths."""
     n_train = len(responses)
     index = np.unique(np.arange(N_SEARCHED) * n_train // N_SEARCHED)
-    few, y = np.stack([K[np.ix_(index, index)] for K in stack]), _tensor(responses[index])
-    few, y = _tensor(few), y - y.mean(0)
+    few, y = np.stack([K[np.ix_(index, index)] for K in stack]), tensor(responses[index])
+    few, y = tensor(few), y - y.mean(0)
     masks = candidates()
-    scores = torch.stack([best for best in _best_scores(few, y, masks, BANDWIDTHS[len(BANDWIDTHS) // 2])])
+    scores = torch.stack(list(best_scores(few, y, masks, BANDWIDTHS[len(BANDWIDTHS) // 2])))
     chosen, reached = [], torch.full_like(scores[0], -torch.inf)
     for _ in range(N_MASKS):
         chosen.append(int(torch.maximum(scores, reached).mean(1).argmax()))
         reached = torch.maximum(reached, scores[chosen[-1]])
     masks = masks[sorted(set(chosen))]
-    reached = {b: torch.stack(list(_best_scores(few, y, masks, b))).max(0).values.mean() for b in BANDWIDTHS}
+    reached = {b: torch.stack(list(best_scores(few, y, masks, b))).max(0).values.mean() for b in BANDWIDTHS}
     return masks, max(reached, key=reached.get)
 
 
-def _best_scores(stack, responses, masks, bandwidth):
+def best_scores(stack, responses, masks, bandwidth):
     """The best penalty's leave-one-out score (n_neurons,) through each mask, in turn."""
     n_places, n_images, _ = stack.shape
-    values = _tensor(on_grid(masks, round(n_places**0.5)))
+    values = tensor(on_grid(masks, round(n_places**0.5)))
     for some in values.split(max(1, PLACES // n_images**2)):
         for K in (some @ stack.flatten(1)).view(-1, n_images, n_images):
             yield leave_one_out(_gaussian(K, n_images, bandwidth), responses)[0].max(0).values
@@ -172,6 +176,6 @@ def _gaussian(K, n_train, bandwidth):
     return gram.scale(gram.centre(K, n_train), n_train)
 
 
-def _tensor(array):
+def tensor(array):
     """On the device, in float32: half the time of float64, and errors far below the smallest penalty."""
     return torch.as_tensor(np.asarray(array), dtype=torch.float32, device=accelerator().device)

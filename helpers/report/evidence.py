@@ -9,7 +9,7 @@ from helpers.analyses import frozen_networks, layer_profile, tables
 from helpers.cache import ROOT
 from helpers.experiments.rows import EXPERIMENTS, LITE0
 from helpers.plots import KINDS, readable
-from helpers.readout import regression, similarity
+from helpers.readout import similarity
 
 # Trained rows on the ladder: experiment -> name, approach (its colour). The shallow CNN is the published study's best.
 TRAINED = {
@@ -19,7 +19,6 @@ TRAINED = {
     "lite0-bi-objective-repaired": ("Lite0, two objectives", "repaired recipe"),
 }
 RECIPES = ROOT / "benchmarks" / "recipes.csv"
-PUBLISHED_COMPONENTS = 1000 / 2592  # of training images: the published study's principal components
 
 
 def ladder(dataset, profile, readouts, done, best, ceiling):
@@ -74,26 +73,18 @@ def by_depth(dataset, profile):
     pretrained, random, least_squares = KINDS
     blocks = layer_profile.block_readouts(LITE0, dataset, profile)
     untrained = layer_profile.block_readouts(LITE0, dataset, profile, pretrained=False)
-    kernels, _ = layer_profile.kernels(LITE0, dataset, profile)
-    n_components = round(PUBLISHED_COMPONENTS * len(dataset.train.images))
-    squares = {
-        layer: regression.principal_component_regression(
-            kernels[layer], dataset.train.responses, n_components=n_components
-        )
-        for layer in untrained.val
-    }
-    found = [(LITE0, random, untrained.val), (LITE0, least_squares, squares)]
+    found = [(LITE0, random, untrained.val)]
+    found.append((LITE0, least_squares, layer_profile.least_squares(LITE0, dataset, profile)))
     found.append((LITE0, random if blocks.source == models.RANDOM else pretrained, blocks.val))
-    found += [(tag, pretrained, _stage_readouts(tag, dataset)) for tag in frozen_networks.at_hand(profile)[1:]]
-    lines = []
-    for tag, kind, val in found:
-        places = layer_profile.layers_of(tag, dataset)
-        for layer, predicted in val.items():
-            scores = metrics.explained_variance(dataset.val.responses, predicted[: len(dataset.val.images)])
-            line = {"network": layer_profile.short_name(tag, ""), "kind": kind, "layer": layer}
-            line["depth"] = places.index(layer) / max(1, len(places) - 1)
-            lines.append(line | {"explained_variance": float(metrics.known_mean(scores))})
-    return pd.DataFrame(lines)
+    for tag in frozen_networks.at_hand(profile)[1:]:
+        ends = layer_profile.block_readouts(tag, dataset, profile, layers=layer_profile.stage_ends)
+        found.append((tag, pretrained, ends.val))
+    frames = []
+    for tag, kind, predictions in found:
+        val = {layer: predicted[: len(dataset.val.images)] for layer, predicted in predictions.items()}
+        frames.append(layer_profile.scores_by_depth(tag, dataset, val, dataset.val.responses))
+        frames[-1].insert(1, "kind", kind)
+    return pd.concat(frames, ignore_index=True)
 
 
 def by_recipe(done, dataset):
@@ -166,17 +157,6 @@ def rdm_panels(kernels, alike):
         words = f"\n{tables.number(alike.loc[name, 'similarity'], '.2f')}" if name in alike.index else ""
         panels[name.replace(", ", ",\n") + words] = squareform(similarity.rdm(K))
     return panels
-
-
-def _stage_readouts(tag, dataset):
-    """Val predictions by tuned ridge from the last block of each stage of a network: dict layer -> array."""
-    kernels, _ = layer_profile.grams(
-        tag, dataset, layers=layer_profile.stage_ends(layer_profile.layers_of(tag, dataset))
-    )
-    folds = layer_profile.choosing_folds(dataset)
-    return {
-        layer: regression.ridge(K, dataset.train.responses, folds=folds).predictions for layer, K in kernels.items()
-    }
 
 
 def three_neurons(predicted, dataset, ceiling):

@@ -29,7 +29,7 @@ def readout(tags, dataset, profile, file):
     """
     for tag in tags:
         models.find_weights(tag)  # a misspelt one is known before any work
-    frame = by_depth(tags, dataset, profile)
+    frame = pd.concat([_by_layer(tag, dataset, profile) for tag in tags], ignore_index=True)
     located = []
     for tag in tags:
         score = metrics.known_mean(frozen_networks.located_score(tag, dataset, profile))
@@ -46,30 +46,24 @@ def readout(tags, dataset, profile, file):
     return frame, path, figure
 
 
-def by_depth(tags, dataset, profile):
-    """Readouts of networks layer by layer: a frame with columns network, layer, depth and explained_variance.
+def _by_layer(tag, dataset, profile):
+    """Readouts of a network layer by layer: `layer_profile.scores_by_depth`.
 
-    depth is 0 for the network's first layer and 1 for the last; explained_variance the mean over neurons of training
-    images, each predicted by a fit that saw neither it nor its fold. Raises ValueError for a network whose weights are
-    not at hand.
+    Of training images, each predicted by a fit that saw neither it nor its fold. Raises ValueError for a network whose
+    weights are not at hand.
     """
-    lines, responses, folds = [], dataset.train.responses, layer_profile.choosing_folds(dataset)
-    for tag in tags:
-        if models.find_weights(tag)[1] == models.RANDOM:
-            raise ValueError(f"{tag}: its weights are not at hand; expected them in $IT_WEIGHTS or on the hub.")
-        found, _ = layer_profile.kernels(tag, dataset, profile)
+    if models.find_weights(tag)[1] == models.RANDOM:
+        raise ValueError(f"{tag}: its weights are not at hand; expected them in $IT_WEIGHTS or on the hub.")
+    responses, folds = dataset.train.responses, layer_profile.choosing_folds(dataset)
+    found, _ = layer_profile.kernels(tag, dataset, profile)
 
-        def compute(found=found):
-            cross_predict = functools.partial(regression.cross_predict, regression.ridge)
-            return {layer: cross_predict(K, responses, folds) for layer, K in found.items()}
+    def compute():
+        cross_predict = functools.partial(regression.cross_predict, regression.ridge)
+        return {layer: cross_predict(K, responses, folds) for layer, K in found.items()}
 
-        settings = {"by folds": layer_profile.file_names(found.values())}
-        held_out = cache.cached(dataset, tag, "by-folds", settings, compute)
-        for number, layer in enumerate(found):
-            line = {"network": catalogue.label_of(tag), "layer": layer, "depth": number / max(1, len(found) - 1)}
-            score = metrics.known_mean(metrics.explained_variance(responses, held_out[layer]))
-            lines.append(line | {"explained_variance": float(score)})
-    return pd.DataFrame(lines)
+    settings = {"by folds": layer_profile.file_names(found.values())}
+    held_out = cache.cached(dataset, tag, "by-folds", settings, compute)
+    return layer_profile.scores_by_depth(tag, dataset, {layer: held_out[layer] for layer in found}, responses)
 
 
 def _write(frame, name, command, profile, file):
