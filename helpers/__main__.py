@@ -118,7 +118,7 @@ def claims(options):
 
     profile, dataset_file, dataset = prepared(options)
     folder = notebook.output_folder(dataset_file)
-    frame, path = claims.write(dataset, profile, seeds=options.seeds, folder=folder)
+    frame, path = claims.write(dataset, profile, seeds=options.seeds, folder=folder, stretch=options.stretched)
     for line in frame.to_dict("records"):
         print(f"{line['claim']}: {line['test']}\n    {line['verdict']}  {claims.effect(line)}  {line['note']}")
     print(path)
@@ -215,6 +215,7 @@ def parser():
     trials.set_defaults(call=search)
     register = groups.add_parser("claims", help="test the published study claim by claim, several seeds a row")
     register.add_argument("--seeds", type=int, default=8, help="of shallow rows, 8 without it; of others at most 3")
+    register.add_argument("--stretched", action="store_true", help="try shallow rows' verdicts at twice the epochs too")
     register.set_defaults(call=claims)
     long = groups.add_parser("table", help="make a table that takes longer than a notebook")
     long.add_argument("name", choices=("learning_curve", "shuffled_labels"))
