@@ -71,6 +71,7 @@ def prepared(options):
 def run(options):
     from helpers import metrics
     from helpers.analyses import tables
+    from helpers.datasets.hdf5 import plural
     from helpers.experiments import runs
     from helpers.experiments.rows import EXPERIMENTS
 
@@ -78,7 +79,9 @@ def run(options):
         raise SystemExit(f"error: no experiment {options.name!r}; expected one of: {', '.join(EXPERIMENTS)}")
     profile, _, dataset = prepared(options)
     experiment = EXPERIMENTS[options.name]
-    print(runs.size_words(experiment, dataset, profile), flush=True)
+    data, epochs = profile.training_data(experiment, dataset), plural(experiment.recipe.epochs, "epoch")
+    size = "x".join(map(str, data.images.shape[2:]))
+    print(f"{epochs} of {plural(len(data.train.images), 'image')} of {size} pixels", flush=True)
     finished = runs.run(experiment, dataset, profile, seed=options.seed, held_out_fold=options.held_out_fold)
     where, predicted = "val", finished.val
     responses, objects = dataset.val.responses, dataset.val.objects

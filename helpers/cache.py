@@ -45,8 +45,8 @@ CODE = {
 }
 CODE["search"] = (*CODE["run"], "experiments/search", "metrics")
 # Executed beside them without a share in the numbers: settings and data, which stand in the key, and words on the way.
-NO_INFLUENCE = ("cache", "progress", "datasets/hdf5", "training/checkpoints", "experiments/profiles")
-NO_INFLUENCE += ("experiments/rows", "experiments/runs", "models/catalogue")
+NO_INFLUENCE = ("cache", "progress", "datasets/hdf5", "experiments/profiles", "experiments/rows")
+NO_INFLUENCE += ("experiments/runs", "models/catalogue")
 
 
 def runs_folder():

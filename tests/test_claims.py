@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import runs_of
 from sklearn.metrics import explained_variance_score
 
 from helpers import metrics, models
@@ -54,13 +55,6 @@ def test_a_planted_difference_is_supported_and_its_absence_refuted(tiny):
     assert [line["verdict"] for line in found] == ["supported", "refuted", "refuted", "refuted"]
     score = {key: np.mean([explained_variance_score(responses, p) for p in predictions[key]]) for key in predictions}
     assert found[0]["effect"] == pytest.approx(score["good"] - score["bad"], abs=1e-9)
-
-
-def runs_of(name, dataset, predictions=(None, None), **info):
-    """Runs, a seed each, that are whole unless `info` says otherwise. predictions : (n_seeds, n_images, n_neurons)"""
-    whole = {"name": name, "epochs": 15, "recipe_epochs": 15, "n_train": len(dataset.train.images)}
-    whole |= {"weights": "file", "pixels": "32 x 32", "diverged": False}
-    return [SimpleNamespace(info=whole | info, val=val) for val in predictions]
 
 
 def test_a_comparison_has_one_interval_in_the_register_and_in_every_table(tiny):

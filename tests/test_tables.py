@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import runs_of
 from scipy.stats import pearsonr
 from sklearn.metrics import explained_variance_score
 
@@ -30,13 +31,6 @@ PAIR = [("repaired against published", "lite0-repaired", "lite0-published")]
 
 def identity(path):
     return str(path.relative_to(ROOT))
-
-
-def runs_of(name, dataset, predictions, **info):
-    """Runs, a seed each, that are whole unless `info` says otherwise. predictions : (n_seeds, n_images, n_neurons)."""
-    whole = {"name": name, "epochs": 15, "recipe_epochs": 15, "n_train": len(dataset.train.images), "weights": "PyPI"}
-    whole |= {"pixels": "32 x 32", "diverged": False, "seconds": 1.0, "hardware": "here", "date": "today"}
-    return [SimpleNamespace(val=val, info=whole | info, object_accuracy=None) for val in predictions]
 
 
 @pytest.fixture

@@ -367,15 +367,6 @@ def test_a_damaged_checkpoint_is_set_aside(tmp_path):
     assert not path.exists() and (tmp_path / "checkpoint.pt.damaged").exists()
 
 
-def test_what_a_killed_process_left_half_written_is_removed_once_old(tmp_path):
-    old, young = tmp_path / ".result.json.1", tmp_path / ".result.json.2"
-    for path in (old, young):
-        path.write_text("half a resu")
-    os.utime(old, (0, 0))
-    cache.write_whole(tmp_path / "result.json", lambda path: path.write_text("{}"))
-    assert {path.name for path in tmp_path.iterdir()} == {"result.json", young.name}
-
-
 def test_each_variant_of_the_ablation_is_the_repaired_recipe_but_for_its_part(
     tiny_file, runs_folder, short_rows, monkeypatch
 ):

@@ -36,8 +36,8 @@ def answer(study, ladder, best_name, repaired, register, table):
             f"{counts.get('higher', 0)} of {len(repaired)} rows and lower in {counts.get('lower', 0)}; "
             "rows that did not run all epochs of their recipes take no part.",
             f"**The published study.** Of {len(register)} tests of its claims {held} support a claim and {fell} refute "
-            f"one{f', {moved} depend on epochs' if moved else ''}; the others cannot be decided with these data, weights or "
-            "rows.",
+            f"one{f', {moved} depend on epochs' if moved else ''}; the others cannot be decided with these data, "
+            "weights or rows.",
         ],
         "data": f"**Data.** {dataset.path.name}: {len(dataset.train.images)} training, {len(dataset.val.images)} val "
         f"and {len(dataset.test.images)} test images, {dataset.n_neurons} neurons. {study.ceiling_sentence}",

@@ -68,7 +68,7 @@ class Recipe:
     weight_decay: float = 0.05
     schedule: Step | Cosine | PerEpoch = Cosine()
     batch_size: int = 32
-    clip: float = 1.0  # largest norm of the gradient
+    clip: float = 1.0  # largest norm of the gradient; at 1 in the published training function too
     translation: float = 0.0  # largest random translation, as a share of the image's height
     standardised: bool = True  # responses to unit variance per neuron, each loss divided by its value for a constant
     # Heads by ridge before every epoch, at rest within it, as is batch norm: so many, each on all inner folds but one,
