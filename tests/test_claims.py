@@ -123,7 +123,7 @@ def test_a_verdict_that_moves_at_twice_the_epochs_depends_on_them(tiny, kept_run
     assert claims.at_twice_the_epochs(line, claim, done, tiny, TINY, train=False) == {}
     capsys.readouterr()
     held = claims.at_twice_the_epochs(line, claim, done, tiny, TINY, train=True)
-    assert capsys.readouterr().out.count("-stretched, seed ") == 4
+    assert capsys.readouterr().out.count(": 4 epochs in ") == 4
     note = "at twice the epochs +0.000 [+0.000, +0.000], refuted"
     assert held == {"verdict": "refuted", "note": note}  # dropout that is never called is nothing at any length
     moved = claims.at_twice_the_epochs(line | {"verdict": OPEN}, claim, done, tiny, TINY, train=False)

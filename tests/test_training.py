@@ -383,20 +383,10 @@ def test_each_variant_of_the_ablation_is_the_repaired_recipe_but_for_its_part(
             assert words not in parts or changed == set(parts[words])
 
     table = runs_folder.parent / "recipes.csv"
-    options = [
-        "--data",
-        str(tiny_file),
-        "--profile",
-        "tiny",
-        "--networks",
-        "shallow",
-        "--folds",
-        "2",
-        "--table",
-        str(table),
-    ]
+    options = ["--data", str(tiny_file), "--table", str(table)]
+    options += ["--profile", "tiny", "--networks", "shallow", "--folds", "2", "--seeds", "2"]
     for variant in ("published", "without-translation", "published"):
-        recipes.main([*options, "--seeds", "2", "--variants", variant])
+        recipes.main([*options, "--variants", variant])
     lines = pd.read_csv(table).set_index("variant")
     assert sorted(lines.index) == ["published", "repaired", "without translation"]
     assert (lines["low"] <= lines["difference"])[["published", "without translation"]].all()
