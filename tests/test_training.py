@@ -23,8 +23,7 @@ from helpers.experiments.rows import ADAM, CNN, EXPERIMENTS, LITE0, SHALLOW, VIT
 from helpers.readout import regression
 from helpers.training import loop
 from helpers.training.heads import RidgeHeads
-from helpers.training.recipe import CONSTANT, Step, make_optimiser
-from helpers.training.scaling import scaling_of
+from helpers.training.recipe import CONSTANT, Step, make_optimiser, scaling_of
 
 
 def test_published_recipe_is_the_students_loop(tiny):
