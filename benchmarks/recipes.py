@@ -11,7 +11,7 @@ recipe with its 95 % interval over images within objects and seeds (not correcte
 """
 
 import argparse
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,18 +57,6 @@ PARTS = {
 }
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Predictions of the held-out images, fold after fold: (n_seeds, n_images, n_neurons); and what they cost."""
-
-    predictions: np.ndarray
-    weights: str
-    seconds: float | None = None  # of one run
-    epochs: int | None = None
-    n_train: int | None = None
-    n_diverged: int = 0
-
-
 def slug(words):
     return words.replace(",", "").replace(" ", "-")
 
@@ -92,32 +80,31 @@ def variants(network):
 
 
 def train(experiment, dataset, profile, options):
-    """Run one variant with each seed and fold."""
+    """Run one variant with each seed and fold: a dict of predictions, weights and what the runs cost.
+
+    predictions : of the held-out images, fold after fold, (n_seeds, n_images, n_neurons). seconds : of one run
+    """
     done = [
         [runs.run(experiment, dataset, profile, seed=seed, held_out_fold=fold) for fold in options.folds]
         for seed in range(options.seeds)
     ]
     infos = [run.info for of_seed in done for run in of_seed]
-    return Scored(
-        np.array([np.concatenate([run.held_out for run in of_seed]) for of_seed in done]),
-        infos[0]["weights"],
-        float(np.mean([info["seconds"] for info in infos])),
-        infos[0]["epochs"],
-        infos[0]["n_train"],
-        sum(info["diverged"] for info in infos),
-    )
+    scored = {"predictions": np.array([np.concatenate([run.held_out for run in of_seed]) for of_seed in done])}
+    scored |= {"weights": infos[0]["weights"], "seeds": len(done), "diverged": sum(info["diverged"] for info in infos)}
+    scored["seconds"] = float(np.mean([info["seconds"] for info in infos]))
+    return scored | {key: infos[0][key] for key in ("epochs", "n_train")}
 
 
 def line(scored, repaired, responses, objects):
     """Explained variance of one variant, and its difference to the repaired recipe."""
-    by_seed = [np.nanmean(metrics.explained_variance(responses, predicted)) for predicted in scored.predictions]
+    predictions = scored["predictions"]
+    by_seed = [np.nanmean(metrics.explained_variance(responses, predicted)) for predicted in predictions]
     found = {"explained_variance": np.mean(by_seed), "seed_sd": np.std(by_seed, ddof=1) if len(by_seed) > 1 else None}
     if scored is not repaired:
-        paired = metrics.paired_interval(responses, scored.predictions, repaired.predictions, objects)
+        paired = metrics.paired_interval(responses, predictions, repaired["predictions"], objects)
         found |= {"difference": paired.estimate, "low": paired.low, "high": paired.high}
         found["verdict"] = tables.verdict(paired.low, paired.high)
-    found |= {"weights": scored.weights, "seeds": len(by_seed), "diverged": scored.n_diverged}
-    return found | {"seconds": scored.seconds, "epochs": scored.epochs, "n_train": scored.n_train}
+    return found | {key: value for key, value in scored.items() if key != "predictions"}
 
 
 def told(variant, found):
@@ -147,7 +134,7 @@ def ablate(network, dataset, profile, options):
     for done, (words, experiment) in enumerate(chosen.items(), 1):
         scored[words] = train(experiment, dataset, profile, options)
         lines[words] = line(scored[words], scored[REPAIRED], responses, objects)
-        spent += scored[words].seconds * n_runs
+        spent += scored[words]["seconds"] * n_runs
         left = spent / done * (len(chosen) - done) / 60
         print(f"{told(words, lines[words])}  ({done} of {len(chosen)}, at most {left:.0f} min left)", flush=True)
     same = {"data": dataset.name, "simulated": dataset.is_standin, "network": network}

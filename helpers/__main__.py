@@ -71,6 +71,7 @@ def prepared(options):
 def run(options):
     from helpers import metrics
     from helpers.analyses import tables
+    from helpers.datasets.hdf5 import plural
     from helpers.experiments import runs
     from helpers.experiments.rows import EXPERIMENTS
 
@@ -78,7 +79,9 @@ def run(options):
         raise SystemExit(f"error: no experiment {options.name!r}; expected one of: {', '.join(EXPERIMENTS)}")
     profile, _, dataset = prepared(options)
     experiment = EXPERIMENTS[options.name]
-    print(runs.size_words(experiment, dataset, profile), flush=True)
+    data, epochs = profile.training_data(experiment, dataset), plural(experiment.recipe.epochs, "epoch")
+    size = "x".join(map(str, data.images.shape[2:]))
+    print(f"{epochs} of {plural(len(data.train.images), 'image')} of {size} pixels", flush=True)
     finished = runs.run(experiment, dataset, profile, seed=options.seed, held_out_fold=options.held_out_fold)
     where, predicted = "val", finished.val
     responses, objects = dataset.val.responses, dataset.val.objects
@@ -118,7 +121,7 @@ def claims(options):
 
     profile, dataset_file, dataset = prepared(options)
     folder = notebook.output_folder(dataset_file)
-    frame, path = claims.write(dataset, profile, seeds=options.seeds, folder=folder)
+    frame, path = claims.write(dataset, profile, seeds=options.seeds, folder=folder, stretch=options.stretched)
     for line in frame.to_dict("records"):
         print(f"{line['claim']}: {line['test']}\n    {line['verdict']}  {claims.effect(line)}  {line['note']}")
     print(path)
@@ -215,6 +218,7 @@ def parser():
     trials.set_defaults(call=search)
     register = groups.add_parser("claims", help="test the published study claim by claim, several seeds a row")
     register.add_argument("--seeds", type=int, default=8, help="of shallow rows, 8 without it; of others at most 3")
+    register.add_argument("--stretched", action="store_true", help="try shallow rows' verdicts at twice the epochs too")
     register.set_defaults(call=claims)
     long = groups.add_parser("table", help="make a table that takes longer than a notebook")
     long.add_argument("name", choices=("learning_curve", "shuffled_labels"))

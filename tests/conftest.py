@@ -1,6 +1,7 @@
 """What tests share: a tiny stand-in, short recipes, folders of runs, a generator of random numbers."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,6 +37,16 @@ def short_rows(monkeypatch):
     """All rows with two epochs at most."""
     for name, experiment in EXPERIMENTS.items():
         monkeypatch.setitem(EXPERIMENTS, name, short(experiment))
+
+
+def runs_of(name, dataset, predictions=(None, None), **info):
+    """Imitated runs, a seed each, that are whole unless `info` says otherwise.
+
+    predictions : (n_seeds, n_images, n_neurons)
+    """
+    whole = {"name": name, "epochs": 15, "recipe_epochs": 15, "n_train": len(dataset.train.images), "weights": "PyPI"}
+    whole |= {"pixels": "32 x 32", "diverged": False, "seconds": 1.0, "hardware": "here", "date": "today"}
+    return [SimpleNamespace(val=val, info=whole | info, object_accuracy=None) for val in predictions]
 
 
 @pytest.fixture(scope="session")

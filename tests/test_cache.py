@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from helpers import cache, device
 from helpers.analyses import frozen_networks, layer_profile
 from helpers.experiments import profiles, runs, search
 from helpers.experiments.rows import EXPERIMENTS, LITE0
-from helpers.training import checkpoints
 
 TINY = profiles.PROFILES["tiny"]
 HELPERS = cache.ROOT / "helpers"
@@ -107,9 +107,9 @@ def test_gram_matrices_lie_on_the_local_disk_and_results_on_the_other(cut, runs_
 def test_the_slow_disk_gets_a_checkpoint_every_ten_minutes(runs_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("IT_SCRATCH", str(tmp_path / "local"))
     clock = [0.0]
-    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(runs.time, "monotonic", lambda: clock[0])
     folder = runs_folder / "data" / "row" / "seed0-key"
-    checkpoint = checkpoints.Checkpoint(folder)
+    checkpoint = runs.Checkpoint(folder)
     local, written = checkpoint.take_up(), []
     for minute in range(25):
         clock[0] = 60.0 * minute
@@ -118,9 +118,26 @@ def test_the_slow_disk_gets_a_checkpoint_every_ten_minutes(runs_folder, tmp_path
         written.append((folder / "checkpoint.pt").read_text() if (folder / "checkpoint.pt").exists() else None)
     assert written == [None] * 10 + ["10"] * 10 + ["20"] * 5
     local.unlink()  # the machine was taken away
-    assert checkpoints.Checkpoint(folder).take_up().read_text() == "20"
+    assert runs.Checkpoint(folder).take_up().read_text() == "20"
     checkpoint.remove()
     assert not list(tmp_path.rglob("checkpoint.pt"))
+
+
+def test_files_are_written_whole_or_not_at_all_and_half_ones_of_killed_processes_removed_once_old(tmp_path):
+    path, old, young = (tmp_path / name for name in ("file", ".file.1", ".file.2"))
+    for left in (path, old, young):
+        left.write_text("old")
+    os.utime(old, (0, 0))
+
+    def fails(beside):
+        beside.write_text("half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        cache.write_whole(path, fails)
+    assert path.read_text() == "old" and {p.name for p in tmp_path.iterdir()} == {"file", young.name}
+    cache.write_whole(path, lambda beside: beside.write_text("new"))
+    assert path.read_text() == "new" and {p.name for p in tmp_path.iterdir()} == {"file", young.name}
 
 
 def test_apples_mps_is_never_taken(monkeypatch):

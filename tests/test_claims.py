@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import runs_of
 from sklearn.metrics import explained_variance_score
 
 from helpers import metrics, models
@@ -14,6 +15,7 @@ from helpers.analyses.claims import CLAIMS, Claim
 from helpers.experiments import runs
 from helpers.experiments.profiles import PROFILES
 from helpers.experiments.rows import EXPERIMENTS
+from helpers.training.recipe import Step
 
 TINY = PROFILES["tiny"]
 OPEN = "undecidable with these data"
@@ -49,19 +51,10 @@ def test_a_planted_difference_is_supported_and_its_absence_refuted(tiny):
     predictions = {"good": responses + 0.3 * noise, "bad": responses + 0.8 * noise}
     predictions["same"] = predictions["good"] + 1e-4 * rng.normal(size=noise.shape)
     pairs = [("good", "bad", 1), ("bad", "good", 1), ("same", "good", 1), ("same", "good", -1)]
-    found = claims.compare([Claim("", "", *pair, "score") for pair in pairs], predictions, tiny)
+    found = [claims.compare(Claim("", "", *pair, "score"), predictions, tiny) for pair in pairs]
     assert [line["verdict"] for line in found] == ["supported", "refuted", "refuted", "refuted"]
     score = {key: np.mean([explained_variance_score(responses, p) for p in predictions[key]]) for key in predictions}
     assert found[0]["effect"] == pytest.approx(score["good"] - score["bad"], abs=1e-9)
-
-    assert found[0] == claims.compare([Claim("", "", "good", "bad", 1, "score")], predictions, tiny)[0]
-
-
-def runs_of(name, dataset, predictions=(None, None), **info):
-    """Runs, a seed each, that are whole unless `info` says otherwise. predictions : (n_seeds, n_images, n_neurons)"""
-    whole = {"name": name, "epochs": 15, "recipe_epochs": 15, "n_train": len(dataset.train.images)}
-    whole |= {"weights": "file", "pixels": "32 x 32", "diverged": False}
-    return [SimpleNamespace(info=whole | info, val=val) for val in predictions]
 
 
 def test_a_comparison_has_one_interval_in_the_register_and_in_every_table(tiny):
@@ -69,7 +62,7 @@ def test_a_comparison_has_one_interval_in_the_register_and_in_every_table(tiny):
     noise = responses.std(0) * np.random.default_rng(0).normal(size=(2, 3, *responses.shape))
     tested = list({c.quantity: c for c in CLAIMS if "lite0" in c.row and "lite0" in c.against}.values())
     predictions = {name: responses + noise[i] for c in tested for i, name in enumerate((c.row, c.against))}
-    register = claims.compare(tested, predictions, tiny)
+    register = [claims.compare(claim, predictions, tiny) for claim in tested]
     done = {name: runs_of(name, tiny, predicted) for name, predicted in predictions.items()}
     assert {c.quantity for c in tested} == set(claims.QUANTITIES)
     for claim, line in zip(tested, register, strict=True):
@@ -108,9 +101,39 @@ def test_dropout_that_is_never_called_changes_nothing(tiny, kept_runs):
     done = runs.run_all([EXPERIMENTS[name] for name in INERT], tiny, TINY, seeds=2)
     predictions = {name: np.array([run.val for run in found]) for name, found in done.items()}
     claim = next(c for c in CLAIMS if (c.row, c.against) == INERT)
-    line = claims.compare([claim], predictions, tiny)[0]
+    line = claims.compare(claim, predictions, tiny)
     assert line["effect"] == line["low"] == line["high"] == 0 and line["verdict"] == "refuted"
     assert not np.array_equal(predictions[INERT[0]][0], predictions[INERT[0]][1])  # seeds do
+
+
+def test_stretched_rows_run_twice_as_long_at_the_same_shape_of_schedule():
+    step, constant, cosine = (
+        claims.stretched(EXPERIMENTS[f"shallow-{name}"]).recipe for name in ("schedule", "no-schedule", "repaired")
+    )
+    assert (step.epochs, step.schedule) == (40, Step(20, 0.6))
+    assert (constant.epochs, constant.schedule.factor) == (40, 1.0)
+    assert (cosine.epochs, cosine.schedule) == (20, EXPERIMENTS["shallow-repaired"].recipe.schedule)
+
+
+def test_a_verdict_that_moves_at_twice_the_epochs_depends_on_them(tiny, kept_runs, capsys):
+    """Stretched rows run when they are asked for, with the seeds of the others; what is there is used from then on."""
+    claim = next(c for c in CLAIMS if (c.row, c.against) == INERT)
+    done = runs.run_all([EXPERIMENTS[name] for name in INERT], tiny, TINY, seeds=2)
+    line = claims.compare(claim, {name: np.array([run.val for run in done[name]]) for name in INERT}, tiny)
+    assert claims.at_twice_the_epochs(line, claim, done, tiny, TINY, train=False) == {}
+    capsys.readouterr()
+    held = claims.at_twice_the_epochs(line, claim, done, tiny, TINY, train=True)
+    assert capsys.readouterr().out.count(": 4 epochs in ") == 4
+    note = "at twice the epochs +0.000 [+0.000, +0.000], refuted"
+    assert held == {"verdict": "refuted", "note": note}  # dropout that is never called is nothing at any length
+    moved = claims.at_twice_the_epochs(line | {"verdict": OPEN}, claim, done, tiny, TINY, train=False)
+    assert moved == {"verdict": claims.MOVED, "note": note}
+    assert claims.qualified(line | moved, claim, done) == moved
+    more = {name: [*found, found[0]] for name, found in done.items()}  # of which not all ran longer
+    assert claims.at_twice_the_epochs(line, claim, more, tiny, TINY, train=False) == {}
+    with_backbone = replace(claim, row="lite0-published")
+    assert claims.at_twice_the_epochs(line, with_backbone, done, tiny, TINY, train=True) == {}
+    assert "stretched" not in " ".join([*EXPERIMENTS, *PROFILES["quick"].seeds, *PROFILES["colab"].seeds])
 
 
 def test_a_claim_about_labels_is_judged_by_the_object_part():
@@ -122,7 +145,7 @@ def test_a_claim_about_labels_is_judged_by_the_object_part():
     predictions = {"labels": 3 * of_object + 0.3 * rng.standard_normal((5, 240, 5))}
     predictions["none"] = 0.3 * of_view + 0.3 * rng.standard_normal((5, 240, 5))
     both = [Claim("", "", "labels", "none", -1, quantity) for quantity in claims.QUANTITIES]
-    found = claims.compare(both, predictions, SimpleNamespace(val=val))
+    found = [claims.compare(claim, predictions, SimpleNamespace(val=val)) for claim in both]
     assert [line["verdict"] for line in found] == ["supported", "refuted"]
     of_stage_3 = {c.claim: c.quantity for c in CLAIMS if "labels" in c.claim}
     assert len(of_stage_3) == 2 and set(of_stage_3.values()) == {"object part"}
@@ -165,7 +188,7 @@ def test_what_cannot_be_tested_says_why_and_what_would_test_it(tiny):
     one = replace(tiny, train=replace(tiny.train, objects=np.full_like(tiny.train.objects, "face0")))
     assert found("lite0-bi-objective-repaired", one, TINY)["verdict"] == "undecidable: all images have one object label"
     assert found("lite0-bi-objective-repaired", tiny, TINY) is None and found("lite0-published", one, TINY) is None
-    assert found(claims.EARLY, tiny, TINY)["verdict"] == "undecidable: 2 blocks in profile 'tiny'"
+    assert found(claims.DEPTHS[0], tiny, TINY)["verdict"] == "undecidable: 2 blocks in profile 'tiny'"
 
 
 def test_the_middle_block_is_chosen_by_folds_not_by_val():

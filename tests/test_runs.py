@@ -218,19 +218,6 @@ def test_a_diverged_run_is_scored_as_a_constant_and_says_so(tiny, runs_folder):
     assert np.isnan(runs.run(wild, tiny, TINY, held_out_fold=0).history[-1]["held_out_explained_variance"])
 
 
-def test_files_are_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
-
-    def fails(beside):
-        beside.write_text("half")
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        cache.write_whole(path, fails)
-    assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
 @pytest.mark.parametrize("name", ["quick", "colab", "full"])
 def test_profiles_give_every_row_its_images_and_leave_its_recipe_alone(tiny, name):
     """Both recipes of a row see images of one size and number, and nothing in a profile changes an experiment."""

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import runs_of
 from scipy.stats import pearsonr
 from sklearn.metrics import explained_variance_score
 
@@ -16,27 +17,13 @@ from helpers.datasets import populations
 from helpers.experiments.rows import EXPERIMENTS, published_rows
 
 COMMITTED = sorted([*(ROOT / "figures").glob("*/*.csv"), *(ROOT / "benchmarks").glob("*.csv")])
-OF_TRAINED_ROWS = (
-    "results.csv",
-    "stage1.csv",
-    "stage2.csv",
-    "stage2_start.csv",
-    "stage3.csv",
-    "recipes.csv",
-    "rows.csv",
-)
+STAGES = ("results.csv", "stage1.csv", "stage2.csv", "stage2_start.csv", "stage3.csv")
+OF_TRAINED_ROWS = (*STAGES, "recipes.csv", "rows.csv")
 PAIR = [("repaired against published", "lite0-repaired", "lite0-published")]
 
 
 def identity(path):
     return str(path.relative_to(ROOT))
-
-
-def runs_of(name, dataset, predictions, **info):
-    """Runs, a seed each, that are whole unless `info` says otherwise. predictions : (n_seeds, n_images, n_neurons)."""
-    whole = {"name": name, "epochs": 15, "recipe_epochs": 15, "n_train": len(dataset.train.images), "weights": "PyPI"}
-    whole |= {"pixels": "32 x 32", "diverged": False, "seconds": 1.0, "hardware": "here", "date": "today"}
-    return [SimpleNamespace(val=val, info=whole | info, object_accuracy=None) for val in predictions]
 
 
 @pytest.fixture
@@ -209,7 +196,7 @@ def test_committed_verdicts_are_of_whole_rows(path):
         assert "quantity" in table, "made before rows that are not whole were refused"
         assert not table["note"].fillna("").str.contains("epochs cut").any()
     if "against" in table:
-        rows = [pd.read_csv(p) for p in path.parent.glob("*.csv") if p.name in OF_TRAINED_ROWS[:5]]
+        rows = [pd.read_csv(p) for p in path.parent.glob("*.csv") if p.name in STAGES]
         whole = {name for each in rows if "refused" in each for name in each.loc[each["refused"].isna(), "name"]}
         named = {name.removesuffix("-shuffled") for column in ("name", "against") for name in told[column]}
         assert named <= whole, f"verdicts from rows that are not whole: {sorted(named - whole)}"

@@ -4,22 +4,22 @@ To add a test, add a line to data/claims.csv; its rows are entries of experiment
 not: effects, intervals and verdicts are computed from the profile's runs, which are made if they are not there.
 """
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from helpers import cache, metrics, models
 from helpers.analyses import labels, layer_profile, tables
-from helpers.cache import write_whole
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.training.recipe import Step
 
 SMALLEST = 0.01  # of explained variance or correlation: an effect below it is nothing that a claim could rest on
 OPEN = "undecidable with these data"
+MOVED = "depends on epochs"
 COLUMNS = ["claim", "test", "quantity", "effect", "low", "high", "seeds", "verdict", "note"]
-EARLY, MIDDLE, LATE = DEPTHS = ("first block", "middle block", "last block")  # of frozen Lite0
+DEPTHS = ("first block", "middle block", "last block")  # of frozen Lite0
 MOST_SEEDS = 3  # of a row with a backbone; seeds of shallow rows lie further apart, and cost little
 WEIGHTS = "put weights in $IT_WEIGHTS: "
 # What a claim is about: which part of predictions is compared, and by what. Labels can teach what images of an object
@@ -46,7 +46,7 @@ class Claim:
 CLAIMS = [Claim(**line) for line in pd.read_csv(cache.ROOT / "data" / "claims.csv").to_dict("records")]
 
 
-def register(dataset, profile, *, seeds=None):
+def register(dataset, profile, *, seeds=None, stretch=False):
     """Test every claim that this profile and these weights can test, and say of the others what they lack.
 
     Parameters
@@ -55,6 +55,8 @@ def register(dataset, profile, *, seeds=None):
     profile : Profile
     seeds : how many seeds a shallow row gets, and one with a backbone up to `MOST_SEEDS`; None for the profile's own
         numbers, and those that are there
+    stretch : whether the shallow rows that are tested are trained for twice the epochs too, with so many seeds; what is
+        there is used without (see `at_twice_the_epochs`)
 
     Returns
     -------
@@ -67,44 +69,70 @@ def register(dataset, profile, *, seeds=None):
     sources = {tag: models.find_weights(tag)[1] for tag in pretrained} | {LITE0: blocks.source}
     found = [obstacle(claim, dataset, profile, sources, n_blocks=len(blocks.score), seeds=seeds) for claim in CLAIMS]
     runnable = [claim for claim, lacking in zip(CLAIMS, found, strict=True) if lacking is None]
-
     names = dict.fromkeys(name for claim in runnable for name in (claim.row, claim.against) if name not in DEPTHS)
     few, done = seeds and min(seeds, MOST_SEEDS), {}
     for with_backbone, n_seeds in ((False, seeds), (True, few)):
         if rows := [row for row in map(EXPERIMENTS.get, names) if bool(row.backbone) == with_backbone]:
             done |= runs.run_all(rows, dataset, profile, seeds=n_seeds)
-    found = [lacking or refused(claim, done, dataset) for claim, lacking in zip(CLAIMS, found, strict=True)]
-    tested = [claim for claim, lacking in zip(CLAIMS, found, strict=True) if lacking is None]
-    predictions = {name: np.array([run.val for run in of_row]) for name, of_row in done.items()}
     best = blocks_compared(blocks)
+    predictions = {name: np.array([run.val for run in of_row]) for name, of_row in done.items()}
     predictions |= {depth: blocks.val[layer][None] for depth, layer in best.items()}
 
-    effects = iter(compare(tested, predictions, dataset))
     lines = []
     for claim, lacking in zip(CLAIMS, found, strict=True):
-        line = {"claim": claim.claim, "test": claim.test, "quantity": claim.quantity} | (lacking or next(effects))
+        line = {"claim": claim.claim, "test": claim.test, "quantity": claim.quantity}
+        lacking = lacking or refused(claim, done, dataset)
+        line |= lacking or compare(claim, predictions, dataset)
         if lacking is None and claim.row in DEPTHS:  # nothing is drawn: no seeds
             line |= {"seeds": "", "note": f"{best[claim.row]} and {best[claim.against]}, the latter chosen by folds"}
         elif lacking is None:
+            line |= at_twice_the_epochs(line, claim, done, dataset, profile, train=stretch)
             line |= qualified(line, claim, done)
         lines.append(line)
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def compare(claims, predictions, dataset):
-    """Return effect, interval and verdict of each claim: a list of dict effect, low, high, seeds, verdict.
+def compare(claim, predictions, dataset):
+    """Return effect, interval and verdict of a claim: a dict effect, low, high, seeds, verdict.
 
-    claims : list of Claim. predictions : dict name -> array of shape (n_seeds, n_images, n_neurons), of the val images.
-    Intervals are those of `tables.differences`.
+    predictions : dict name -> array of shape (n_seeds, n_images, n_neurons), of the val images. Intervals are those of
+    `tables.differences`.
     """
-    lines = []
-    for claim in claims:
-        part, metric = QUANTITIES[claim.quantity]
-        a, b = predictions[claim.row], predictions[claim.against]
-        found = tables.compared(a, b, dataset.val, part=part, metric=metric)
-        line = {"effect": found["difference"], "low": found["low"], "high": found["high"], "seeds": found["seeds"]}
-        lines.append(line | {"verdict": verdict(line["low"], line["high"], claim.sign)})
-    return lines
+    part, metric = QUANTITIES[claim.quantity]
+    found = tables.compared(predictions[claim.row], predictions[claim.against], dataset.val, part=part, metric=metric)
+    found["effect"] = found.pop("difference")
+    return found | {"verdict": verdict(found["low"], found["high"], claim.sign)}
+
+
+def stretched(experiment):
+    """The experiment for twice the epochs, its rate stepped down after twice as many; a cosine ends with its recipe."""
+    recipe, schedule = experiment.recipe, experiment.recipe.schedule
+    if isinstance(schedule, Step):
+        schedule = replace(schedule, epochs=2 * schedule.epochs)
+    recipe = replace(recipe, epochs=2 * recipe.epochs, schedule=schedule)
+    return replace(experiment, name=f"{experiment.name}-stretched", recipe=recipe)
+
+
+def at_twice_the_epochs(line, claim, done, dataset, profile, *, train):
+    """Return verdict and note of a line of `compare` beside the same rows `stretched`: `MOVED` if these say otherwise.
+
+    train : whether rows that are not there are trained. An empty dict for rows that are no shallow CNNs, and where not
+    as many seeds are there.
+    """
+    rows, longer = [EXPERIMENTS[name] for name in (claim.row, claim.against)], {}
+    if any(row.backbone for row in rows):
+        return {}
+    for row in rows:
+        n_seeds, other = len(done[row.name]), stretched(row)
+        for seed in range(n_seeds if train else 0):
+            runs.run(other, dataset, profile, seed=seed)
+        found = runs.find_all(other, dataset, profile)[:n_seeds]
+        if len(found) < n_seeds:
+            return {}
+        longer[row.name] = np.array([run.val for run in found])
+    found = compare(claim, longer, dataset)
+    note = f"at twice the epochs {effect(found)}, {found['verdict']}"
+    return {"verdict": line["verdict"] if found["verdict"] == line["verdict"] else MOVED, "note": note}
 
 
 def verdict(low, high, sign):
@@ -171,7 +199,8 @@ def qualified(line, claim, done):
     names = (claim.row, claim.against)
     single = [name for name in names if len(done[name]) == 1]
     which = "of each row" if len(single) == 2 else f"of {single[0]}" if single else ""
-    notes = [f"one seed {which}: its spread is unknown"] if single else []
+    notes = [line["note"]] if "note" in line else []
+    notes += [f"one seed {which}: its spread is unknown"] if single else []
     diverged = [name for name in names if any(run.info["diverged"] for run in done[name])]
     notes += [f"{name} diverged, scored as a constant" for name in diverged]
     decided = line["verdict"]
@@ -180,15 +209,15 @@ def qualified(line, claim, done):
     return {"verdict": decided + (" (one seed)" if single and decided != OPEN else ""), "note": "; ".join(notes)}
 
 
-def write(dataset, profile, *, seeds, folder):
+def write(dataset, profile, *, seeds, folder, stretch=False):
     """Make the register with so many seeds (see `register`) and write it to a folder: the frame and its path.
 
     The report finds the same seeds, and shows the same register. Raises ValueError if there is not one seed at least.
     """
     if seeds < 1:
         raise ValueError(f"seeds must be 1 or more, found {seeds}")
-    frame, path = register(dataset, profile, seeds=seeds), folder / "claims.csv"
-    write_whole(path, lambda beside: frame.to_csv(beside, index=False))
+    frame, path = register(dataset, profile, seeds=seeds, stretch=stretch), folder / "claims.csv"
+    cache.write_whole(path, lambda beside: frame.to_csv(beside, index=False))
     return frame, path
 
 
@@ -199,17 +228,12 @@ def undecided(frame, dataset):
         return ""
     reasons = missing["verdict"].str.removeprefix("undecidable: ").value_counts()
     words = "; ".join(f"{n} {reason}" for reason, n in reasons.items())
-    tags = {tag for note in missing["note"].fillna("") for tag in re.findall(r"[\w-]+(?:\.\w+)+", _weights_in(note))}
-    data = runs.data_option(dataset)
+    listed = (note.partition(WEIGHTS)[2].partition("; ")[0] for note in missing["note"].fillna(""))
+    tags = {tag for tags in listed for tag in tags.split(", ") if tag}
     weights = f", with weights of {', '.join(sorted(tags))} in $IT_WEIGHTS" if tags else ""
     profile = " --profile full" if "input sizes" in words else ""  # which trains all rows at one
-    command = f"python -m helpers claims{profile}{data}"
+    command = f"python -m helpers claims{profile}{runs.data_option(dataset)}"
     return f"{len(missing)} of {len(frame)} tests have no number here ({words}); `{command}` decides them{weights}."
-
-
-def _weights_in(note):
-    """The part of a line's note that names weights."""
-    return note.partition(WEIGHTS)[2].partition("; ")[0]
 
 
 def effect(line):
@@ -227,20 +251,10 @@ def shown(frame, dataset):
     """
     left_out = undecided(frame, dataset)
     frame = frame[frame["effect"].notna() | (frame["verdict"] == OPEN)]
-    table = pd.DataFrame(
-        {
-            "claim": frame["claim"],
-            "tested by": frame["test"],
-            "quantity": frame["quantity"],
-            "effect [95 %]": [effect(line) for line in frame.to_dict("records")],
-            "seeds": frame["seeds"].fillna(""),
-            "verdict": frame["verdict"],
-            "note": frame["note"].fillna(""),
-        }
-    ).set_index(["claim", "tested by"])
+    table = frame.rename(columns={"test": "tested by"}).fillna({"seeds": "", "note": ""})
+    table["effect [95 %]"] = [effect(line) for line in frame.to_dict("records")]
+    table = table.set_index(["claim", "tested by"])[["quantity", "effect [95 %]", "seeds", "verdict", "note"]]
     data = tables.SIMULATED if dataset.is_standin else f"Recordings: {dataset.path.name}."
     family = f"Intervals, here and wherever paired differences stand, are corrected for {tables.FAMILY} tests."
-    bold = "font-weight: bold"
-    return table.style.set_caption(f"{data} {family} {left_out}".strip()).map(
-        lambda text: "" if "undecidable" in text else bold, subset=["verdict"]
-    )
+    style, decided = table.style.set_caption(f"{data} {family} {left_out}".strip()), ("supported", "refuted")
+    return style.map(lambda text: "font-weight: bold" if text.startswith(decided) else "", subset=["verdict"])

@@ -8,7 +8,7 @@ import numpy as np
 from helpers import datasets, models
 from helpers.device import accelerator, hardware
 from helpers.training import loop
-from helpers.training.scaling import scaling_of
+from helpers.training.recipe import scaling_of
 
 
 def fit_row(experiment, dataset, *, seed, held_out_fold, checkpoint, progress, held_out_score):
@@ -56,7 +56,6 @@ def fit_row(experiment, dataset, *, seed, held_out_fold, checkpoint, progress, h
         "recipe_epochs": experiment.recipe.epochs,
         "pixels": "x".join(map(str, dataset.images.shape[2:])),
         "n_train": len(dataset.train.images) if fit_index is None else len(fit_index),
-        "n_parameters": sum(p.numel() for p in model.parameters()),
         "seconds": sum(epoch["seconds"] for epoch in history),
         "processes": accelerator().num_processes,
         "hardware": hardware(),

@@ -154,7 +154,8 @@ _ROWS = [
         "densenet201",
         "DenseNet201 fine-tuned",
         "densenet201.tv_in1k",
-        # two warm-up epochs and a cosine to epoch 15, and from the seventh epoch on SWALR towards 1e-4 on top of it
+        # two warm-up epochs and a cosine to epoch 15; SWALR towards 1e-4 steps on top of it at the end of every epoch
+        # from the sixth on, so that rates differ from the seventh
         replace(
             ADAM,
             epochs=10,
@@ -165,7 +166,7 @@ _ROWS = [
         "pnasnet5large",
         "PNASNet-5-Large fine-tuned",
         "pnasnet5large.tf_in1k",
-        # its own schedule was exhausted; SWALR towards 1e-4 from the seventh epoch on
+        # its own schedule was exhausted; SWALR towards 1e-4 as above
         replace(
             ADAM,
             optimiser=torch.optim.AdamW,

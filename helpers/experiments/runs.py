@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shlex
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from helpers.experiments import fitting, profiles
 from helpers.experiments.fitting import fold_of as fold_of
 from helpers.experiments.fitting import rebuild as rebuild
 from helpers.models.weights import cached_file
-from helpers.training import checkpoints, loop
+from helpers.training import loop
+
+COPY_SECONDS = 600.0  # between copies of a checkpoint: Colab's Drive keeps every overwritten file in its trash
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
     dataset = profile.training_data(experiment, dataset)
     place = _place(experiment, seed, held_out_fold)
     folder = cache.result_folder(dataset, *place, kind="run")
-    checkpoint = checkpoints.Checkpoint(folder)
+    checkpoint = Checkpoint(folder)
     label = f"{experiment.name}, seed {seed}" + ("" if held_out_fold is None else f", fold {held_out_fold} held out")
     label += f", on {dataset.name}" if dataset.name != dataset.path.stem else ""
 
@@ -94,6 +97,38 @@ def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
     return _as_run(found, folder)
 
 
+class Checkpoint:
+    """The checkpoint of the run whose result comes to `folder`.
+
+    With $IT_SCRATCH it is written to the local disk, which a machine that is taken away takes along; `keep` copies it
+    to the folder of the result, every ten minutes at most. Without, it lies in the folder of the result.
+    """
+
+    def __init__(self, folder):
+        self.kept = folder / "checkpoint.pt"
+        self.local = cache.scratch_folder() / self.kept.relative_to(cache.runs_folder())
+        self.kept_at = time.monotonic()
+
+    def take_up(self):
+        """Path that a run continues from and writes to; a copy that a lost machine left is fetched."""
+        if not self.local.exists() and self.kept.exists():
+            cache.write_whole(self.local, lambda path: shutil.copyfile(self.kept, path))
+        return self.local
+
+    def keep(self):
+        """Copy the local file, if there is one and the last copy is old enough. Call it after every epoch."""
+        if self.local == self.kept or time.monotonic() - self.kept_at < COPY_SECONDS or not self.local.exists():
+            return
+        cache.write_whole(self.kept, lambda path: shutil.copyfile(self.local, path))
+        self.kept_at = time.monotonic()
+
+    def remove(self):
+        """Delete both files, of a run that is finished."""
+        for path in (self.local, self.kept):
+            if path.exists():  # a disk that is only read has none
+                path.unlink(missing_ok=True)
+
+
 def find_all(experiment, dataset, profile, held_out_fold=None):
     """The finished runs of a row that are there, from seed 0 on: list of Run, empty where there is none."""
     dataset, found = profile.training_data(experiment, dataset), []
@@ -116,15 +151,9 @@ def _place(experiment, seed, held_out_fold):
     return experiment.name, f"seed{seed}" + ("" if held_out_fold is None else f"-fold{held_out_fold}"), settings
 
 
-def _finished(experiment, data, seed, held_out_fold):
-    """Whether a run is there. data : as `Profile.training_data` returned it"""
-    folder = cache.result_folder(data, *_place(experiment, seed, held_out_fold), kind="run")
-    return (folder / "result.json").exists()
-
-
 def _as_run(found, folder):
-    values = (found["object_accuracy"], found["history"], found["info"])
-    return Run(found["val"], found["test"], found.get("held_out"), *values, folder)
+    values = {name: found.get(name) for name in ("val", "test", "held_out", "object_accuracy", "history", "info")}
+    return Run(**values, folder=folder)
 
 
 def held_out_score(responses, predictions):
@@ -159,26 +188,21 @@ def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
     """
     counts, done = {}, {}
     for experiment in chosen:
-        counts[experiment.name] = profile.n_seeds(experiment) if seeds is None else seeds
+        n_seeds, found = profile.n_seeds(experiment) if seeds is None else seeds, []
         try:
             found = find_all(experiment, dataset, profile, held_out_fold) if seeds is None else []
-        except Exception as error:  # its weights' file is not what it should be; of a row to train `failing` says so
-            found = []
-            if not counts[experiment.name]:
+        except Exception as error:  # its weights' file is not what it should be; of a row to train `ready` says so
+            if not n_seeds:
                 say_failed(experiment, error)
-        counts[experiment.name] = max(counts[experiment.name], len(found))
-    todo = [experiment for experiment in chosen if counts[experiment.name]]
-    for experiment in chosen:
-        if experiment not in todo and experiment.name not in done:
+        if n_seeds := max(n_seeds, len(found)):
+            counts[experiment] = n_seeds
+        else:
             print(f"{experiment.name}: not in profile {profile.name!r}; run it by: {command(experiment, dataset)}")
-    for experiment in failing(todo, dataset, profile, held_out_fold):
-        todo.remove(experiment)
-    announce({experiment: counts[experiment.name] for experiment in todo}, dataset, profile, held_out_fold)
-    for experiment in todo:
+    for experiment in ready(counts, dataset, profile, held_out_fold):
         try:
             done[experiment.name] = [
                 run(experiment, dataset, profile, seed=seed, held_out_fold=held_out_fold)
-                for seed in range(counts[experiment.name])
+                for seed in range(counts[experiment])
             ]
         except OSError:  # a cache that cannot be written is no fault of the row
             raise
@@ -187,32 +211,29 @@ def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
     return done
 
 
-def announce(counts, dataset, profile, held_out_fold):
-    """Say how many runs of rows (experiment -> number of seeds) are there and how many are to be trained.
+def ready(counts, dataset, profile, held_out_fold):
+    """Those rows, of a dict experiment -> number of seeds, that are there or whose networks take an image: a list.
 
-    How long these take is known from their first epochs on, and shown then: it is the machine's affair.
+    Says of the others why not, and how many runs are there and how many to be trained. How long these take is known
+    from their first epochs on, and shown then: it is the machine's affair.
     """
-    n_left = 0
+    found, n_left = [], 0
     for experiment, n_seeds in counts.items():
-        data = profile.training_data(experiment, dataset)
-        n_left += sum(not _finished(experiment, data, seed, held_out_fold) for seed in range(n_seeds))
-    words = f"{n_left} to train whole; the time left of each is measured from its first epoch on"
-    print(f"{plural(sum(counts.values()), 'run')}, {words if n_left else 'all kept from before'}", flush=True)
-
-
-def failing(todo, dataset, profile, held_out_fold):
-    """Those rows still to be trained whose networks cannot be built or take no image; says so of each."""
-    found = []
-    for experiment in todo:
-        data = profile.training_data(experiment, dataset)
         try:
-            if not _finished(experiment, data, 0, held_out_fold):
+            data = profile.training_data(experiment, dataset)
+            places = [_place(experiment, seed, held_out_fold) for seed in range(n_seeds)]
+            folders = [cache.result_folder(data, *place, kind="run") for place in places]
+            if left := sum(not (folder / "result.json").exists() for folder in folders):
                 model, _ = models.build(experiment, data, 0)
-                normalisation = experiment.inputs.normalisation(data, experiment.backbone)
-                loop.predict(model, data.train.images[:1], normalisation)
+                loop.predict(model, data.train.images[:1], experiment.inputs.normalisation(data, experiment.backbone))
         except Exception as error:  # whatever a network raises
             say_failed(experiment, error)
-            found.append(experiment)
+            continue
+        found.append(experiment)
+        n_left += left
+    words = f"{n_left} to train whole; the time left of each is measured from its first epoch on"
+    n_runs = sum(counts[experiment] for experiment in found)
+    print(f"{plural(n_runs, 'run')}, {words if n_left else 'all kept from before'}", flush=True)
     return found
 
 
@@ -220,13 +241,6 @@ def say_failed(experiment, error):
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     tag = experiment.backbone or "shallow CNN"
     print(f"{experiment.name} ({tag}) failed and is left out, the other rows go on: {reason}", flush=True)
-
-
-def size_words(experiment, dataset, profile):
-    """What a row is trained on, in words."""
-    data = profile.training_data(experiment, dataset)
-    size = "x".join(map(str, data.images.shape[2:]))
-    return f"{plural(experiment.recipe.epochs, 'epoch')} of {plural(len(data.train.images), 'image')} of {size} pixels"
 
 
 def command(experiment, dataset):

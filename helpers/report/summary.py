@@ -24,7 +24,7 @@ def answer(study, ladder, best_name, repaired, register, table):
     )
     counts = repaired["verdict"].str.partition(" (")[0].value_counts()
     verdicts = register["verdict"].str.partition(" ")[0].value_counts()
-    held, fell = verdicts.get("supported", 0), verdicts.get("refuted", 0)
+    held, fell, moved = (verdicts.get(word, 0) for word in ("supported", "refuted", "depends"))
     seconds = table["seconds"].mul(table["seeds"]).sum()
     trained_on = " and ".join(table["hardware"].dropna().unique())  # with fewer threads than this kernel, perhaps
     return {
@@ -37,7 +37,8 @@ def answer(study, ladder, best_name, repaired, register, table):
             f"{counts.get('higher', 0)} of {len(repaired)} rows and lower in {counts.get('lower', 0)}; "
             "rows that did not run all epochs of their recipes take no part.",
             f"**The published study.** Of {len(register)} tests of its claims {held} support a claim and {fell} refute "
-            "one; the others cannot be decided with these data, weights or rows.",
+            f"one{f', {moved} depend on epochs' if moved else ''}; the others cannot be decided with these data, "
+            "weights or rows.",
         ],
         "data": f"**Data.** {dataset.path.name}: {len(dataset.train.images)} training, {len(dataset.val.images)} val "
         f"and {len(dataset.test.images)} test images, {dataset.n_neurons} neurons. {study.ceiling_sentence}",

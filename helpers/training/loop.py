@@ -17,8 +17,7 @@ from helpers import cache
 from helpers.datasets.images import to_batch
 from helpers.device import accelerator, precision
 from helpers.training.heads import RidgeHeads, TrainedHeads
-from helpers.training.recipe import make_optimiser
-from helpers.training.scaling import LossScaling
+from helpers.training.recipe import LossScaling, make_optimiser
 
 CHECKPOINT_SECONDS = 30.0
 
