@@ -1,5 +1,7 @@
 """Data files: found, read back exactly, split, cut, batched, summarised."""
 
+from types import SimpleNamespace
+
 import h5py
 import numpy as np
 import pytest
@@ -8,9 +10,11 @@ from PIL import Image
 
 from helpers import datasets
 from helpers.__main__ import main
+from helpers.analyses import best_model
 from helpers.datasets import describe
 from helpers.datasets.hdf5 import DataError
 from helpers.datasets.images import IMAGENET, Normalisation, to_batch, training_statistics
+from helpers.experiments import runs
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]
 SD = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
@@ -227,6 +231,18 @@ def test_folds_hold_every_image_once_and_spread_the_objects():
     assert same == datasets.folds(objects, 5, seed=3)[0][1].tolist() != other
     with pytest.raises(ValueError, match="38 folds of 37 images"):
         datasets.folds(objects, 38, seed=0)
+
+
+def test_few_images_are_fewer_folds_for_readouts_and_for_training_alike():
+    few = SimpleNamespace(train=SimpleNamespace(objects=np.array(["a", "b", "a"]), images=np.zeros((3, 1, 8, 8))))
+    pairs = datasets.choosing_folds(few)
+    assert sorted(held_out.tolist() for _, held_out in pairs) == [[0], [1], [2]]
+    for fold, pair in enumerate(pairs):
+        assert all(map(np.array_equal, runs.fold_of(few, fold), pair))
+    with pytest.raises(ValueError, match="no fold 3 of 3 training images; expected 0 to 2"):
+        runs.fold_of(few, 3)
+    candidates = {name: SimpleNamespace(held_out=np.ones((1, 2))) for name in ("first", "second")}
+    assert list(best_model.choose(candidates, np.zeros((1, 2)))) == ["first", "second"]  # one image has no score
 
 
 def test_object_folds_hold_whole_objects():

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import safetensors.torch
 
-from helpers import metrics, models
+from helpers import models
 from helpers.analyses import frozen_networks, layer_profile
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS
@@ -71,9 +71,11 @@ def candidates(dataset, profile):
 def choose(found, responses):
     """Mean explained variance of every candidate on the held-out images, best first: dict name -> score.
 
+    Where a single image is held out there is no score, and the first candidate is taken.
+
     responses : array of shape (n_held_out, n_neurons)
     """
-    scores = {name: np.nanmean(metrics.explained_variance(responses, c.held_out)) for name, c in found.items()}
+    scores = {name: runs.held_out_score(responses, c.held_out) for name, c in found.items()}
     return dict(sorted(scores.items(), key=lambda item: -item[1]))
 
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from helpers import cache, datasets, models, progress
+from helpers import cache, models, progress
+from helpers.datasets import choosing_folds as choosing_folds
 from helpers.device import accelerator
 from helpers.experiments.rows import LITE0
 from helpers.models import architecture, catalogue
@@ -45,12 +46,6 @@ def stage_ends(layers, *, depth=1):
     ends = list({layer.rsplit(".", depth)[0]: layer for layer in layers}.values())
     n = min(ZOOMED_STAGES, len(layers))
     return ends if len(ends) > 1 else [layers[(i + 1) * len(layers) // n - 1] for i in range(n)]
-
-
-def choosing_folds(dataset):
-    """Folds of the training images by which readouts are tuned and chosen: stratified over objects."""
-    objects = dataset.train.objects
-    return datasets.folds(objects, min(datasets.N_FOLDS, len(objects)), seed=0)
 
 
 def grams(tag, dataset, *, pretrained=True, layers=None, zoom=1.0, summed=False):

@@ -234,6 +234,12 @@ def folds(objects, n_folds, *, seed):
     return [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(n_folds)]
 
 
+def choosing_folds(dataset):
+    """The folds of the training images by which everything is tuned and chosen: N_FOLDS, or as many as images."""
+    objects = dataset.train.objects
+    return folds(objects, min(N_FOLDS, len(objects)), seed=0)
+
+
 def object_folds(objects, n_folds, *, seed):
     """Like `folds`, but each object is held out as a whole; folds hold about the same number of images.
 
