@@ -34,24 +34,30 @@ KEYS = [f"{kind}_{split}" for kind in ("stimulus", "object") for split in ("trai
 KEYS += ["spikes_train", "spikes_val"]
 
 
-def changed(key, change):
-    """What rewrites one array of a file as change(array)."""
+def edited(change):
+    """What opens a file and rewrites it as change(file) does."""
 
     def breaker(path):
         with h5py.File(path, "r+") as file:
-            values = file[key][()]
-            del file[key]
-            file[key] = change(values)
+            change(file)
+
+    return breaker
+
+
+def changed(key, change):
+    """What rewrites one array of a file as change(array)."""
+
+    @edited
+    def breaker(file):
+        values = file[key][()]
+        del file[key]
+        file[key] = change(values)
 
     return breaker
 
 
 def without(key):
-    def breaker(path):
-        with h5py.File(path, "r+") as file:
-            del file[key]
-
-    return breaker
+    return edited(lambda file: file.pop(key))
 
 
 def element(key, index, value):
@@ -80,19 +86,19 @@ def resized(x):
     return (colour + 0.37 * np.roll(colour, 1, axis=3)) / 1.37
 
 
-def of_matlab(path):
-    with h5py.File(path, "r+") as file:
-        file["stimulus_train"].attrs["MATLAB_class"] = np.bytes_("single")
+@edited
+def of_matlab(file):
+    file["stimulus_train"].attrs["MATLAB_class"] = np.bytes_("single")
 
 
-def declared(path):
-    with h5py.File(path, "r+") as file:
-        file.attrs["image_mean"] = file.attrs["image_sd"] = [0.5, 0.5]
+@edited
+def declared(file):
+    file.attrs["image_mean"] = file.attrs["image_sd"] = [0.5, 0.5]
 
 
-def with_animals(path):
-    with h5py.File(path, "r+") as file:
-        file["neurons/animal"] = [b"Tito", b"Chabo"]
+@edited
+def with_animals(file):
+    file["neurons/animal"] = [b"Tito", b"Chabo"]
 
 
 def linked(key, link):
@@ -110,7 +116,7 @@ def a_folder(path):
     path.mkdir()
 
 
-def truncate(path):
+def cut_short(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
@@ -130,18 +136,18 @@ def stored_outside(path):
         file.create_dataset("spikes_val", (10, 3), "f4", external=[(str(other), 0, h5py.h5f.UNLIMITED)])
 
 
-def virtual(path):
+@edited
+def virtual(file):
     layout = h5py.VirtualLayout((10, 3), "f4")
     layout[:] = h5py.VirtualSource("other.h5", "spikes_val", (10, 3))
-    with h5py.File(path, "r+") as file:
-        del file["spikes_val"]
-        file.create_virtual_dataset("spikes_val", layout)
+    del file["spikes_val"]
+    file.create_virtual_dataset("spikes_val", layout)
 
 
-def a_group(path):
-    with h5py.File(path, "r+") as file:
-        del file["object_val"]
-        file.create_group("object_val")
+@edited
+def a_group(file):
+    del file["object_val"]
+    file.create_group("object_val")
 
 
 def foreign_filter(path):
@@ -155,11 +161,7 @@ def foreign_filter(path):
 
 
 def repeats_of(shape, value=0.0):
-    def breaker(path):
-        with h5py.File(path, "r+") as file:
-            file["spikes_val_repeats"] = np.full(shape, value, np.float32)
-
-    return breaker
+    return edited(lambda file: file.create_dataset("spikes_val_repeats", data=np.full(shape, value, np.float32)))
 
 
 # name: (what breaks a good file, the key to be named if one is at fault, a word of the reason)
@@ -167,23 +169,23 @@ BROKEN = {
     "missing file": (Path.unlink, None, "no such file"),
     "not HDF5": (lambda path: path.write_text("neuron,rate\n1,2\n"), None, "not an HDF5 file"),
     "empty file": (lambda path: path.write_bytes(b""), None, "not an HDF5 file"),
-    "truncated": (truncate, None, "truncated"),
+    "truncated": (cut_short, None, "truncated"),
     "damaged inside": (damaged, None, "damaged"),
     "foreign filter": (foreign_filter, None, "compression filter"),
     "folder": (a_folder, None, "folder"),
     **{f"{key} missing": (without(key), key, "missing") for key in KEYS},
     "group for an array": (a_group, "object_val", "group"),
     "images of rank 2": (changed("stimulus_val", lambda x: x[:, 0, 0]), "stimulus_val", "3 or 4 dimensions"),
-    "one channel in val": (changed("stimulus_val", lambda x: x[:, :1]), "stimulus_val", "(3, 12, 12)"),
+    "one channel in val": (changed("stimulus_val", lambda x: x[:, :1]), "stimulus_val", "(10, 3, 12, 12)"),
     "responses of rank 1": (changed("spikes_train", lambda r: r[:, 0]), "spikes_train", "2 dimensions"),
     "objects of rank 2": (changed("object_val", lambda o: o[:, None]), "object_val", "1 dimension."),
     "channels last": (of_all_images(lambda x: np.moveaxis(x, 1, 3)), "stimulus_train", "channels last"),
     "two channels": (of_all_images(lambda x: x[:, :2]), "stimulus_train", "(n_images, 1 or 3, height, width)"),
     "tiny images": (of_all_images(lambda x: x[..., :4]), "stimulus_train", "at least 8"),
-    "other image size in val": (changed("stimulus_val", lambda x: x[..., :10]), "stimulus_val", "(12, 12)"),
-    "other number of responses": (changed("spikes_val", lambda r: r[:-1]), "spikes_val", "expected 10"),
-    "other number of objects": (changed("object_test", lambda o: o[:-1]), "object_test", "expected 4"),
-    "other number of neurons": (changed("spikes_val", lambda r: r[:, :2]), "spikes_val", "expected 3"),
+    "other image size in val": (changed("stimulus_val", lambda x: x[..., :10]), "stimulus_val", "(10, 3, 12, 12)"),
+    "other number of responses": (changed("spikes_val", lambda r: r[:-1]), "spikes_val", "expected (10, 3)"),
+    "other number of objects": (changed("object_test", lambda o: o[:-1]), "object_test", "expected (4,)"),
+    "other number of neurons": (changed("spikes_val", lambda r: r[:, :2]), "spikes_val", "expected (10, 3)"),
     "one neuron": (changed("spikes_train", lambda r: r[:, :1]), "spikes_train", "two or more"),
     "text for responses": (changed("spikes_train", lambda r: r.astype("S")), "spikes_train", "text"),
     "text for images": (changed("stimulus_test", lambda x: x.astype("S")), "stimulus_test", "text"),
@@ -214,7 +216,7 @@ BROKEN = {
     "empty train": (changed("stimulus_train", lambda x: x[:0]), "stimulus_train", "0 images"),
     "empty test": (changed("stimulus_test", lambda x: x[:0]), "stimulus_test", "0 images"),
     "one val image": (changed("stimulus_val", lambda x: x[:1]), "stimulus_val", "2 or more"),
-    "repeats of other neurons": (repeats_of((10, 4, 2)), "spikes_val_repeats", "(10, n_repeats, 3)"),
+    "repeats of other neurons": (repeats_of((10, 4, 2)), "spikes_val_repeats", "(10, 4, 3)"),
     "repeats of rank 2": (repeats_of((10, 3)), "spikes_val_repeats", "3 dimensions"),
     "infinite repeat": (repeats_of((10, 4, 3), np.inf), "spikes_val_repeats", "infinity"),
     "external link": (linked("spikes_val", h5py.ExternalLink("other.h5", "spikes_val")), "spikes_val", "external link"),
@@ -334,31 +336,31 @@ def test_constants_that_cannot_be_are_not_declared(tmp_path, constants, capsys):
     assert UNDECLARED[constants] in said and said.count("\n") == 1 and _contents(tmp_path) == before
 
 
-def split_duplicated(path):
-    with h5py.File(path, "r+") as file:
-        file["stimulus_val"][2] = file["stimulus_train"][5]
+@edited
+def split_duplicated(file):
+    file["stimulus_val"][2] = file["stimulus_train"][5]
 
 
-def shuffled_repeats(path):
-    with h5py.File(path, "r+") as file:
-        file["spikes_val_repeats"] = np.repeat(file["spikes_val"][()][::-1][:, None], 3, axis=1)
+@edited
+def shuffled_repeats(file):
+    file["spikes_val_repeats"] = np.repeat(file["spikes_val"][()][::-1][:, None], 3, axis=1)
 
 
-def shuffled_training(path):
-    with h5py.File(path, "r+") as file:
-        file["spikes_train_repeats"] = np.repeat(file["spikes_train"][()][::-1][:, None], 2, axis=1)
+@edited
+def shuffled_training(file):
+    file["spikes_train_repeats"] = np.repeat(file["spikes_train"][()][::-1][:, None], 2, axis=1)
 
 
-def zeros_for_missing(path):
-    with h5py.File(path, "r+") as file:
-        repeats = np.repeat(file["spikes_val"][()][:, None], 3, axis=1)
-        repeats[:5, 1:] = 0
-        file["spikes_val_repeats"] = repeats
+@edited
+def zeros_for_missing(file):
+    repeats = np.repeat(file["spikes_val"][()][:, None], 3, axis=1)
+    repeats[:5, 1:] = 0
+    file["spikes_val_repeats"] = repeats
 
 
-def one_trial_each(path):
-    with h5py.File(path, "r+") as file:
-        file["spikes_val_repeats"] = file["spikes_val"][()][:, None]
+@edited
+def one_trial_each(file):
+    file["spikes_val_repeats"] = file["spikes_val"][()][:, None]
 
 
 def few_val(path):
@@ -453,7 +455,7 @@ def two_frames(rows, folder):
 
 
 def image_cut_short(rows, folder):
-    truncate(folder / "4.png")
+    cut_short(folder / "4.png")
 
 
 def with_position(rows, _):
@@ -550,10 +552,6 @@ def readouts(dataset):
 
 def one_trial(dataset):
     return [search.search(dataset, TINY, n_trials=1).best_value]
-
-
-def cut_short(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def overwritten(path):

@@ -1,8 +1,6 @@
-"""Data files: read back exactly, split, cut, batched, fetched and packed."""
+"""Data files: found, read back exactly, split, cut, batched, summarised."""
 
-import threading
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -12,9 +10,11 @@ from PIL import Image
 
 from helpers import datasets
 from helpers.__main__ import main
-from helpers.datasets import describe, sources
+from helpers.analyses import best_model
+from helpers.datasets import describe
 from helpers.datasets.hdf5 import DataError
 from helpers.datasets.images import IMAGENET, Normalisation, to_batch, training_statistics
+from helpers.experiments import runs
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]
 SD = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
@@ -78,14 +78,14 @@ def rewrite_images(path, change):
             file[f"stimulus_{split}"] = images
 
 
-@pytest.mark.parametrize("kind", ["gray", "colour"])
-@pytest.mark.parametrize("layout", ["three channels", "one channel", "no channel"])
-def test_uint8_images_are_read_as_they_are(tmp_path, kind, layout):
-    if kind == "colour" and layout != "three channels":
-        pytest.skip("colour has three")
+@pytest.mark.parametrize(
+    ("kind", "index"),
+    [("colour", slice(None)), ("gray", slice(None)), ("gray", np.s_[:, :1]), ("gray", np.s_[:, 0])],
+    ids=["colour", "gray, three channels", "gray, one channel", "gray, no channel"],
+)
+def test_uint8_images_are_read_as_they_are(tmp_path, kind, index):
     pixels = write_file(tmp_path / "a.h5", kind=kind)
     expected = datasets.load(tmp_path / "a.h5")
-    index = {"three channels": slice(None), "one channel": np.s_[:, :1], "no channel": np.s_[:, 0]}[layout]
     rewrite_images(tmp_path / "a.h5", lambda x: np.rint((x * SD + MEAN) * 255).astype(np.uint8)[index])
     found = datasets.load(tmp_path / "a.h5")
     np.testing.assert_array_equal(found.images, np.rint(pixels * 255)[:, : found.images.shape[1]])
@@ -233,6 +233,18 @@ def test_folds_hold_every_image_once_and_spread_the_objects():
         datasets.folds(objects, 38, seed=0)
 
 
+def test_few_images_are_fewer_folds_for_readouts_and_for_training_alike():
+    few = SimpleNamespace(train=SimpleNamespace(objects=np.array(["a", "b", "a"]), images=np.zeros((3, 1, 8, 8))))
+    pairs = datasets.choosing_folds(few)
+    assert sorted(held_out.tolist() for _, held_out in pairs) == [[0], [1], [2]]
+    for fold, pair in enumerate(pairs):
+        assert all(map(np.array_equal, runs.fold_of(few, fold), pair))
+    with pytest.raises(ValueError, match="no fold 3 of 3 training images; expected 0 to 2"):
+        runs.fold_of(few, 3)
+    candidates = {name: SimpleNamespace(held_out=np.ones((1, 2))) for name in ("first", "second")}
+    assert list(best_model.choose(candidates, np.zeros((1, 2)))) == ["first", "second"]  # one image has no score
+
+
 def test_object_folds_hold_whole_objects():
     objects = np.random.default_rng(0).permutation(np.repeat([f"o{i}" for i in range(9)], [40, 1, 5, 5, 5, 5, 5, 5, 9]))
     pairs = datasets.object_folds(objects, 2, seed=1)
@@ -326,70 +338,3 @@ def test_check_says_which_known_data_set_a_file_is(tmp_path, generator):
     assert "known: the responses of the course's file" in describe.check(tmp_path / "a.h5")
     write_file(tmp_path / "b.h5")
     assert "\nknown:" not in describe.check(tmp_path / "b.h5")
-
-
-# Acquisition ---------------------------------------------------------------------------------------------------------
-
-
-class _Drive(BaseHTTPRequestHandler):
-    """A stand-in for Google Drive: the whole file, one that breaks off, and the page that Drive sends over quota."""
-
-    def __init__(self, body, *args):
-        self.body = body
-        super().__init__(*args)
-
-    def do_GET(self):
-        page = b"<html>Sorry, too many users have viewed this file recently.</html>"
-        body = page if self.path == "/page" else self.body
-        self.send_response(404 if self.path == "/gone" else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if self.path == "/short" else body)
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def drive(tmp_path, monkeypatch):
-    write_file(tmp_path / "source.h5")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(sources, "RETRIES", 0)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Drive, (tmp_path / "source.h5").read_bytes()))
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-def test_fetch_is_whole(tmp_path, drive):
-    target = tmp_path / "data" / "IT_data.h5"
-    assert sources.fetch("course", target, origin=f"{drive}/file") == target
-    assert target.read_bytes() == (tmp_path / "source.h5").read_bytes()
-    assert [path.name for path in target.parent.iterdir()] == ["IT_data.h5"]
-    with pytest.raises(DataError, match="exists already"):
-        sources.fetch("course", target, origin=f"{drive}/page")
-    assert datasets.load(target).n_neurons == 3
-
-
-@pytest.mark.parametrize(("page", "reason"), [("short", "incomplete"), ("page", "not an HDF5 file"), ("gone", "404")])
-def test_a_broken_download_leaves_nothing_behind(tmp_path, drive, page, reason):
-    target = tmp_path / "data" / "IT_data.h5"
-    with pytest.raises(DataError, match=reason) as error:
-        sources.fetch("course", target, origin=f"{drive}/{page}")
-    assert str(error.value).startswith(f"{target}: ") and "\n" not in str(error.value)
-    assert list(target.parent.iterdir()) == []
-
-
-def test_an_interrupted_download_leaves_nothing_behind(tmp_path, monkeypatch):
-    import gdown
-
-    def interrupted(url, output, **_):
-        with open(output + ".part", "w", encoding="utf-8") as file:
-            file.write("half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(gdown, "download", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        sources.fetch("course", tmp_path / "data" / "IT_data.h5")
-    assert list((tmp_path / "data").iterdir()) == []

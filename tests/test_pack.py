@@ -171,19 +171,6 @@ def test_arrays_that_cannot_be(tmp_path):
         pack.pack_arrays(tmp_path / "a.npz", tmp_path / "own.h5")
 
 
-def test_an_image_is_turned_as_its_exif_says(tmp_path):
-    splits = ["train"] * 20 + ["val"] * 10 + ["test"] * 2
-    rows = _recordings(tmp_path / "images", n_images=32, size=(14, 14), split=splits)
-    pixels = np.arange(196, dtype=np.uint8).reshape(14, 14)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: rotate clockwise
-    Image.fromarray(pixels).save(tmp_path / "images" / "0.png", exif=exif)
-    table = _write_table(tmp_path / "table.csv", rows)
-    dataset = datasets.load(pack.pack(tmp_path / "images", table, tmp_path / "own.h5"))
-    (i,) = np.flatnonzero(dataset.train.metadata["file"] == "0.png")
-    np.testing.assert_array_equal(dataset.train.images[i], np.broadcast_to(np.rot90(pixels, -1), (3, 14, 14)))
-
-
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
 def test_every_turn_is_the_one_that_pillow_makes(tmp_path, orientation):
     pixels = np.arange(60, dtype=np.uint8).reshape(6, 10)

@@ -361,6 +361,42 @@ def test_what_is_not_in_the_catalogue(tmp_path):
         sources.fetch("majaj-hong-it", tmp_path / "a.h5", session="190923")
 
 
+# The course's file ----------------------------------------------------------------------------------------------------
+
+
+def test_the_courses_file_comes_whole_or_not_at_all(tmp_path, monkeypatch):
+    (tmp_path / "store").mkdir()
+    write_file(tmp_path / "store" / "IT_data.h5")
+    target = tmp_path / "data" / "IT_data.h5"
+    monkeypatch.setattr(sources, "RETRIES", 0)
+    with served(tmp_path / "store") as (address, faults, _):
+        for fault, reason in {"broken": "incomplete", "html": "not an HDF5 file", "403": "403"}.items():
+            faults["IT_data.h5"] = (fault, 9)
+            with pytest.raises(DataError, match=reason) as error:
+                sources.fetch("course", target, origin=f"{address}/IT_data.h5")
+            assert str(error.value).startswith(f"{target}: ") and "\n" not in str(error.value)
+            assert list(target.parent.iterdir()) == []
+        faults.clear()
+        assert sources.fetch("course", target, origin=f"{address}/IT_data.h5") == target
+    assert target.read_bytes() == (tmp_path / "store" / "IT_data.h5").read_bytes()
+    assert [path.name for path in target.parent.iterdir()] == ["IT_data.h5"]
+    with pytest.raises(DataError, match="exists already"):
+        sources.fetch("course", target)
+
+
+def test_an_interrupted_download_leaves_nothing_behind(tmp_path, monkeypatch):
+    import gdown
+
+    def interrupted(url, output, **_):
+        Path(f"{output}.part").write_text("half", encoding="utf-8")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gdown, "download", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sources.fetch("course", tmp_path / "data" / "IT_data.h5")
+    assert list((tmp_path / "data").iterdir()) == []
+
+
 # Cowley et al. --------------------------------------------------------------------------------------------------------
 
 

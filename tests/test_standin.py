@@ -80,15 +80,20 @@ def test_planted_label_share_is_recovered(scenes, planted):
         neurons.simulate(scenes, n_train=N_TRAIN, label_share=0.9, local_share=0.2)
 
 
+def split_half(trials):
+    """Reliability (n_neurons,) of the mean over trials (n_images, n_repeats, n_neurons), by Spearman and Brown."""
+    halves = trials[:, ::2].mean(1), trials[:, 1::2].mean(1)
+    r = np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(halves[0].T, halves[1].T, strict=True)])
+    return 2 * r / (1 + r)
+
+
 def test_marginals_and_reliability(scenes):
     simulated = neurons.simulate(scenes, n_train=N_TRAIN)
     average = simulated.trials.mean(1)
     np.testing.assert_allclose(average[:N_TRAIN].mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(average[:N_TRAIN].std(0), 0.37, atol=1e-5)
 
-    halves = simulated.trials[:, ::2].mean(1), simulated.trials[:, 1::2].mean(1)
-    r = np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(halves[0].T, halves[1].T, strict=True)])
-    reliability = 2 * r / (1 + r)  # Spearman-Brown: from half of the trials to all
+    reliability = split_half(simulated.trials)
     assert reliability.mean() == pytest.approx(0.82, abs=0.02)
     np.testing.assert_allclose(reliability, simulated.reliability, atol=0.12)
     # The trial average scatters about the noise-free response as the reliability says.
@@ -152,9 +157,7 @@ def object_means(values, objects, names):
 def test_the_file_has_the_recordings_marginals_and_objects_that_are_partly_told_apart(whole):
     train, val = whole.train, whole.val
     np.testing.assert_allclose(train.responses.std(0), 0.37, atol=1e-3)
-    halves = val.repeats[:, ::2].mean(1), val.repeats[:, 1::2].mean(1)
-    r = np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(halves[0].T, halves[1].T, strict=True)])
-    reliability = (2 * r / (1 + r)).mean()
+    reliability = split_half(val.repeats).mean()
     decoder = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(train.responses, train.objects)
     decoded = decoder.score(val.responses, val.objects)
     names = np.intersect1d(train.objects, val.objects)

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import safetensors.torch
 
-from helpers import metrics, models
+from helpers import datasets, models
 from helpers.analyses import frozen_networks, layer_profile
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS
-from helpers.experiments.saved_model import PIXELS, Model, Tuned, frozen_view
+from helpers.experiments.saved_model import PIXELS, Model, frozen_view
 from helpers.readout import new_images, receptive_fields
 
 # Not the one that the recipes' rates were chosen on, which would favour fine-tuned candidates. What readouts offer
@@ -72,9 +71,11 @@ def candidates(dataset, profile):
 def choose(found, responses):
     """Mean explained variance of every candidate on the held-out images, best first: dict name -> score.
 
+    Where a single image is held out there is no score, and the first candidate is taken.
+
     responses : array of shape (n_held_out, n_neurons)
     """
-    scores = {name: np.nanmean(metrics.explained_variance(responses, c.held_out)) for name, c in found.items()}
+    scores = {name: runs.held_out_score(responses, c.held_out) for name, c in found.items()}
     return dict(sorted(scores.items(), key=lambda item: -item[1]))
 
 
@@ -107,7 +108,7 @@ def _frozen(candidate, dataset, profile):
         return None, None
     spec = frozen_networks.specs(dataset, profile)[candidate.readout]
     K, responses = frozen_networks.kernel(spec, dataset), dataset.train.responses
-    fitted = spec.fit(K, responses, folds=layer_profile.choosing_folds(dataset))
+    fitted = spec.fit(K, responses, folds=datasets.choosing_folds(dataset))
     made = (K, fitted, dataset.train.images, responses, _views(spec, dataset))
     if spec.fit is receptive_fields.ridge:
         return new_images.located(*made, blur=layer_profile.BLUR), fitted.predictions
@@ -137,14 +138,11 @@ def _tuned(candidate, dataset, profile):
     if candidate.run is None:
         return None, None
     experiment = EXPERIMENTS[candidate.run]
-    finished, data = runs.run(experiment, dataset, profile), profile.training_data(experiment, dataset)
-    weights = finished.folder / "weights.safetensors"
-    tuned = Tuned(
-        experiment.name, *runs.rebuild(experiment, data, safetensors.torch.load_file(weights)), data.images[:0]
-    )
+    finished = runs.run(experiment, dataset, profile)
+    tuned, data = frozen_networks.tuned_network(experiment, finished, dataset, profile)
     if not candidate.located:
         return tuned, np.concatenate([finished.val, finished.test])
-    stack = frozen_networks.tuned_stack(experiment, weights, dataset, profile)
+    stack = layer_profile.by_place(tuned.views, data)
     fitted = receptive_fields.ridge(stack, data.train.responses)
-    made = (stack, fitted, data.train.images, data.train.responses, [tuned.view])
+    made = (stack, fitted, data.train.images, data.train.responses, tuned.views)
     return replace(new_images.located(*made, blur=layer_profile.BLUR), tuned=tuned), fitted.predictions

@@ -17,10 +17,10 @@ from helpers import cache, datasets, metrics, models, progress
 from helpers.analyses import labels, layer_profile, tables
 from helpers.experiments import runs
 from helpers.experiments.rows import LITE0
-from helpers.models import architecture, catalogue
+from helpers.experiments.saved_model import Tuned
+from helpers.models import catalogue
 from helpers.models.weights import PACKAGED_WEIGHTS
 from helpers.readout import gram, receptive_fields, regression
-from helpers.readout.features import View
 
 LOCATED = "located at two sizes"
 
@@ -107,7 +107,7 @@ def kept(dataset, profile):
     settings = {"kept": layer_profile.file_names(sums.values())}
 
     def compute():
-        folds = layer_profile.choosing_folds(dataset)
+        folds = datasets.choosing_folds(dataset)
         return {"tags": regression.greedy_sum(sums, dataset.train.responses, folds, score=_mean_score)}
 
     return cache.cached(dataset, "readouts", "kept", settings, compute, kind="search")["tags"]
@@ -135,7 +135,7 @@ def _row(name, spec, dataset):
     """The Row of a RowSpec: found, or fitted."""
 
     def compute():
-        K, responses, folds = kernel(spec, dataset), dataset.train.responses, layer_profile.choosing_folds(dataset)
+        K, responses, folds = kernel(spec, dataset), dataset.train.responses, datasets.choosing_folds(dataset)
         fit = _with_progress(spec.fit, f"{name}: fits", 1 + len(folds))
         predictions = fit(K, responses, folds=folds).predictions
         held_out = regression.cross_predict(fit, K, responses, folds)
@@ -159,7 +159,7 @@ def kernel(spec, dataset):
 
 def fitted(spec, dataset):
     """A RowSpec fitted to all training images, as a regression.Readout or receptive_fields.Located."""
-    return spec.fit(kernel(spec, dataset), dataset.train.responses, folds=layer_profile.choosing_folds(dataset))
+    return spec.fit(kernel(spec, dataset), dataset.train.responses, folds=datasets.choosing_folds(dataset))
 
 
 def held_out_objects(dataset, profile):
@@ -203,7 +203,7 @@ def object_mean(dataset):
         labels.object_mean_prediction(train.responses, train.objects, split.objects)
         for split in (dataset.val, dataset.test)
     )
-    return Row(labels.object_mean_held_out(dataset, layer_profile.choosing_folds(dataset)), val, test)
+    return Row(labels.object_mean_held_out(dataset, datasets.choosing_folds(dataset)), val, test)
 
 
 def tuned_held_out(experiment, dataset, profile, fold):
@@ -212,22 +212,20 @@ def tuned_held_out(experiment, dataset, profile, fold):
     fit, held_out = runs.fold_of(dataset, fold)
 
     def compute():
-        stack = tuned_stack(experiment, finished.folder / "weights.safetensors", dataset, profile)
+        tuned, data = tuned_network(experiment, finished, dataset, profile)
         order = np.concatenate([fit, held_out])
-        stack = np.stack([K[np.ix_(order, order)] for K in stack])
+        stack = np.stack([K[np.ix_(order, order)] for K in layer_profile.by_place(tuned.views, data)])
         return {"held_out": receptive_fields.ridge(stack, dataset.train.responses[fit]).predictions}
 
     settings = {"tuned": finished.folder.name, "fold": fold}
     return cache.cached(dataset, "readouts", f"tuned-{experiment.name}", settings, compute)["held_out"]
 
 
-def tuned_stack(experiment, weights, dataset, profile):
-    """Gram matrices by place of a fine-tuned backbone (grid², n_images, n_images). weights : its safetensors file"""
+def tuned_network(experiment, finished, dataset, profile):
+    """The network of a finished run, a saved_model.Tuned, and the data set at the size that it was trained at."""
     data = profile.training_data(experiment, dataset)
-    model, normalisation = runs.rebuild(experiment, data, safetensors.torch.load_file(weights))
-    layers, pixels = architecture.rectified_layers(model.backbone), model.features.pixels
-    view = View(model.backbone, layers, normalisation, pixels, name=experiment.name, weights="fine-tuned")
-    return layer_profile.by_place(view, data)
+    weights = safetensors.torch.load_file(finished.folder / "weights.safetensors")
+    return Tuned(experiment.name, *runs.rebuild(experiment, data, weights), data.images[:0]), data
 
 
 def _slug(name):

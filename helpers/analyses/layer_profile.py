@@ -17,9 +17,9 @@ from helpers.readout.features import View
 
 TINY = ("blocks.1.1", "blocks.3.2")  # layers of lite0 that stand for all in the tests' profile
 PIXEL_SIDE = 32  # pixel readouts see images of so many pixels a side
-# How many times larger networks see the images at a second size, and how many of their stages take part in it. With all
-# seven stages: .361 for .366 by folds of V4 recordings, .466 for .478 by those of the stand-in.
-ZOOM, ZOOMED_STAGES = 1.5, 4
+# How many of a network's stages take part in the plain sum of a second size. With all seven: .361 for .366 by folds of
+# V4 recordings, .466 for .478 by those of the stand-in.
+ZOOMED_STAGES = 4
 BLUR = 0.1  # of maps before their Gram matrices by place, in shares of the image
 
 
@@ -37,26 +37,14 @@ class Blocks(NamedTuple):
     source: str
 
 
-def stage_ends(layers, *, depth=1):
+def stage_ends(layers):
     """The last block of each stage: of blocks.3.0, blocks.3.1 and blocks.3.2 the last.
 
     Of networks whose blocks all have one prefix, as transformers', so many evenly spaced ones as are taken zoomed.
-    depth : parts at the end of a name that do not name the stage
     """
-    ends = list({layer.rsplit(".", depth)[0]: layer for layer in layers}.values())
+    ends = list({layer.rsplit(".", 1)[0]: layer for layer in layers}.values())
     n = min(ZOOMED_STAGES, len(layers))
     return ends if len(ends) > 1 else [layers[(i + 1) * len(layers) // n - 1] for i in range(n)]
-
-
-def last_stages(layers, *, depth=1):
-    """The `stage_ends` of the stages that take part in a second size."""
-    return stage_ends(layers, depth=depth)[-ZOOMED_STAGES:]
-
-
-def choosing_folds(dataset):
-    """Folds of the training images by which readouts are tuned and chosen: stratified over objects."""
-    objects = dataset.train.objects
-    return datasets.folds(objects, min(datasets.N_FOLDS, len(objects)), seed=0)
 
 
 def grams(tag, dataset, *, pretrained=True, layers=list, zoom=1.0, summed=False):
@@ -87,10 +75,9 @@ def view_of(tag, pixels, *, zoom=1.0, pretrained=True):
 
 
 def located_view(tag, pixels, *, zoomed):
-    """`view_of` for a located readout: all rectified features, or, zoomed, those of the last stages' ends."""
-    view = view_of(tag, pixels, zoom=ZOOM if zoomed else 1.0)
-    layers = architecture.rectified_layers(view.network)
-    return view._replace(layers=last_stages(layers, depth=2) if zoomed else layers)
+    """`view_of` for a located readout: all rectified features, at either size."""
+    view = view_of(tag, pixels, zoom=features.ZOOM if zoomed else 1.0)
+    return view._replace(layers=architecture.rectified_layers(view.network))
 
 
 def _cached(view, dataset, form, compute):
@@ -111,20 +98,21 @@ def _cached(view, dataset, form, compute):
 def grams_by_place(tag, dataset, profile, *, zoomed=False):
     """Gram matrices of a network's rectified features at each place of the image: (GRID², n_images, n_images).
 
-    Computed once; later calls map the file. Blocks and zoom are those of `block_sum`. See gram_by_place.grams_by_place.
+    Computed once; later calls map the file. Zoom is that of `block_sum`. See gram_by_place.grams_by_place.
     """
     view = located_view(tag, catalogue.seen_at(tag, dataset.images.shape[2:]), zoomed=zoomed)
     if profile.name == "tiny":
         view = view._replace(layers=_few(architecture.rectified_layers(view.network)))
-    return _cached(view, dataset, "by-place", lambda: {"places": by_place(view, dataset)})["places"]
+    return _cached(view, dataset, "by-place", lambda: {"places": by_place([view], dataset)})["places"]
 
 
-def by_place(view, dataset):
-    """Gram matrices of what a view takes, by place, in an unnamed file. See `gram_by_place.grams_by_place`."""
+def by_place(views, dataset):
+    """Gram matrices of what views take, by place, in an unnamed file. See `gram_by_place.grams_by_place`."""
     images, n_images = dataset.images, len(dataset.images)
-    out = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=(view.grid**2, n_images, n_images))
-    made = {"n_train": len(dataset.train.images), "out": out, "blur": BLUR}
-    return gram_by_place.grams_by_place(view, images, **made)
+    out = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=(features.GRID**2, n_images, n_images))
+    for view in views:
+        gram_by_place.grams_by_place(view, images, n_train=len(dataset.train.images), out=out, blur=BLUR)
+    return out
 
 
 def kernels(tag, dataset, profile, *, pretrained=True, layers=None):
@@ -140,12 +128,16 @@ def kernels(tag, dataset, profile, *, pretrained=True, layers=None):
 def block_sum(tag, dataset, profile, *, zoomed=False):
     """The Gram matrix of all blocks of a network side by side, each divided by its mean training diagonal.
 
-    Zoomed: for images ZOOM times as large, the last block of each of the last ZOOMED_STAGES stages. In the tests'
-    profile: two blocks.
+    Zoomed: for images features.ZOOM times as large, the last block of each of the last ZOOMED_STAGES stages. In the
+    tests' profile: two blocks.
     """
-    layers = _few if profile.name == "tiny" else last_stages if zoomed else list
-    found, _ = grams(tag, dataset, layers=layers, zoom=ZOOM if zoomed else 1.0, summed=True)
+    layers = _few if profile.name == "tiny" else _last_stages if zoomed else list
+    found, _ = grams(tag, dataset, layers=layers, zoom=features.ZOOM if zoomed else 1.0, summed=True)
     return found["sum"]
+
+
+def _last_stages(layers):
+    return stage_ends(layers)[-ZOOMED_STAGES:]
 
 
 def _few(layers):
@@ -163,7 +155,7 @@ def block_readouts(tag, dataset, profile, *, pretrained=True, layers=None):
     found, source = kernels(tag, dataset, profile, pretrained=pretrained, layers=layers)
 
     def compute():
-        arrays, folds, began = {}, choosing_folds(dataset), time.monotonic()
+        arrays, folds, began = {}, datasets.choosing_folds(dataset), time.monotonic()
         for done, (layer, K) in enumerate(found.items(), 1):
             fitted = regression.ridge(K, dataset.train.responses, folds=folds)
             arrays[f"score {layer}"] = fitted.score
@@ -227,7 +219,7 @@ def best_block(blocks):
 def weighted_and_plain_sum(dataset, profile):
     """Out-of-fold predictions of multiple-kernel ridge over lite0's early, middle and late blocks, and of their sum."""
     blocks, _ = kernels(LITE0, dataset, profile)
-    n_train, folds = len(dataset.train.images), choosing_folds(dataset)
+    n_train, folds = len(dataset.train.images), datasets.choosing_folds(dataset)
     thirds = [
         gram.combine([blocks[layer] for layer in third], n_train=n_train) for third in np.array_split(list(blocks), 3)
     ]

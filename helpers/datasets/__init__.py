@@ -5,6 +5,7 @@ from helpers.datasets.dataset import (
     N_FOLDS,
     Dataset,
     Split,
+    choosing_folds,
     find,
     folds,
     load,
@@ -30,6 +31,6 @@ SIMULATED = (
 
 __all__ = [
     "CATEGORY_OF", "DATA", "IMAGENET", "IMAGENET_MEAN", "IMAGENET_SD", "N_FOLDS", "SIMULATED", "DataError", "Dataset",
-    "Normalisation", "Split", "check", "find", "folds", "load", "object_folds", "reduce", "standin_path", "to_batch",
-    "training_statistics",
+    "Normalisation", "Split", "check", "choosing_folds", "find", "folds", "load", "object_folds", "reduce",
+    "standin_path", "to_batch", "training_statistics",
 ]  # fmt: skip

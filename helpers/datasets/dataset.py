@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.datasets import hdf5
-from helpers.datasets.describe import DATA, catalogue, doubts, other_mean, unverified
+from helpers.datasets.describe import DATA, catalogue, doubts
 from helpers.datasets.hdf5 import DataError
 from helpers.datasets.images import Normalisation, read_images, resized
 
@@ -135,17 +135,13 @@ def load(path=None):
         is_standin = hdf5.is_standin(file)
         parts = [hdf5.read_part(file, arrays, split) for split in hdf5.SPLITS]
         neurons = hdf5.read_metadata(file, "neurons", parts[0]["responses"].shape[1])
-        sentences = unverified(file)
         declared = hdf5.declared_constants(file)
         images = read_images(arrays, declared and Normalisation(*declared))
-    train, val, test = _splits(images, parts)
-    splits = (train, val, test)
-    digests = [[hashlib.blake2b(image, digest_size=16).hexdigest() for image in split.images] for split in splits]
-    digests = [np.array(some) for some in digests]
-    sentences += doubts([split.objects for split in splits], val.responses, val.repeats, digests)
-    sentences += other_mean("spikes_train", train.responses, train.repeats)
-    for sentence in sentences:
-        warnings.warn(f"{path}: {sentence}", stacklevel=2)
+        train, val, test = splits = _splits(images, parts)
+        digests = [[hashlib.blake2b(image, digest_size=16).hexdigest() for image in split.images] for split in splits]
+        digests = [np.array(some) for some in digests]
+        for sentence in doubts(file, parts, digests):
+            warnings.warn(f"{path}: {sentence}", stacklevel=2)
     described = (images.shape, images.dtype.str, [split.objects.tolist() for split in splits])
     contents = [train.responses, val.responses, val.repeats, train.repeats, np.concatenate(digests)]
     fingerprint = _digest(described, [array for array in contents if array is not None])
@@ -181,9 +177,9 @@ def reduce(dataset, *, n_train, pixels):
     dataset : Dataset
         `dataset` itself where nothing is to be cut, else one with a fingerprint of its own.
     """
-    n_all, (height, width) = len(dataset.train.images), dataset.images.shape[2:]
+    n_all, size = len(dataset.train.images), dataset.images.shape[2:]
     few = n_train is not None and n_train < n_all
-    small = pixels is not None and pixels < max(height, width)
+    small = pixels is not None and pixels < max(size)
     if not (few or small):
         return dataset
     keep = np.arange(n_all)
@@ -191,9 +187,8 @@ def reduce(dataset, *, n_train, pixels):
         by_object = _dealing_order(dataset.train.objects, np.random.default_rng(0))
         keep = np.sort(by_object[np.arange(n_train) * n_all // n_train])
     chosen = np.concatenate([keep, np.arange(n_all, len(dataset.images))])
-    size = (height, width)
     if small:
-        size = tuple(max(1, round(side * pixels / max(height, width))) for side in size)
+        size = tuple(max(1, round(side * pixels / max(size))) for side in size)
     images = resized(dataset.images, chosen, size)
     parts = [_chosen(dataset.train, keep), *(_chosen(split, slice(None)) for split in (dataset.val, dataset.test))]
     train, val, test = _splits(images, parts)
@@ -203,8 +198,7 @@ def reduce(dataset, *, n_train, pixels):
 
 def _chosen(split, index):
     """The fields of a Split but for its images, cut to those of that index."""
-    fields = {name: getattr(split, name) for name in ("objects", "categories", "responses", "repeats")}
-    part = {name: values if values is None else values[index] for name, values in fields.items()}
+    part = {name: v[index] for name, v in vars(split).items() if isinstance(v, np.ndarray) and name != "images"}
     return part | {"metadata": {name: values[index] for name, values in split.metadata.items()}}
 
 
@@ -238,6 +232,12 @@ def folds(objects, n_folds, *, seed):
     order = _dealing_order(objects, generator)
     fold_of[order] = (np.arange(len(objects)) + generator.integers(n_folds)) % n_folds
     return [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(n_folds)]
+
+
+def choosing_folds(dataset):
+    """The folds of the training images by which everything is tuned and chosen: N_FOLDS, or as many as images."""
+    objects = dataset.train.objects
+    return folds(objects, min(N_FOLDS, len(objects)), seed=0)
 
 
 def object_folds(objects, n_folds, *, seed):

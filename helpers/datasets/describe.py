@@ -41,22 +41,19 @@ def check(path):
     """
     with hdf5.opened(path) as file:
         arrays = hdf5.examine(file)
-        objects = [hdf5.read_objects(arrays[f"object_{split}"]) for split in hdf5.SPLITS]
-        responses = {split: hdf5.read_responses(arrays[f"spikes_{split}"]) for split in ("train", "val")}
+        parts = {split: hdf5.read_part(file, arrays, split) for split in hdf5.SPLITS}
+        train, val = parts["train"], parts["val"]
         lines = [f"{path}: fits{' (a stand-in: simulated responses)' if hdf5.is_standin(file) else ''}"]
-        lines += _known(file, objects, responses["train"])
-        strange = unverified(file)
-        lines += [_shapes(arrays)]
-        lines += [f"objects: {len(set(objects[0]))} in train ({_per_category(objects[0])})"]
-        lines += [f"spikes_{split}: {_moments(values)}" for split, values in responses.items()]
-        repeats = None
-        if "spikes_val_repeats" in arrays:
-            repeats = hdf5.read_responses(arrays["spikes_val_repeats"], allow_missing=True)
-        lines += [_repeats(responses["val"], repeats)]
-        if "spikes_train_repeats" in arrays:
-            trials = hdf5.read_responses(arrays["spikes_train_repeats"], allow_missing=True)
-            strange += other_mean("spikes_train", responses["train"], trials)
-        metadata = {group: hdf5.read_metadata(file, group, n) for group, n in _groups(objects, responses)}
+        lines += _known(file, [name for part in parts.values() for name in part["objects"]], train["responses"])
+        shapes = f"{train['responses'].shape} train, {val['responses'].shape} val"
+        lines += [f"(n_images, n_neurons) = {shapes}; {len(arrays['stimulus_test'])} test images"]
+        categories = sorted(Counter(hdf5.CATEGORY_OF.get(name, "other") for name in set(train["objects"])).items())
+        counts = ", ".join(f"{category} {count}" for category, count in categories)
+        lines += [f"objects: {len(set(train['objects']))} in train ({counts})"]
+        lines += [f"spikes_{split}: {_moments(parts[split]['responses'])}" for split in ("train", "val")]
+        lines += [_repeats(val["responses"], val.get("repeats"))]
+        metadata = {"neurons": hdf5.read_metadata(file, "neurons", train["responses"].shape[1])}
+        metadata |= {f"images_{split}": part["metadata"] for split, part in parts.items()}
         if said := [f"{group} ({', '.join(columns)})" for group, columns in metadata.items() if columns]:
             lines += [f"also holds: {', '.join(said)}"]
         declared = hdf5.declared_constants(file)
@@ -67,8 +64,8 @@ def check(path):
         if not everything:
             lines += [f"images read: {', '.join(f'{len(t)} of {s}' for s, t in thumbnails.items())} (an even sample)"]
         lines += [_similarity(thumbnails["train"], thumbnails["val"])]
-    digests = [np.array([image.tobytes() for image in images], dtype=object) for images in thumbnails.values()]
-    lines += [f"warning: {sentence}" for sentence in strange + doubts(objects, responses["val"], repeats, digests)]
+        digests = [np.array([image.tobytes() for image in images], dtype=object) for images in thumbnails.values()]
+        lines += [f"warning: {sentence}" for sentence in doubts(file, parts.values(), digests)]
     return "\n".join(lines)
 
 
@@ -93,16 +90,10 @@ def _known(file, objects, responses):
         if np.allclose([[*row[:3], *row[-3:]] for row in rows], expected, atol=1e-4):
             lines.append("known: the responses of the course's file, whose printed averages these have")
     with open(DATA / "v4_hvm640.csv", newline="", encoding="utf-8") as table:
-        listed = list(csv.DictReader(table))
-    if not lines and [name for some in objects for name in some] == [row["object_name"] for row in listed]:
+        listed = [row["object_name"] for row in csv.DictReader(table)]
+    if not lines and objects == listed:
         lines.append("known: Cowley et al., macaque V4, session 210325, by its objects' names and order")
     return lines
-
-
-def unverified(file):
-    """A sentence where the file was made from sources taken as they were."""
-    names = file.attrs.get("unverified")
-    return [f"made from files whose digest was not verified: {names}."] if names else []
 
 
 def difference_hash(gray):
@@ -113,21 +104,6 @@ def difference_hash(gray):
     rows, columns = (_averages(length) for length in gray.shape)
     small = rows @ gray.astype(np.float32) @ columns.T
     return np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex()
-
-
-def _shapes(arrays):
-    train, val = arrays["spikes_train"].shape, arrays["spikes_val"].shape
-    return f"(n_images, n_neurons) = {train} train, {val} val; {len(arrays['stimulus_test'])} test images"
-
-
-def _groups(objects, responses):
-    counts = [len(names) for names in objects]
-    return [("neurons", responses["train"].shape[1]), *zip([f"images_{s}" for s in hdf5.SPLITS], counts, strict=True)]
-
-
-def _per_category(objects):
-    counts = Counter(hdf5.CATEGORY_OF.get(name, "other") for name in set(objects.tolist()))
-    return ", ".join(f"{category} {count}" for category, count in sorted(counts.items()))
 
 
 def _moments(values):
@@ -184,38 +160,42 @@ def _similarity(train, val):
     return f"val images, {median}; above {SIMILAR}: {twins} of {len(val)}"
 
 
-def doubts(objects, responses_val, repeats_val, digests):
+def doubts(file, parts, digests):
     """What is odd in a file but does not stop its use.
 
     Parameters
     ----------
-    objects : three str arrays (train, val, test)
-    responses_val : array of shape (n_images, n_neurons)
-    repeats_val : array of shape (n_images, n_repeats, n_neurons), or None
+    file : h5py.File
+    parts : three dicts (train, val, test), as `hdf5.read_part` returns them
     digests : three arrays (train, val, test) of one value per image, equal for equal images
 
     Returns
     -------
     sentences : list of str
     """
+    train, val, _ = parts
+    responses, repeats = val["responses"], val.get("repeats")
     sentences = []
+    if names := file.attrs.get("unverified"):
+        sentences.append(f"made from files whose digest was not verified: {names}.")
     for first, second in ((0, 1), (0, 2), (1, 2)):
         if shared := int(np.isin(digests[second], digests[first]).sum()):
             keys = f"both stimulus_{hdf5.SPLITS[first]} and stimulus_{hdf5.SPLITS[second]}"
             sentences.append(f"{hdf5.plural(shared, 'image')} in {keys}, so scores leak; expected different images.")
-    if new := sorted(set(objects[1].tolist()) - set(objects[0].tolist())):
+    if new := sorted(set(val["objects"].tolist()) - set(train["objects"].tolist())):
         names = ", ".join(new[:5]) + (", ..." if len(new) > 5 else "")
         sentences.append(f"object_val has {hdf5.plural(len(new), 'object')} that object_train lacks: {names}.")
-    if silent := int((np.ptp(responses_val, axis=0) == 0).sum()):
+    if silent := int((np.ptp(responses, axis=0) == 0).sum()):
         sentences.append(f"spikes_val has {hdf5.plural(silent, 'constant neuron')}, with no score to give.")
-    if len(responses_val) < FEW:
-        sentences.append(f"only {len(responses_val)} val images, too few for an interval; expected {FEW} or more.")
-    if repeats_val is not None and np.isfinite(repeats_val).any(axis=2).sum(axis=1).max() < 2:
+    if len(responses) < FEW:
+        sentences.append(f"only {len(responses)} val images, too few for an interval; expected {FEW} or more.")
+    sentences += _other_mean("spikes_train", train["responses"], train.get("repeats"))
+    if repeats is not None and np.isfinite(repeats).any(axis=2).sum(axis=1).max() < 2:
         return [*sentences, "spikes_val_repeats has one trial per image, so no noise ceiling; expected two or more."]
-    return sentences + other_mean("spikes_val", responses_val, repeats_val)
+    return sentences + _other_mean("spikes_val", responses, repeats)
 
 
-def other_mean(key, responses, repeats):
+def _other_mean(key, responses, repeats):
     """A sentence where the mean over trials (n_images, n_repeats, n_neurons; or None) is not the responses."""
     correlation, difference = agreement(responses, repeats) if repeats is not None else (1, 0)
     if difference < SAME_MEAN:

@@ -133,53 +133,41 @@ def examine(file):
     """
     arrays = {}
     for split in SPLITS:
-        images = arrays[f"stimulus_{split}"] = _images(file, split)
-        _like_first(file, split, images, arrays["stimulus_train"])
+        arrays[f"stimulus_{split}"] = _images(file, split)
         arrays[f"object_{split}"] = _dataset(file, f"object_{split}", 1, text=True)
         if split != "test":
             arrays[f"spikes_{split}"] = _dataset(file, f"spikes_{split}", 2)
-        for other in (f"object_{split}", f"spikes_{split}"):
-            if other in arrays and len(arrays[other]) != len(images):
-                found = f"has {plural(len(arrays[other]), 'row')}"
-                raise failure(file.filename, other, found, f"{len(images)}, one per image of stimulus_{split}")
-    n_neurons = arrays["spikes_train"].shape[1]
+            if (trials := f"spikes_{split}_repeats") in file:
+                arrays[trials] = _dataset(file, trials, 3)
+    image, n_neurons = arrays["stimulus_train"].shape[1:], arrays["spikes_train"].shape[1]
     if n_neurons < 2:
-        raise failure(file.filename, "spikes_train", f"has {plural(n_neurons, 'neuron')}", "two or more")
-    if arrays["spikes_val"].shape[1] != n_neurons:
-        found = f"has {plural(arrays['spikes_val'].shape[1], 'neuron')}"
-        raise failure(file.filename, "spikes_val", found, f"{n_neurons} as in spikes_train")
-    for key in ("spikes_train_repeats", "spikes_val_repeats"):
-        if key in file:
-            repeats = arrays[key] = _dataset(file, key, 3)
-            n_images = len(arrays[key.removesuffix("_repeats")])
-            if repeats.shape[::2] != (n_images, n_neurons) or repeats.shape[1] == 0:
-                expected = f"({n_images}, n_repeats, {n_neurons})"
-                raise failure(file.filename, key, f"has shape {repeats.shape}", expected)
+        raise refused(arrays["spikes_train"], f"has {plural(n_neurons, 'neuron')}", "two or more")
+    for key, data in arrays.items():
+        kind, split, *_ = key.split("_")
+        n_trials = [n or "one or more trials" for n in data.shape[1:-1]]
+        n_images, per_image = len(arrays[f"stimulus_{split}"]), f"a row per image of stimulus_{split}"
+        expected, why = {
+            "stimulus": ((n_images, *image), "as in stimulus_train"),
+            "object": ((n_images,), per_image),
+            "spikes": ((n_images, *n_trials, n_neurons), f"{per_image}, the neurons of spikes_train"),
+        }[kind]
+        if data.shape != expected:
+            raise refused(data, f"has shape {data.shape}", f"{expected}, {why}")
     return arrays
 
 
 def _images(file, split):
-    key = f"stimulus_{split}"
-    images = _dataset(file, key, 3, 4)
+    images = _dataset(file, f"stimulus_{split}", 3, 4)
     shape = images.shape
     if images.ndim == 4 and shape[1] not in (1, 3):
         last = " (channels last)" if shape[3] in (1, 3) else ""
-        raise failure(file.filename, key, f"has shape {shape}{last}", "(n_images, 1 or 3, height, width)")
+        raise refused(images, f"has shape {shape}{last}", "(n_images, 1 or 3, height, width)")
     if min(shape[-2:]) < SMALLEST_SIDE:
-        raise failure(file.filename, key, f"has images of {shape[-2:]} pixels", f"at least {SMALLEST_SIDE} a side")
+        raise refused(images, f"has images of {shape[-2:]} pixels", f"at least {SMALLEST_SIDE} a side")
     needed = 1 if split == "test" else 2  # a score of one image is not defined
     if len(images) < needed:
-        raise failure(file.filename, key, f"has {plural(len(images), 'image')}", f"{needed} or more")
+        raise refused(images, f"has {plural(len(images), 'image')}", f"{needed} or more")
     return images
-
-
-def _like_first(file, split, images, first):
-    shape, expected = images.shape[1:], first.shape[1:]
-    if shape[-2:] != expected[-2:]:
-        found = f"has images of {shape[-2:]} pixels"
-        raise failure(file.filename, f"stimulus_{split}", found, f"{expected[-2:]} as in stimulus_train")
-    if shape != expected:
-        raise failure(file.filename, f"stimulus_{split}", f"has images of {shape}", f"{expected} as in stimulus_train")
 
 
 def read_metadata(file, group, n_rows):
@@ -197,7 +185,7 @@ def read_metadata(file, group, n_rows):
             is_text = h5py.check_string_dtype(getattr(file[group][name], "dtype", np.dtype(float))) is not None
             data = _dataset(file, key, 1, text=is_text)
             if len(data) != n_rows:
-                raise failure(file.filename, key, f"has {plural(len(data), 'row')}", str(n_rows))
+                raise refused(data, f"has {plural(len(data), 'row')}", str(n_rows))
             columns[name] = read_objects(data) if is_text else data[()]
     return columns
 
@@ -208,22 +196,21 @@ def read_objects(data):
     try:
         return np.array([name.decode(encoding) for name in data[()]], dtype=str)
     except UnicodeDecodeError as error:
-        raise failure(data.file.filename, data.name.lstrip("/"), f"is not {encoding}", "readable names") from error
+        raise refused(data, f"is not {encoding}", "readable names") from error
 
 
 def read_responses(data, *, allow_missing=False):
     """Responses as float32, finite (NaN too where `allow_missing`: a trial that was not run)."""
-    key = data.name.lstrip("/")
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
         responses = data[()].astype(np.float32)
     broken = np.isinf(responses) if allow_missing else ~np.isfinite(responses)
     if broken.any():
         where = [int(i) for i in np.argwhere(broken)[0]]
         found = f"holds NaN or infinity {plural(int(broken.sum()), 'time')}, first for image {where[0]}"
-        raise failure(data.file.filename, key, f"{found}, neuron {where[-1]}", "finite numbers")
-    if key == "spikes_train" and len(silent := np.flatnonzero(np.ptp(responses, axis=0) == 0)):
+        raise refused(data, f"{found}, neuron {where[-1]}", "finite numbers")
+    if data.name == "/spikes_train" and len(silent := np.flatnonzero(np.ptp(responses, axis=0) == 0)):
         found = f"has {plural(len(silent), 'constant neuron')}, the first in column {silent[0]}"
-        raise failure(data.file.filename, key, found, "only neurons whose responses vary")
+        raise refused(data, found, "only neurons whose responses vary")
     return responses
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ from helpers import progress
 from helpers.datasets.describe import FEW
 from helpers.datasets.formats import arrays, brainio, tables
 from helpers.datasets.formats.recordings import open_image
-from helpers.datasets.formats.whole import created, must_be_new, written_checked
+from helpers.datasets.formats.whole import created, must_be_new, write_images, written_checked
 from helpers.datasets.hdf5 import DataError, plural
-from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD, IMAGES_AT_ONCE, resized
+from helpers.datasets.images import IMAGES_AT_ONCE, resized
 
 
 def pack(images_folder, table_csv, out, *, seed=0, pixels=None, neurons=None):
@@ -103,7 +104,8 @@ def write(recordings, out, *, seed=0, pixels=None, as_course=False):
             file.attrs["description"] = f"Own recordings packed from {Path(source).name}."
             file.attrs.update(recordings.attributes)
             for split, chosen in splits.items():
-                _write_images(file, f"stimulus_{split}", [recordings.images[i] for i in chosen], shape, as_course)
+                images = [recordings.images[i] for i in chosen]
+                write_images(file, f"stimulus_{split}", images, shape, as_course, opened=partial(_opened, shape))
                 file[f"object_{split}"] = [objects[i] for i in chosen]
                 if split != "test":
                     file[f"spikes_{split}"] = means[chosen].astype(np.float32)
@@ -193,27 +195,7 @@ def _resized_to(size, pixels):
     return tuple(max(1, round(side * scale)) for side in size)
 
 
-def _write_images(file, key, images, shape, as_course):
-    """Write images as uint8 (n_images, height, width) or with three channels; or as the course's file has them."""
-    n_channels, height, width = shape
-    whole = (3, height, width) if as_course else (height, width) if n_channels == 1 else shape
-    data = file.create_dataset(
-        key, (len(images), *whole), "f4" if as_course else "u1", chunks=(min(16, len(images)), *whole),
-        compression="gzip", shuffle=as_course,
-    )  # fmt: skip
-    began = time.monotonic()
-    for start in range(0, len(images), IMAGES_AT_ONCE):
-        block = images[start : start + IMAGES_AT_ONCE]
-        x = np.stack([_pixels(label, source, shape) for label, source in block])  # (n_block, n_channels, height, width)
-        if as_course:
-            x = (x / np.float32(255) - np.array(IMAGENET_MEAN, "f4")[:, None, None]) / np.array(IMAGENET_SD, "f4")[
-                :, None, None
-            ]
-        data[start : start + len(block)] = x.reshape(len(block), *whole)
-        progress.show(f"writing {key}", began, start + len(block), len(images))
-
-
-def _pixels(label, source, shape):
-    n_channels, height, width = shape
-    x = open_image(label, source).transpose(2, 0, 1)[None, :n_channels]
-    return resized(x, np.arange(1), (height, width))[0]
+def _opened(shape, images):
+    """Images, resized: uint8 (n_images, *shape)."""
+    opened = (open_image(*image).transpose(2, 0, 1)[None, : shape[0]] for image in images)
+    return np.concatenate([resized(x, np.arange(1), shape[1:]) for x in opened])

@@ -66,8 +66,12 @@ def fit_row(experiment, dataset, *, seed, held_out_fold, checkpoint, progress, h
 
 
 def fold_of(dataset, held_out_fold):
-    """Indices of the training images to fit and to hold out, in a fold stratified over objects."""
-    return datasets.folds(dataset.train.objects, datasets.N_FOLDS, seed=0)[held_out_fold]
+    """Indices of the training images to fit and to hold out. Raises ValueError for a fold that few images have not."""
+    folds = datasets.choosing_folds(dataset)
+    if not 0 <= held_out_fold < len(folds):
+        n_images = len(dataset.train.images)
+        raise ValueError(f"no fold {held_out_fold} of {n_images} training images; expected 0 to {len(folds) - 1}.")
+    return folds[held_out_fold]
 
 
 def rebuild(experiment, dataset, state):

@@ -157,7 +157,9 @@ def _as_run(found, folder):
 
 
 def held_out_score(responses, predictions):
-    """Mean explained variance over neurons of held-out training images, for the curve of a run."""
+    """Mean explained variance over neurons of held-out training images; NaN of a single image, where nothing varies."""
+    if len(responses) < 2:
+        return float("nan")
     return float(np.nanmean(metrics.explained_variance(responses, predictions)))
 
 

@@ -24,7 +24,7 @@ from helpers.device import accelerator
 from helpers.experiments.rows import EXPERIMENTS
 from helpers.models import architecture
 from helpers.readout import new_images
-from helpers.readout.features import View
+from helpers.readout.features import View, at_two_sizes
 from helpers.readout.new_images import Predictor
 from helpers.training import loop
 
@@ -45,12 +45,11 @@ class Tuned(NamedTuple):
         return loop.predict(self.model, images, self.normalisation)[0].astype(np.float64)
 
     @property
-    def view(self):
-        """How its backbone's located readout sees images."""
-        backbone = self.model.backbone
+    def views(self):
+        """How its backbone's located readout sees images, at one size or two."""
+        backbone, pixels = self.model.backbone, self.model.features.pixels
         layers = architecture.rectified_layers(backbone)
-        pixels = self.model.features.pixels
-        return View(backbone, layers, self.normalisation, pixels, name=self.run, weights="fine-tuned")
+        return at_two_sizes(View(backbone, layers, self.normalisation, pixels, name=self.run, weights="fine-tuned"))
 
     def of_ramp(self):
         """Its predictions (n_neurons,) of one image that needs none: brighter from the top to the bottom."""
@@ -203,7 +202,7 @@ def _read(said, folder):
     if said["kind"] == "readout":
         return _read_readout(said, folder, [frozen_view(**view) for view in said["views"]])
     tuned = _read_tuned(said["network"], folder)
-    return replace(_read_readout(said["readout"], folder, [tuned.view]), tuned=tuned)
+    return replace(_read_readout(said["readout"], folder, tuned.views), tuned=tuned)
 
 
 def _read_readout(said, folder, views):

@@ -49,7 +49,7 @@ def create(tag, pixels, **arguments):
         network = timm.create_model(tag, pretrained=False, num_classes=0, **arguments, **sized)
     else:
         network = timm.create_model(tag, pretrained=False, num_classes=0, **arguments)
-        size = next(size for size in _sizes(tag, tuple(pixels)) if _runs(network, size))
+        size = next(size for size in _sizes(tag, tuple(pixels)) if takes(network, size))
     network.input_pixels = size
     return network
 
@@ -86,8 +86,8 @@ def _fixed_size(tag, pixels):
                 sized = timm.create_model(tag, pretrained=False, num_classes=0, img_size=size)
             except TypeError:  # one that has no such argument
                 break
-            if _runs(sized, size):
-                if _takes(own, sized):
+            if takes(sized, size):
+                if _weights_fit(own, sized):
                     return size, {"img_size": size}
                 break
     return last, {}
@@ -104,7 +104,7 @@ def _sizes(tag, pixels):
     yield own
 
 
-def _runs(network, size):
+def takes(network, size):
     """Whether a network takes images of this size."""
     was_training = network.training
     try:
@@ -117,7 +117,7 @@ def _runs(network, size):
     return True
 
 
-def _takes(own, sized):
+def _weights_fit(own, sized):
     """Whether weights of the network at its own size fit it at another: timm resamples position embeddings alone."""
     found, wanted = dict(own.state_dict()), sized.state_dict()
     if convert := getattr(sys.modules[type(sized).__module__], "checkpoint_filter_fn", None):

@@ -19,6 +19,7 @@ from helpers.models import architecture
 # Side of the grid that feature maps are averaged to, with which sums of blocks predicted held-out images best: of V4
 # recordings, by .003 over full features.
 GRID = 7
+ZOOM = 1.5  # how many times larger networks see the images at a second size
 SLAB_BYTES = 2**27  # features of all images that are in memory at once
 
 
@@ -40,6 +41,12 @@ class View(NamedTuple):
     grid: int | None = GRID
     name: str = ""
     weights: str = ""
+
+
+def at_two_sizes(view):
+    """A view and, if its network takes images ZOOM times as large, the same of these: a list."""
+    zoomed = tuple(round(side * ZOOM) for side in view.pixels)
+    return [view, view._replace(pixels=zoomed)] if models.takes(view.network, zoomed) else [view]
 
 
 class _AllSeen(Exception):

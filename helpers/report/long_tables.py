@@ -4,7 +4,7 @@ import functools
 
 import pandas as pd
 
-from helpers import cache, metrics, models, notebook, plots
+from helpers import cache, datasets, metrics, models, notebook, plots
 from helpers.analyses import frozen_networks, layer_profile
 from helpers.analyses.labels import shuffled_control
 from helpers.analyses.learning_curve import learning_curve
@@ -54,7 +54,7 @@ def _by_layer(tag, dataset, profile):
     """
     if models.find_weights(tag)[1] == models.RANDOM:
         raise ValueError(f"{tag}: its weights are not at hand; expected them in $IT_WEIGHTS or on the hub.")
-    responses, folds = dataset.train.responses, layer_profile.choosing_folds(dataset)
+    responses, folds = dataset.train.responses, datasets.choosing_folds(dataset)
     found, _ = layer_profile.kernels(tag, dataset, profile)
 
     def compute():

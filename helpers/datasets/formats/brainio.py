@@ -35,8 +35,8 @@ def read_assembly(path, stimuli, images, *, where=None):
     DataError
     """
     with opened(path) as file:
-        data, axes, coordinates = _variable(file)
-        kept = {axis: np.ones(length, bool) for axis, length in zip(axes, data.shape, strict=True)}
+        data, order, axes, coordinates = _variable(file)
+        kept = {axis: np.ones(data.shape[i], bool) for i, axis in zip(order, axes, strict=True)}
         for name, values in (where or {}).items():
             axis = next((axis for axis in axes if name in coordinates[axis]), None)
             if axis is None:
@@ -50,7 +50,8 @@ def read_assembly(path, stimuli, images, *, where=None):
         for axis in others:
             if kept[axis].sum() > 1:
                 raise DataError(f"{path}: has {kept[axis].sum()} of {axis}; expected one, by --where {axis}_start=70.")
-        values = data.moved()[np.ix_(*(kept[axis] for axis in axes))].reshape(kept[shown].sum(), kept[neuroid].sum())
+        values = data[()].transpose(order)[np.ix_(*(kept[axis] for axis in axes))]
+        values = values.reshape(kept[shown].sum(), kept[neuroid].sum())
     presented = {name: column[kept[shown]] for name, column in coordinates[shown].items()}
     neurons = {_RENAMED.get(name, name): column[kept[neuroid]] for name, column in coordinates[neuroid].items()}
     ids, index = np.unique(presented[next(name for name in ID if name in presented)].astype(str), return_inverse=True)
@@ -61,31 +62,19 @@ def read_assembly(path, stimuli, images, *, where=None):
     return Recordings(Path(path), pictures, objects, gather(index[order], values[order]), neurons, metadata)
 
 
-class _Variable:
-    """The assembly's variable, and the order of axes (image, neuroid, others) to read it in."""
-
-    def __init__(self, data, order):
-        self.data, self.order = data, order
-        self.shape = tuple(data.shape[axis] for axis in order)
-
-    def moved(self):
-        return self.data[()].transpose(self.order)
-
-
 def _variable(file):
-    """The variable, its axes' names (images first, neuroids second), and the coordinates of each axis."""
+    """The variable, its axes in the order image, neuroid, others, their names, and the coordinates of each."""
     path = file.filename
     flat = {name: data for name, data in file.items() if isinstance(data, h5py.Dataset) and data.ndim == 1}
-    lengths = {}
-    for name, data in flat.items():
-        if _text(data.attrs.get("CLASS", "")) == "DIMENSION_SCALE":
-            lengths[name] = len(data)
+    scales = {name: data for name, data in flat.items() if _text(data.attrs.get("CLASS", "")) == "DIMENSION_SCALE"}
+    lengths = {name: len(data) for name, data in scales.items()}
     found = {name: _axes(file, data, lengths) for name, data in file.items() if isinstance(data, h5py.Dataset)}
     coordinates = {axis: {} for axis in lengths}
     for name, data in flat.items():
         if not _text(data.attrs.get("NAME", "")).startswith(_NO_VARIABLE):
             (axis,) = found[name]
-            coordinates.setdefault(axis, {})[name] = _values(data)
+            is_text = h5py.check_string_dtype(data.dtype) is not None
+            coordinates.setdefault(axis, {})[name] = data.asstr("utf-8")[()].astype(str) if is_text else data[()]
     images = next((axis for name in ID for axis in coordinates if name in coordinates[axis]), None)
     neuroid = next((axis for axis in coordinates if axis == "neuroid" or "neuroid_id" in coordinates[axis]), None)
     if images is None or neuroid is None:
@@ -100,7 +89,7 @@ def _variable(file):
     order = [axes.index(images), axes.index(neuroid)]
     order += [axis for axis in range(len(axes)) if axis not in order]
     named = [axes[axis] for axis in order]
-    return _Variable(file[variables[0]], order), named, {axis: coordinates.get(axis, {}) for axis in named}
+    return file[variables[0]], order, named, {axis: coordinates.get(axis, {}) for axis in named}
 
 
 def _axes(file, data, lengths):
@@ -117,14 +106,6 @@ def _axes(file, data, lengths):
             raise DataError(f"{file.filename}: {name} does not say which axis is which; expected DIMENSION_LIST.")
         axes += fitting
     return axes
-
-
-def _values(data):
-    """A coordinate: text as str, whether h5py gives bytes or str; numbers as they are."""
-    values = data[()]
-    if h5py.check_string_dtype(data.dtype) is None:
-        return values
-    return np.array([_text(value) for value in values.tolist()], dtype=str)
 
 
 def _text(value):

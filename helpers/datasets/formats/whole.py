@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import time
 from contextlib import contextmanager
 from errno import ENOSPC
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from helpers import progress
 from helpers.datasets.describe import check
 from helpers.datasets.hdf5 import DataError, examine, opened, refused
-from helpers.datasets.images import KNOWN
+from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD, IMAGES_AT_ONCE, KNOWN
 
 SPARE = 10**6  # bytes that HDF5 may want for two attributes
 
@@ -94,6 +96,26 @@ def created(path):
         finally:
             if stream.failure:  # whatever came of it in HDF5
                 raise stream.failure
+
+
+def write_images(file, key, images, shape, as_course, *, opened=np.asarray):
+    """Write images as uint8, those of one channel as (n_images, height, width); or as the course's file has them.
+
+    shape : (n_channels, height, width)
+    opened : makes uint8 pixels (n_block, *shape) of a block of `images`
+    """
+    n_images, stored = len(images), (3, *shape[1:]) if as_course else shape[1:] if shape[0] == 1 else shape
+    data = file.create_dataset(
+        key, (n_images, *stored), "f4" if as_course else "u1", chunks=(min(16, n_images), *stored),
+        compression="gzip", shuffle=as_course,
+    )  # fmt: skip
+    mean, sd = (np.reshape(constants, (3, 1, 1)) for constants in (IMAGENET_MEAN, IMAGENET_SD))
+    began = time.monotonic()
+    for start in range(0, n_images, IMAGES_AT_ONCE):
+        x = opened(images[start : start + IMAGES_AT_ONCE])
+        x = (x / 255 - mean) / sd if as_course else x
+        data[start : start + len(x)] = x.reshape(len(x), *stored)
+        progress.show(f"writing {key}", began, start + len(x), n_images)
 
 
 class _Stream(io.FileIO):

@@ -1,14 +1,11 @@
 """The stand-in for the course file: rendered images and simulated responses in one HDF5 file of the same schema."""
 
-import time
 from pathlib import Path
 
 import numpy as np
 
-from helpers import progress
-from helpers.datasets.formats.whole import created, written_checked
+from helpers.datasets.formats.whole import created, write_images, written_checked
 from helpers.datasets.hdf5 import SPLITS
-from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD
 from helpers.datasets.simulated.neurons import RELIABILITY, simulate
 from helpers.datasets.simulated.rendering import render
 
@@ -89,7 +86,8 @@ def write_splits(file, scenes, simulated, n_images, *, repeats, as_course):
     """Images, object names and responses of each split; single trials of val and receptive fields where wanted."""
     ends = np.cumsum([0, *n_images])
     for split, start, stop in zip(SPLITS, ends, ends[1:], strict=False):
-        write_images(file, f"stimulus_{split}", scenes.pixels[start:stop], as_course=as_course)
+        pixels = scenes.pixels[start:stop, None]  # (n_images, 1, height, width)
+        write_images(file, f"stimulus_{split}", pixels, pixels.shape[1:], as_course)
         file[f"object_{split}"] = np.char.encode(scenes.objects[start:stop], "latin-1")
         if split != "test":
             file[f"spikes_{split}"] = simulated.trials[start:stop].mean(1, dtype=float).astype(np.float32)
@@ -99,21 +97,3 @@ def write_splits(file, scenes, simulated, n_images, *, repeats, as_course):
         for (name, unit), values in zip(FIELD_UNITS.items(), simulated.receptive_fields.T, strict=True):
             file[f"receptive_field_{name}"] = values
             file[f"receptive_field_{name}"].attrs["unit"] = unit
-
-
-def write_images(file, key, pixels, *, as_course):
-    """Write images as uint8, or as the course file has them: three equal channels in ImageNet's normalisation."""
-    n, height, width = pixels.shape
-    chunk, began = min(16, n), time.monotonic()
-    if not as_course:
-        file.create_dataset(key, data=pixels, chunks=(chunk, height, width), compression="gzip")
-        return
-    levels = np.arange(256)[:, None] / 255
-    table = ((levels - IMAGENET_MEAN) / IMAGENET_SD).T.astype(np.float32)  # (3, 256)
-    stimulus = file.create_dataset(
-        key, (n, 3, height, width), np.float32, chunks=(chunk, 3, height, width), compression="gzip"
-    )
-    for start in range(0, n, chunk):
-        some = pixels[start : start + chunk]
-        stimulus[start : start + chunk] = np.stack([channel[some] for channel in table], 1)
-        progress.show(f"writing {key}", began, start + len(some), n)
