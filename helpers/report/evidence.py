@@ -16,7 +16,7 @@ TRAINED = {
     "shallow-dropout-l2-repaired": ("shallow CNN", "shallow CNN"),
     "lite0-published": (readable("lite0-published"), "published recipe"),
     "lite0-repaired": (readable("lite0-repaired"), "repaired recipe"),
-    "lite0-bi-objective-repaired": ("Lite0, two objectives", "repaired recipe"),
+    "lite0-bi-objective-repaired": ("Lite0, bi-objective", "repaired recipe"),
 }
 RECIPES = ROOT / "benchmarks" / "recipes.csv"
 PUBLISHED_COMPONENTS = 1000 / 2592  # of training images: the published study's principal components
@@ -50,7 +50,8 @@ def ladder(dataset, profile, readouts, done, best, ceiling):
         line = {"model": model, "approach": approach, "estimate": found.estimate, "low": found.low, "high": found.high}
         lines.append(line | {"seeds": " ".join(f"{score:.4f}" for score in each) if len(each) > 1 else ""})
     frame = pd.DataFrame(lines).sort_values("estimate", ignore_index=True)
-    return frame.assign(ceiling=float(np.nanmean(ceiling)), data=dataset.path.name, simulated=dataset.is_standin)
+    frame = frame.assign(ceiling=float(np.nanmean(ceiling)), data=dataset.path.name, simulated=dataset.is_standin)
+    return frame.assign(n_neurons=dataset.n_neurons, n_images=len(dataset.val.images))
 
 
 def committed_ladders(own):
@@ -61,8 +62,10 @@ def committed_ladders(own):
 
 
 def title(ladder):
-    """Which data a ladder is of, and of what kind."""
-    return f"{ladder['data'].iloc[0]}: {'simulated' if ladder['simulated'].iloc[0] else 'recordings'}"
+    """Which data a ladder is of, of what kind, and how many."""
+    of = ladder.iloc[0]
+    kind = "simulated" if of["simulated"] else "recordings"
+    return f"{of['data']}: {kind}\n{of['n_neurons']} neurons, {of['n_images']} val images"
 
 
 def by_depth(dataset, profile):
@@ -120,7 +123,7 @@ def neuron_panels(predicted, dataset, ceiling, fields):
     scores = metrics.explained_variance(measured, predicted)
     for words, i in three_neurons(predicted, dataset, ceiling).items():
         bound = tables.number(float(np.broadcast_to(ceiling, scores.shape)[i]), ".2f")
-        title = f"neuron {i}, {words}\n{tables.number(scores[i], '.2f')} of at most {bound}"
+        title = f"neuron {i}\n{words}\n{tables.number(scores[i], '.2f')} of at most {bound}"
         panels[title] = (measured[:, i], predicted[:, i], dataset.val.categories, fields[i])
     return panels
 
