@@ -86,8 +86,8 @@ def interval_rows(frame, *, xlabel=EXPLAINED_VARIANCE, ceiling=None, width=32, a
     """
     heights = {name: -i for i, name in enumerate(dict.fromkeys(frame.index))}
     words = [textwrap.fill(readable(name), width) for name in heights]
-    a_row = 0.2 + 0.2 * max((text.count("\n") + 1 for text in words), default=1)  # inches
-    ax = new_axis(ax, size=(7, 1 + a_row * len(words)))
+    a_row = 0.15 + 0.17 * max((text.count("\n") + 1 for text in words), default=1)  # inches
+    ax = new_axis(ax, size=(6, 1 + a_row * len(words)))
     ax.set_yticks(list(heights.values()), words, fontsize=SMALL + 1)
     ax.set(xlabel=xlabel, ylim=(0.4 - len(words), 0.6))
     ax.axvline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)

@@ -138,11 +138,11 @@ def driving_images(predicted, dataset, ceiling, n=8):
 
 
 def representations(dataset, profile, best):
-    """Gram matrices of the val images, sorted by category, and how alike they are to the neurons by RSA.
+    """Dissimilarities of the val images, sorted by category, to the neurons and to models of them.
 
-    Returns the images' categories, a dict name -> Gram matrix (n_images, n_images) with the neurons first, the frame of
-    `similarity.compared` for the others, and the noise ceiling of RSA (lower, upper). best : the best model's
-    predictions (n_images, n_neurons)
+    Returns the images' categories, the panels of `plots.dissimilarities`, the neurons' first, the others titled with
+    their correlation with it (RSA), and the noise ceiling of RSA (lower, upper). best : the best model's predictions
+    (n_images, n_neurons)
     """
     order = np.lexsort((dataset.val.objects, dataset.val.categories))
     val = len(dataset.train.images) + order
@@ -158,17 +158,12 @@ def representations(dataset, profile, best):
     repeats = None if repeats is None else repeats[order]
     references, ceiling = similarity.population(dataset.val.responses[order], repeats)
     alike = similarity.compared(found, references)
-    neurons = {"neurons": similarity.centred_gram(dataset.val.responses[order])}
-    return dataset.val.categories[order], neurons | found, alike, ceiling
-
-
-def rdm_panels(kernels, alike):
-    """Dissimilarity matrices of `representations` for `plots.dissimilarities`, titled with their correlation."""
-    panels = {}
-    for name, K in kernels.items():
-        words = f"\n{tables.number(alike.loc[name, 'similarity'], '.2f')}" if name in alike.index else ""
-        panels[name.replace(", ", ",\n") + words] = squareform(similarity.rdm(K))
-    return panels
+    panels = {"neurons": similarity.centred_gram(dataset.val.responses[order])}
+    for name, K in found.items():
+        words = name.replace(", ", ",\n")
+        panels[f"{words}\n{tables.number(alike.loc[name, 'similarity'], '.2f')}"] = K
+    matrices = {title: squareform(similarity.rdm(K)) for title, K in panels.items()}
+    return dataset.val.categories[order], matrices, ceiling
 
 
 def _stage_readouts(tag, dataset):

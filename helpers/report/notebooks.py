@@ -115,7 +115,7 @@ def build(path=None, *, profile=None, in_place=False):
 
 def page_links(in_place):
     """The pages that belong together, for their navigation: list of (title, address)."""
-    titles = [(page.opening(nbformat.read(path, as_version=4))["title"], path) for path in NOTEBOOKS]
+    titles = [(page.opening(nbformat.read(path, as_version=4))["title"].partition(":")[0], path) for path in NOTEBOOKS]
     others = [(title, f"../../notebooks/{path.name}" if in_place else f"{path.stem}.html") for title, path in titles]
     if not in_place:
         named = {f"{REPORT}.html": "The report with its code"}
