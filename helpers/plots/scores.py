@@ -168,7 +168,7 @@ def receptive_fields(fields, centres, scores, *, n_shown=5, axes=None):
     for ax in axes[len(best) + 1 :]:
         ax.set_axis_off()
     axes[0].set(xlabel="share of width", ylabel="share of height")
-    return axes
+    return axes[: len(best) + 1]
 
 
 def tuning(responses, categories, names, *, colours, ax):
