@@ -76,7 +76,8 @@ class Study:
         from helpers.cache import write_whole
 
         figure = getattr(drawn, "figure", None) or (drawn if hasattr(drawn, "savefig") else drawn.flat[0].figure)
-        plots.caption(figure, f"{self.note} {caption}".strip())
+        note = f"{self.dataset.path.name}: {self.note} " if self.note else ""  # of this file: panels may show others
+        plots.caption(figure, note + caption)
         path = self.output / f"{name}.png"
         write_whole(path, lambda part: figure.savefig(part, dpi=150, bbox_inches="tight", format="png"))
 

@@ -57,15 +57,17 @@ def figure(done, dataset, *, model, neuron, ceiling, beside=None, note=""):
     margins = {"left": 0.07, "right": 0.99, "top": 0.87 - 0.03 * len(names), "bottom": 0.01, "hspace": 0.3}
     layout = DOUBLE if beside else SINGLE
     axes = drawn.subplot_mosaic(layout, height_ratios=[1, 1.1], gridspec_kw=margins | {"wspace": 0.3})
-    categories = shown_categories(val.categories)
+    categories = plots.largest(val.categories, N_CATEGORIES)
     for panel, (label, values) in zip(("responses", "beside"), predicted.items(), strict=False):
         predicted_against_measured(measured, values, val.categories, categories, axes[panel]).set_ylabel(label)
     if beside is None:
         among_neurons(explained(done[model], dataset), neuron, colour_of(model), axes["neurons"])
-    tuning(measured, predicted, val.categories, categories, [colour_of(name) for name in names], axes["tuning"])
-    driving_images({"measured": measured} | predicted, val.images, axes["images"])
+    responses = {"measured": measured} | predicted
+    colours = ["black", *map(colour_of, names)]
+    legend_above(plots.tuning(responses, val.categories, categories, colours=colours, ax=axes["tuning"]), ncols=3)
+    driving_images(responses, val.images, axes["images"])
 
-    titles = [f"{short(name, 60)}, neuron {neuron}: {score_words(done[name], dataset, neuron)}" for name in names]
+    titles = [f"{plots.short(name, 60)}, neuron {neuron}: {score_words(done[name], dataset, neuron)}" for name in names]
     titles = titles if beside is None else [f"{number}: {title}" for number, title in enumerate(titles, 1)]
     drawn.suptitle("\n".join([*titles, ceiling_words(ceiling, neuron)]), fontsize=11)
     n_seeds = [len(done[name]) for name in names]
@@ -99,18 +101,6 @@ def ceiling_words(ceiling, neuron):
     return f"noise ceiling {ceiling:.2f}" if np.isfinite(ceiling) else "noise ceiling unknown"
 
 
-def shown_categories(categories):
-    """The categories that get a colour: the largest `N_CATEGORIES`, sorted by name."""
-    names, counts = np.unique(categories, return_counts=True)
-    return sorted(names[np.argsort(-counts, kind="stable")][:N_CATEGORIES].tolist())
-
-
-def short(name, length=12):
-    """A name that fits: its two ends."""
-    half = length // 2
-    return name if len(name) <= length else f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[1 - half :]}"
-
-
 def predicted_against_measured(measured, predicted, categories, shown, ax):
     """A dot per image, with the identity line. measured, predicted, categories : (n_images,); shown : names."""
     ends = [min(measured.min(), predicted.min()), max(measured.max(), predicted.max())]
@@ -120,32 +110,15 @@ def predicted_against_measured(measured, predicted, categories, shown, ax):
         ax.plot(measured[others], predicted[others], ".", color="#bbbbbb", markersize=5, label="others")
     for i, name in enumerate(shown):
         of = categories == name
-        ax.plot(measured[of], predicted[of], MARKERS[i], color=f"C{i}", alpha=0.7, markersize=4, label=short(name))
+        ax.plot(
+            measured[of], predicted[of], MARKERS[i], color=f"C{i}", alpha=0.7, markersize=4, label=plots.short(name)
+        )
     ax.set(xlabel="measured response", ylabel="predicted")
-    ax.legend(fontsize=7, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1)
-    return ax
+    return legend_above(ax, ncols=4)
 
 
-def tuning(measured, predicted, categories, shown, colours, ax):
-    """Mean response by category, the highest measured one first; bars for the standard error of the mean.
-
-    measured, categories : (n_images,). predicted : dict label -> (n_images,); colours : one for each
-    """
-    means = {name: measured[categories == name].mean() for name in shown}
-    names = sorted(means, key=lambda name: -means[name])
-    lines = [(measured, "black", "o", "measured")]
-    for (label, values), colour, mark in zip(predicted.items(), colours, "os", strict=False):
-        lines.append((values, colour, mark, label))
-    for values, shade, mark, label in lines:
-        groups = [values[categories == name] for name in names]
-        sems = [group.std(ddof=1) / len(group) ** 0.5 if len(group) > 1 else np.nan for group in groups]
-        at = np.arange(len(names)) + 0.2 * len(ax.containers) - 0.1 * len(predicted)
-        face = "white" if mark == "s" else shade
-        means = [group.mean() for group in groups]
-        ax.errorbar(at, means, sems, fmt=mark, color=shade, markerfacecolor=face, markersize=5, label=label)
-    ax.set_xticks(range(len(names)), [short(name) for name in names], rotation=45, ha="right", fontsize=8)
-    ax.set(ylabel="mean response", xlim=(-0.6, len(names) - 0.4))
-    ax.legend(fontsize=7, frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1)
+def legend_above(ax, *, ncols):
+    ax.legend(fontsize=7, frameon=False, ncols=ncols, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1)
     return ax
 
 
@@ -155,7 +128,7 @@ def among_neurons(explained, neuron, colour, ax):
         plots.distribution(explained, xlabel=plots.EXPLAINED_VARIANCE, what="neurons", colour="#bbbbbb", ax=ax)
     if np.isfinite(explained[neuron]):
         ax.axvline(explained[neuron], color=colour, linewidth=2, label=f"neuron {neuron}: {explained[neuron]:.2f}")
-        ax.legend(fontsize=8, frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
+        legend_above(ax, ncols=2)
     return ax
 
 

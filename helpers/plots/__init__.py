@@ -1,29 +1,21 @@
 """Figures: each function takes data and an axis (a new one if None) and returns the axis; notebooks save them."""
 
-from helpers.plots.names import readable, stages
-from helpers.plots.results import KINDS, LEAST_SQUARES, depth, differences, front, ladder, learning_curve, strip
+from helpers.plots.names import readable, short, stages
+from helpers.plots.results import KINDS, LEAST_SQUARES, depth, differences, ladder, learning_curve, strip
 from helpers.plots.scores import (
-    category_lines,
+    by_layer,
     contact_sheet,
     curves,
     dissimilarities,
     distribution,
-    interval_rows,
+    largest,
     layer_violins,
     neuron_scatter,
     neurons,
     receptive_fields,
+    tuning,
 )
-from helpers.plots.style import (
-    COLOURS,
-    EXPLAINED_VARIANCE,
-    HELD_OUT,
-    caption,
-    ceiling_line,
-    new_axis,
-    recipe_colour,
-    shades,
-)
+from helpers.plots.style import COLOURS, EXPLAINED_VARIANCE, HELD_OUT, caption, interval_rows, new_axis, recipe_colour
 
 __all__ = [
     "COLOURS",
@@ -31,18 +23,17 @@ __all__ = [
     "HELD_OUT",
     "KINDS",
     "LEAST_SQUARES",
+    "by_layer",
     "caption",
-    "category_lines",
-    "ceiling_line",
     "contact_sheet",
     "curves",
     "depth",
     "differences",
     "dissimilarities",
     "distribution",
-    "front",
     "interval_rows",
     "ladder",
+    "largest",
     "layer_violins",
     "learning_curve",
     "neuron_scatter",
@@ -51,7 +42,8 @@ __all__ = [
     "readable",
     "receptive_fields",
     "recipe_colour",
-    "shades",
+    "short",
     "stages",
     "strip",
+    "tuning",
 ]

@@ -12,8 +12,8 @@ def readable(name):
     (by the repaired recipe, where none is named), a mean of two the mean of their names.
     """
     if name.startswith("mean of ") and " and " in name:
-        tuned, _, readout = name.removeprefix("mean of ").partition(" and ")
-        return f"mean of {readable(tuned)} and {readable(readout)}"
+        parts = name.removeprefix("mean of ").split(" and ", 1)
+        return "mean of " + " and ".join(re.sub(r", (.*)", r" (\1)", readable(part)) for part in parts)
     if tuned := re.fullmatch(r"([\w.-]+)-(repaired|published)(, located)?", name):
         recipe = ", published recipe" if tuned[2] == "published" else ""
         return f"{network(tuned[1])} fine-tuned{recipe}{', receptive fields' if tuned[3] else ''}"
@@ -35,6 +35,12 @@ def readable(name):
 def network(name):
     """Lite0 of lite0, ViT-tiny of vit-tiny."""
     return re.sub(r"^[a-z]+", lambda found: NETWORKS.get(found[0], found[0]), name)
+
+
+def short(name, length=12):
+    """A name that fits: its two ends."""
+    half = length // 2
+    return name if len(name) <= length else f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[1 - half :]}"
 
 
 def stages(layers):

@@ -1,9 +1,10 @@
-"""Figures of results tables: rows and differences with their intervals, and what scores cost."""
+"""Figures of results tables: rows and differences with their intervals, and lines by depth and number of images."""
 
 import itertools
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 
 from helpers.plots.names import readable
@@ -13,27 +14,14 @@ from helpers.plots.style import (
     SMALL,
     approach_colour,
     ceiling_line,
-    explain_dots,
-    intervals,
+    interval_rows,
     legend_above,
-    name_rows,
     new_axis,
     recipe_colour,
-    row_note,
 )
 
 LEAST_SQUARES = "least squares, as published"
-KINDS = {  # of lines by depth
-    "ridge, pretrained weights": COLOURS["readout"],
-    "ridge, random weights": COLOURS["random weights"],
-    LEAST_SQUARES: COLOURS["published recipe"],
-}
-
-
-def comparable(table):
-    """Return the lines of a results table that have a score and are not refused, with the score as `estimate`."""
-    table = table[table["refused"].isna()] if "refused" in table else table
-    return table.dropna(subset="explained_variance").rename(columns={"explained_variance": "estimate"})
+KINDS = ("ridge, pretrained weights", "ridge, random weights", LEAST_SQUARES)  # of lines by depth
 
 
 def strip(table, scores, *, ceiling, ax=None):
@@ -41,26 +29,22 @@ def strip(table, scores, *, ceiling, ax=None):
 
     table : results table of `tables.results_table`. scores : frame of `tables.neuron_scores`. ceiling : noise ceiling.
     """
-    rows, shown = table["row"].drop_duplicates().tolist(), comparable(table)
-    ax = new_axis(ax, size=(8, 1 + 0.55 * len(rows)))
-    heights = name_rows(rows, ax, xlabel=EXPLAINED_VARIANCE, width=32)
-    both = table.groupby("row")["recipe"].nunique()
-    shift = table["recipe"].map({"published": 0.16, "repaired": -0.16}).where(table["row"].map(both) > 1, 0)
-    at = table["row"].map(heights) + shift
+    refused = table["refused"] if "refused" in table else pd.Series(index=table.index, dtype=object)
+    shown = table["explained_variance"].notna() & refused.isna()
     by_seed = scores.groupby(["name", "seed"])["explained_variance"].mean()
-    for line in shown[shown["seeds"] > 1].itertuples():
-        seeds = by_seed[line.name]
-        ax.plot(seeds, np.full(len(seeds), at[line.Index] - 0.1), ".", color=recipe_colour(line.recipe), alpha=0.6)
-    hollow = (shown["weights"] == "random") & (shown["stage"] > 1)
-    lines = ((at[line.Index], line, recipe_colour(line.recipe), hollow[line.Index]) for line in shown.itertuples())
-    intervals(lines, ax)
-    for index, line in table.drop(shown.index).iterrows():
-        refused = line.get("refused")
-        row_note(f"{line['recipe']} recipe: {refused if isinstance(refused, str) else 'not run'}", at[index], ax)
-    ceiling_line(ceiling, ax, vertical=True, highest=shown["high"].max())
+    of_seeds = shown & (table["seeds"] > 1)
+    several = table["row"].map(table.groupby("row")["recipe"].nunique()) > 1
+    hollow = (table["weights"] == "random") & (table["stage"] > 1)
+    frame = table.rename(columns={"explained_variance": "estimate"}).assign(
+        colour=table["recipe"].map(recipe_colour),
+        hollow=hollow,
+        up=table["recipe"].map({"published": 0.16, "repaired": -0.16}).where(several, 0),
+        dots=[by_seed[name].tolist() if many else [] for name, many in zip(table["name"], of_seeds, strict=True)],
+        note=(table["recipe"] + " recipe: " + refused.fillna("not run")).mask(shown, ""),
+    )
+    ax = interval_rows(frame.set_index("row"), ceiling=ceiling, ax=ax)
     dots = {f"{recipe} recipe": recipe_colour(recipe) for recipe in table["recipe"].drop_duplicates()}
-    explain_dots(dots | ({"random weights (stages 2, 3)": None} if hollow.any() else {}), ax)
-    return legend_above(ax, ncols=4)
+    return legend_above(ax, dots=dots | ({"random weights (stages 2, 3)": None} if (hollow & shown).any() else {}))
 
 
 def differences(compared, *, xlabel="difference in explained variance (share of variance)", ax=None):
@@ -68,13 +52,9 @@ def differences(compared, *, xlabel="difference in explained variance (share of 
 
     compared : `tables.differences`
     """
-    ax = new_axis(ax, size=(6, 0.9 + 0.45 * len(compared)))
-    heights = name_rows(compared["comparison"].tolist(), ax, xlabel=xlabel, width=30)
-    found = compared.assign(estimate=compared["difference"], at=compared["comparison"].map(heights))
-    intervals(((line.at, line, "black", not (line.low > 0 or line.high < 0)) for line in found.itertuples()), ax)
-    for line in found[found["difference"].isna()].itertuples():
-        row_note(line.verdict, line.at, ax)
-    return ax
+    frame = compared.rename(columns={"difference": "estimate"}).set_index("comparison")
+    frame = frame.assign(colour="black", hollow=~((frame["low"] > 0) | (frame["high"] < 0)))
+    return interval_rows(frame.assign(note=frame["verdict"].where(frame["estimate"].isna(), "")), xlabel=xlabel, ax=ax)
 
 
 def learning_curve(frame, *, ceiling, ax=None):
@@ -83,43 +63,17 @@ def learning_curve(frame, *, ceiling, ax=None):
     frame : `learning_curve.learning_curve`'s. ceiling : noise ceiling, a number or one per neuron.
     """
     ax = new_axis(ax, size=(7.5, 4.5))
-    frame = frame.rename(columns={"explained_variance": "estimate"}).sort_values("n_train")
-    for i, (approach, lines) in enumerate(frame.groupby("approach", sort=False)):
-        colour, style = approach_colour(approach), "--" if "mean of" in approach else "-"
-        x = lines["n_train"] * 1.015**i  # bars beside each other
-        ax.plot(x, lines["estimate"], style, color=colour, linewidth=2, label=approach)
-        intervals(
-            ((at, line, colour, False) for at, line in zip(x, lines.itertuples(), strict=True)), ax, vertical=True
-        )
+    for i, (approach, lines) in enumerate(frame.sort_values("n_train").groupby("approach", sort=False)):
+        score = lines["explained_variance"]
+        shown = {"fmt": "o--" if "mean of" in approach else "o-", "color": approach_colour(approach), "linewidth": 2}
+        beside = lines["n_train"] * 1.015**i
+        ax.errorbar(beside, score, [score - lines["low"], lines["high"] - score], label=approach, **shown)
     ceiling_line(ceiling, ax)
     numbers = sorted(frame["n_train"].unique())
     ax.set(xscale="log", xlabel="training images", ylabel=EXPLAINED_VARIANCE)
     ax.set_xticks(numbers, numbers)
     ax.minorticks_off()
-    return legend_above(ax, ncols=3)
-
-
-def front(table, *, chance, ceiling, ax=None):
-    """Explained variance with its interval against object accuracy, a point per label weight, one backbone.
-
-    Rows without an object head (weight 0) are horizontal lines; random weights are hollow. table : results table with
-    a column label_weight. chance : object accuracy of guessing.
-    """
-    ax, shown = new_axis(ax, size=(6, 5)), comparable(table)
-    for line in shown.itertuples():
-        colour, random = recipe_colour(line.recipe), line.weights == "random"
-        if line.label_weight == 0:
-            ax.axhline(line.estimate, color=colour, linewidth=1, linestyle=":" if random else "-")
-            continue
-        intervals([(line.object_accuracy, line, colour, random)], ax, vertical=True)
-        at = {"xytext": (7, 4 if line.label_weight < 1 else -13), "textcoords": "offset points", "fontsize": SMALL}
-        ax.annotate(f"{line.label_weight:g}", (line.object_accuracy, line.estimate), **at)
-    ax.axvline(chance, color="#777777", linestyle="--", linewidth=1, label=f"chance: {chance:.3f}")
-    ax.plot([], [], color="#444444", linewidth=1, label="label weight 0 (no object head)")
-    ceiling_line(ceiling, ax)
-    ax.set(xlabel="object accuracy (share of val images)", ylabel=EXPLAINED_VARIANCE, xlim=(-0.03, 1.03))
-    dots = {f"{recipe} recipe": recipe_colour(recipe) for recipe in table["recipe"].drop_duplicates()}
-    return explain_dots(dots | {"from random weights": None}, ax)
+    return legend_above(ax)
 
 
 def ladder(panels):
@@ -128,22 +82,20 @@ def ladder(panels):
     panels : dict title -> frame of `evidence.ladder`: columns model, approach, estimate, low, high, seeds (scores, as
     text with spaces), ceiling. Returns the axes.
     """
-    rungs = list(dict.fromkeys(model for frame in panels.values() for model in frame["model"]))
-    narrow = len(panels) > 1
-    size = (7.4 if narrow else 6.4, 1.3 + (0.4 if narrow else 0.33) * len(rungs))
+    rungs = list(dict.fromkeys(model for frame in panels.values() for model in frame["model"]))[::-1]
+    size = 7.4 if len(panels) > 1 else 6.4, 1.3 + 0.36 * len(rungs)
     axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", sharey=True, squeeze=False)[1][0]
     for (title, frame), ax in zip(panels.items(), axes, strict=True):
-        heights = name_rows(rungs[::-1], ax, xlabel="explained variance", width=22 if narrow else 32)
-        for line in frame.itertuples():
-            at, colour = heights[line.model], COLOURS[line.approach]
-            intervals([(at, line, colour, False)], ax)
-            seeds = [float(score) for score in str(line.seeds).split()]
-            ax.plot(seeds, np.full(len(seeds), at - 0.22), ".", color=colour, markersize=4)
-            ax.text(1, at, f"{line.estimate:.2f}", ha="right", va="center", transform=ax.get_yaxis_transform())
+        dots = [[float(score) for score in str(scores).split()] for scores in frame["seeds"]]
+        rows = frame.assign(colour=frame["approach"].map(COLOURS), dots=dots).set_index("model").reindex(rungs)
+        interval_rows(rows, xlabel="explained variance", width=24, ax=ax)
+        for height, score in zip(ax.get_yticks(), rows["estimate"], strict=True):
+            words = "" if np.isnan(score) else f"{score:.2f}"
+            ax.text(1, height, words, ha="right", va="center", transform=ax.get_yaxis_transform())
         ceiling = frame["ceiling"].iloc[0]
         ax.axvline(ceiling, color=COLOURS["ceiling"], linestyle="--", linewidth=1)
-        ax.annotate("ceiling", (ceiling, -0.5), (-3, 0), textcoords="offset points", fontsize=SMALL, ha="right")
-        ax.set_title(title, fontsize=SMALL + 2, loc="left")
+        ax.annotate("ceiling", (ceiling, 0.3), (-3, 0), textcoords="offset points", fontsize=SMALL, ha="right")
+        ax.set_title(title, fontsize=SMALL + 1, loc="left")
         ends = min(0, frame["low"].min()), max(ceiling, frame["high"].max())
         ax.set_xlim(ends[0] - 0.03, ends[1] + 0.24 * (ends[1] - ends[0]))  # with room for the numbers
     return axes
@@ -156,13 +108,13 @@ def depth(frame, *, ceiling, ax=None):
     """
     ax = new_axis(ax, size=(5, 4.6))
     markers = dict(zip(frame["network"].unique(), itertools.cycle("oXsD^vPp*hd<>8"), strict=False))
-    for kind, style in {kind: "--" if kind == LEAST_SQUARES else "-" for kind in KINDS}.items():
+    for kind in KINDS:
         shown = {"x": "depth", "y": "explained_variance", "style": "network", "markers": markers, "dashes": False}
-        of_kind = frame[frame["kind"] == kind]
-        sns.lineplot(of_kind, **shown, color=KINDS[kind], linestyle=style, legend=False, ax=ax)
-        ax.plot([], [], style, color=KINDS[kind], label=kind)
+        drawn = {"color": approach_colour(kind), "linestyle": "--" if kind == LEAST_SQUARES else "-"}
+        sns.lineplot(frame[frame["kind"] == kind], **shown, **drawn, legend=False, ax=ax)
+        ax.plot([], [], **drawn, label=kind)
+    ceiling_line(ceiling, ax)
     for network, marker in markers.items():
         ax.plot([], [], marker, color="#777777", label=readable(network))
-    ceiling_line(ceiling, ax)
     ax.set(xlabel="relative depth of the layer (0: first, 1: last)", ylabel=EXPLAINED_VARIANCE, ylim=(-0.3, None))
-    return legend_above(ax, ncols=2)
+    return legend_above(ax)

@@ -1,5 +1,7 @@
 """Figures of images, neurons, layers and training: each takes data and an axis, and returns the axis."""
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -7,18 +9,21 @@ import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
 from helpers.metrics import known_mean
+from helpers.plots.names import short
 from helpers.plots.style import (
     COLOURS,
     EXPLAINED_VARIANCE,
     SMALL,
     approach_colour,
     ceiling_line,
-    intervals,
     legend_above,
-    name_rows,
     new_axis,
-    shades,
 )
+
+
+def largest(categories, n):
+    """The n categories that most images have, sorted by name. categories : (n_images,)"""
+    return sorted(pd.Series(categories).value_counts().sort_index().nlargest(n).index)
 
 
 def contact_sheet(images, objects, categories, *, n_columns=12, n_rows=8, side=64, ax=None):
@@ -27,25 +32,22 @@ def contact_sheet(images, objects, categories, *, n_columns=12, n_rows=8, side=6
     images : array of shape (n_images, 1 or 3, height, width), uint8 or float in [0, 1]. objects, categories :
     (n_images,). At most `n_rows` categories, the largest; images are thinned to about `side` pixels.
     """
-    names, counts = np.unique(categories, return_counts=True)
-    names = sorted(names[np.argsort(-counts, kind="stable")][:n_rows])
+    names = largest(categories, n_rows)
     step = max(1, round(max(images.shape[2:]) / side))
     pixels = np.moveaxis(images[:, :, ::step, ::step], 1, -1) / (255 if images.dtype == np.uint8 else 1)
     pixels = np.round(pixels * 31) / 31  # as many grays as print shows; the notebook's file stays small
-    height, width = pixels.shape[1:3]
-    n_columns = min(n_columns, counts.max())
-    sheet = np.ones((len(names) * (height + 2), n_columns * (width + 2), pixels.shape[3]))
-    for row, name in enumerate(names):
-        members = np.flatnonzero(categories == name)
-        turn = [np.sum(objects[members[:i]] == objects[members[i]]) for i in range(len(members))]
-        members = members[np.lexsort((objects[members], turn))][:n_columns]
-        for column, image in enumerate(members):
-            top, left = row * (height + 2), column * (width + 2)
-            sheet[top : top + height, left : left + width] = pixels[image]
-    inches = 0.75 * n_columns  # of the rows, beside their names
+    labels = pd.DataFrame({"category": categories, "object": objects})
+    labels["turn"] = labels.groupby(["category", "object"]).cumcount()
+    rows = [labels[labels["category"] == name].sort_values(["turn", "object"]).index[:n_columns] for name in names]
+    height, width = pixels.shape[1] + 2, pixels.shape[2] + 2
+    sheet = np.ones((len(names) * height, max(map(len, rows)) * width, pixels.shape[3]))
+    for top, members in enumerate(rows):
+        for left, image in enumerate(members):
+            sheet[top * height : (top + 1) * height - 2, left * width : (left + 1) * width - 2] = pixels[image]
+    inches = 0.75 * max(map(len, rows))  # of the rows, beside their names
     ax = new_axis(ax, size=(inches + 1.5, 0.5 + inches * len(sheet) / sheet.shape[1]))
     ax.imshow(sheet.repeat(3, axis=2) if sheet.shape[2] == 1 else sheet, interpolation="nearest")
-    ax.set_yticks((np.arange(len(names)) + 0.5) * (height + 2), names)
+    ax.set_yticks((np.arange(len(names)) + 0.5) * height, names)
     ax.set_xticks([])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
@@ -63,82 +65,61 @@ def distribution(values, *, xlabel, what, colour="#777777", ax=None):
     ax.hist(values, bins=int(np.clip(values.size**0.5, 8, 40)), color=colour)
     ax.axvline(np.median(values), color="black", linewidth=1.5, label=f"median {np.median(values):.2f}")
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend(fontsize=SMALL, frameon=False, loc="lower right", bbox_to_anchor=(1, 1))
-    return ax
+    return legend_above(ax)
 
 
-def layer_violins(trained, random, *, ceiling, ax=None):
-    """Explained variance by layer: halves of a violin over neurons, trained left and random right; a dot for the mean.
+def by_layer(frame, *, ylabel=EXPLAINED_VARIANCE, ceiling=None, colours=None, ax=None):
+    """A value by layer, or by stage: a line per column of a frame, dashed for least squares; its index in order.
 
-    trained, random : dict layer -> array of shape (n_neurons,), the same layers.
+    colours : dict column -> colour; None for those of approaches
     """
-    ax, layers = new_axis(ax, size=(9, 4.5)), list(trained)
-    colours = {"trained weights": COLOURS["readout"], "random weights": COLOURS["random weights"]}
-    frames = [
-        pd.DataFrame(scores).melt(var_name="layer", value_name="score").assign(weights=weights)
-        for weights, scores in zip(colours, (trained, random), strict=True)
-    ]
-    violins = {"x": "layer", "y": "score", "hue": "weights", "palette": colours, "order": layers, "alpha": 0.6}
-    tidy = pd.concat(frames, ignore_index=True).replace([np.inf, -np.inf], np.nan)
-    sns.violinplot(tidy, **violins, split=True, inner=None, linewidth=0, cut=0, legend=False, ax=ax)
-    for (weights, colour), scores, shift in zip(colours.items(), (trained, random), (-0.03, 0.03), strict=True):
-        means, at = [known_mean(scores[layer]) for layer in layers], np.arange(len(layers)) + shift
-        ax.plot(at, means, "o-", color=colour, markeredgecolor="black", label=f"{weights}: mean over neurons")
-    ceiling_line(ceiling, ax)
-    narrow = ax.figure.get_figwidth() < 6
-    ax.set_xticks(range(len(layers)), layers, **({"rotation": 60, "ha": "right"} if narrow else {}))
-    ax.set(xlabel="layer", ylabel=EXPLAINED_VARIANCE)
-    return legend_above(ax, ncols=1 if narrow else 3)
-
-
-def category_lines(lines, *, ylabel, xlabel="layer", ceiling=None, ax=None):
-    """A value by layer, or by another category, a line per label.
-
-    lines : dict label -> (colour, style, dict layer -> value); the first names the layers in order, the others may have
-    some of them. ceiling : None for a line at 0 alone
-    """
-    ax = new_axis(ax, size=(7, 4))
-    layers = list(next(iter(lines.values()))[2])
-    for label, (colour, style, values) in lines.items():
-        ax.plot([layers.index(layer) for layer in values], list(values.values()), style, color=colour, label=label)
+    ax = new_axis(ax, size=(7.5, 4.2))
+    for name, values in frame.items():
+        style = "s--" if "least squares" in name else "o-"
+        ax.plot(range(len(frame)), values, style, color=(colours or {}).get(name) or approach_colour(name), label=name)
     if ceiling is None:
         ax.axhline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
     else:
         ceiling_line(ceiling, ax)
-    long = any(len(str(layer)) > 6 for layer in layers)
-    ax.set_xticks(range(len(layers)), layers, fontsize=SMALL, **({"rotation": 60, "ha": "right"} if long else {}))
-    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.set_xticks(range(len(frame)), [textwrap.fill(str(layer), 8) for layer in frame.index], fontsize=SMALL)
+    ax.set(xlabel="", ylabel=ylabel)
     return legend_above(ax)
 
 
-def interval_rows(estimates, *, xlabel=EXPLAINED_VARIANCE, ceiling=None, ax=None):
-    """A mean and its interval per row, the first on top. estimates : dict name -> metrics.Interval."""
-    ax = new_axis(ax, size=(7, 1 + 0.4 * len(estimates)))
-    heights = name_rows(list(estimates), ax, xlabel=xlabel)
-    intervals(((heights[name], found, approach_colour(name), False) for name, found in estimates.items()), ax)
-    if ceiling is not None:
-        ceiling_line(ceiling, ax, vertical=True, highest=max(found.high for found in estimates.values()))
-        legend_above(ax)
-    return ax
+def layer_violins(scores, *, ceiling, ax=None):
+    """Explained variance by layer: halves of a violin over neurons, one for each weights; a dot for the mean.
+
+    scores : dict "trained weights" and "random weights" -> frame (n_neurons, n_layers), a column per layer
+    """
+    tidy = pd.concat(scores, names=["weights", "neuron"]).melt(ignore_index=False, var_name="layer").reset_index()
+    ax = new_axis(ax, size=(8, 4.5))
+    shown = {"x": "layer", "y": "value", "hue": "weights", "palette": {name: approach_colour(name) for name in scores}}
+    sns.violinplot(tidy, **shown, split=True, inner=None, linewidth=0, cut=0, alpha=0.6, legend=False, ax=ax)
+    means = {
+        name: {layer: float(known_mean(values.to_numpy())) for layer, values in of.items()}
+        for name, of in scores.items()
+    }
+    return by_layer(pd.DataFrame(means).add_suffix(", mean"), ceiling=ceiling, ax=ax)
 
 
 def curves(histories, quantity, *, colour, ylabel, ax=None):
-    """A quantity of `loop.fit`'s history per epoch: a line per label, the mean of its seeds; the seeds thin.
+    """A quantity of `loop.fit`'s history per epoch: a line per label, the mean of its seeds, and a band of their range.
 
     histories : dict label -> list of histories, one a seed.
     """
+    lines = [
+        {"label": label, "epoch": number, "value": epoch[quantity]}
+        for label, seeds in histories.items()
+        for history in seeds
+        for number, epoch in enumerate(history, 1)
+    ]
     ax = new_axis(ax)
-    for (label, seeds), (shade, style) in zip(histories.items(), shades(colour, len(histories)), strict=True):
-        values = np.array([[epoch[quantity] for epoch in history] for history in seeds])  # (n_seeds, n_epochs)
-        epochs = np.arange(1, values.shape[1] + 1)
-        marker = "o" if len(epochs) == 1 else None
-        if len(values) > 1:
-            ax.plot(epochs, values.T, color=shade, linewidth=0.5, alpha=0.5)
-        ax.plot(epochs, values.mean(0), color=shade, linestyle=style, marker=marker, linewidth=2, label=label)
+    shades = sns.dark_palette(colour, len(histories) + 1)[1:]
+    shown = {"x": "epoch", "y": "value", "hue": "label", "style": "label", "palette": shades, "errorbar": ("pi", 100)}
+    sns.lineplot(pd.DataFrame(lines), **shown, markers=["."] * len(histories), markersize=5, ax=ax)
     ax.set(xlabel="epoch", ylabel=ylabel)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend(fontsize=SMALL, frameon=False, handlelength=3.5)  # long enough to tell styles apart
-    return ax
+    return legend_above(ax, ncols=1)
 
 
 def neuron_scatter(x, y, *, xlabel, ylabel, ceiling, colour, ax=None):
@@ -147,18 +128,19 @@ def neuron_scatter(x, y, *, xlabel, ylabel, ceiling, colour, ax=None):
     x, y : arrays of shape (n_neurons,).
     """
     ax = new_axis(ax, size=(5, 5))
-    ends = [
-        min(np.nanmin(x), np.nanmin(y), 0) - 0.03,
-        max(np.nanmax(x), np.nanmax(y), float(np.nanmean(ceiling))) + 0.03,
-    ]
+    ends = np.nanmin([*x, *y, 0]) - 0.03, np.nanmax([*x, *y, float(np.nanmean(ceiling))]) + 0.03
     ax.plot(ends, ends, color="#777777", linewidth=1, label="equal")
     ax.plot(x, y, "o", color=colour, alpha=0.6, markersize=5, markeredgewidth=0)
     ceiling_line(ceiling, ax)
-    ax.axvline(float(np.nanmean(ceiling)), color=COLOURS["ceiling"], linestyle="--", linewidth=1)
-    ax.axvline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
     ax.set(xlabel=f"{xlabel}\n{EXPLAINED_VARIANCE}", ylabel=f"{ylabel}\n{EXPLAINED_VARIANCE}", xlim=ends, ylim=ends)
     ax.set_aspect("equal")
-    ax.legend(fontsize=SMALL, frameon=False, loc="lower right")
+    return legend_above(ax)
+
+
+def place(field, ax):
+    """Where in the image a neuron is driven from: dark where it is. field : (grid, grid), rows from the top down."""
+    ax.imshow(field, cmap="Greys", vmin=0, extent=(0, 1, 1, 0))
+    ax.set(xlim=(0, 1), ylim=(1, 0), xticks=(0, 1), yticks=(0, 1), aspect="equal")
     return ax
 
 
@@ -174,48 +156,59 @@ def receptive_fields(fields, centres, scores, *, n_shown=5, axes=None):
     """
     best = np.argsort(-np.asarray(scores), kind="stable")[:n_shown]
     if axes is None:
-        axes = plt.subplots(1, len(best) + 1, figsize=(2.2 * (len(best) + 1), 2.6), layout="constrained")[1]
+        n_rows = int(np.ceil((len(best) + 1) / 3))
+        axes = plt.subplots(n_rows, 3, figsize=(7.4, 2.6 * n_rows), layout="constrained")[1].ravel()
     for neuron, ax in zip(best, axes, strict=False):
-        ax.imshow(fields[neuron], cmap="Greys", vmin=0, extent=(0, 1, 1, 0))
-        ax.set_title(f"neuron {neuron}: {scores[neuron]:.2f}", fontsize=SMALL)
-    drawn = axes[len(best)].scatter(centres[:, 1], centres[:, 0], c=scores, cmap="viridis", s=14)
-    axes[len(best)].figure.colorbar(drawn, ax=axes[len(best)], label="leave-one-out R²")
-    axes[len(best)].set_title("centres of all neurons", fontsize=SMALL)
-    for ax in axes:
-        ax.set(xlim=(0, 1), ylim=(1, 0), xticks=(0, 1), yticks=(0, 1), aspect="equal")
-    axes[0].set(xlabel="share of the image's width", ylabel="share of its height")
-    return axes
+        place(fields[neuron], ax).set_title(f"neuron {neuron}: {scores[neuron]:.2f}", fontsize=SMALL)
+    last = axes[len(best)]
+    drawn = last.scatter(centres[:, 1], centres[:, 0], c=scores, cmap="viridis", s=14)
+    last.figure.colorbar(drawn, ax=last, label="leave-one-out R²")
+    last.set_title("centres of all neurons", fontsize=SMALL)
+    last.set(xlim=(0, 1), ylim=(1, 0), xticks=(0, 1), yticks=(0, 1), aspect="equal")
+    for ax in axes[len(best) + 1 :]:
+        ax.set_axis_off()
+    axes[0].set(xlabel="share of width", ylabel="share of height")
+    return axes[: len(best) + 1]
 
 
-def neurons(panels, *, axes=None):
+def tuning(responses, categories, names, *, colours, ax):
+    """Mean response by category, the highest by the first responses first; bars for the standard error of the mean.
+
+    responses : dict label -> (n_images,), the first measured; colours : one for each. names : of categories shown
+    """
+    found = pd.DataFrame(responses).groupby(np.asarray(categories)).agg(["mean", "sem"]).loc[names]
+    found = found.sort_values((next(iter(responses)), "mean"), ascending=False)
+    for i, (label, colour, mark) in enumerate(zip(responses, colours, "oos", strict=False)):
+        at, of = np.arange(len(found)) + 0.2 * (i - (len(responses) - 1) / 2), found[label]
+        face = "white" if mark == "s" else colour
+        ax.errorbar(at, of["mean"], of["sem"], fmt=mark, color=colour, markerfacecolor=face, markersize=5, label=label)
+    names = [short(name) for name in found.index]
+    ax.set_xticks(range(len(found)), names, rotation=45, ha="right", fontsize=SMALL)
+    ax.set(ylabel="mean response", xlim=(-0.6, len(found) - 0.4))
+    return ax
+
+
+def neurons(panels):
     """Neurons side by side: predicted against measured responses, tuning by category, and receptive field.
 
     panels : dict title -> (measured, predicted, categories, field): responses and categories of shape (n_images,), and
     the receptive field (grid, grid), rows from the top of the image down. Returns the axes, (3, n_neurons).
     """
-    if axes is None:
-        axes = plt.subplots(3, len(panels), figsize=(6.6, 6.4), layout="constrained", squeeze=False)[1]
-    colours = {"measured": "black", "predicted": COLOURS["best model"]}
-    for (title, (measured, predicted, categories, field)), (scatter, tuning, place) in zip(
-        panels.items(), axes.T, strict=True
-    ):
-        sns.scatterplot(x=measured, y=predicted, color=colours["predicted"], s=16, linewidth=0, alpha=0.6, ax=scatter)
-        scatter.axline((float(measured.mean()), float(measured.mean())), slope=1, color="#777777", linewidth=1)
-        scatter.set_title(title, fontsize=SMALL + 1)
+    axes = plt.subplots(3, len(panels), figsize=(7.2, 7.2), layout="constrained", squeeze=False)[1]
+    colours = "black", COLOURS["best model"]
+    for (title, (measured, predicted, categories, field)), column in zip(panels.items(), axes.T, strict=True):
+        scatter = column[0]
+        scatter.plot(measured, predicted, "o", color=colours[1], markersize=4, alpha=0.6, markeredgewidth=0)
+        scatter.axline((float(measured.mean()),) * 2, slope=1, color="#777777", linewidth=1)
+        scatter.set_title(title, fontsize=SMALL)
         scatter.set(xlabel="measured", ylabel="predicted response")
-        both = pd.DataFrame({"category": categories, "measured": measured, "predicted": predicted}).melt("category")
-        order = both[both["variable"] == "measured"].groupby("category")["value"].mean().sort_values().index[::-1][:8]
-        shown = {"x": "category", "y": "value", "order": order, "hue": "variable", "palette": colours, "dodge": 0.3}
-        sns.pointplot(both, **shown, errorbar="se", linestyle="none", markersize=4, legend=False, ax=tuning)
-        tuning.tick_params(axis="x", labelrotation=90, labelsize=SMALL)
-        tuning.set(xlabel="", ylabel="mean response")
-        place.imshow(field, cmap="Greys", vmin=0, extent=(0, 1, 1, 0))
-        place.set(xticks=(0, 1), yticks=(0, 1), xlabel="share of width", ylabel="share of height")
+        both = {"measured": measured, "predicted": predicted}
+        tuning(both, categories, largest(categories, 8), colours=colours, ax=column[1])
+        place(field, column[2]).set(xlabel="share of width", ylabel="share of height")
     for ax in axes[:, 1:].flat:
         ax.set_ylabel("")
-    for words, colour in colours.items():
-        axes[1, 0].plot([], [], "o", color=colour, markersize=4, label=words)
-    axes[1, 0].legend(fontsize=SMALL, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), handletextpad=0)
+    middle = axes[1, len(panels) // 2]
+    middle.legend(fontsize=SMALL, frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
     return axes
 
 
@@ -227,12 +220,13 @@ def dissimilarities(panels, categories):
     axes = plt.subplots(1, len(panels), figsize=(7.4, 2.5), layout="constrained", squeeze=False)[1][0]
     names, starts, counts = np.unique(categories, return_index=True, return_counts=True)
     for (title, matrix), ax in zip(panels.items(), axes, strict=True):
-        ranks = pd.DataFrame(matrix).stack().rank(pct=True).unstack()
-        sns.heatmap(ranks, cmap="mako", cbar=False, square=True, xticklabels=False, yticklabels=False, ax=ax)
+        ranks = np.ceil(8 * pd.DataFrame(matrix).stack().rank(pct=True).unstack())  # eight shades: a small file
+        ax.imshow(ranks, cmap="mako", interpolation="nearest")
         ax.set_title(title, fontsize=SMALL)
+        ax.set(xticks=[], yticks=[])
         for start in starts[1:]:
-            ax.axhline(start, color="white", linewidth=0.5)
-            ax.axvline(start, color="white", linewidth=0.5)
+            ax.axhline(start - 0.5, color="white", linewidth=0.5)
+            ax.axvline(start - 0.5, color="white", linewidth=0.5)
     if len(names) <= 10:
-        axes[0].set_yticks(starts + counts / 2, names, fontsize=SMALL, rotation=0)
+        axes[0].set_yticks(starts + counts / 2 - 0.5, names, fontsize=SMALL)
     return axes

@@ -1,4 +1,4 @@
-"""The marks that figures share: colours, the interval of a score, named rows, the ceiling, captions.
+"""The marks that figures share: colours, rows of intervals, the ceiling, legends, captions.
 
 Colours mean the same approach everywhere, and are told apart by readers with any colour vision (Okabe & Ito 2008).
 """
@@ -8,7 +8,6 @@ import textwrap
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
-from matplotlib.colors import to_rgb
 
 from helpers.plots.names import readable
 
@@ -47,71 +46,63 @@ def recipe_colour(recipe):
 def approach_colour(name):
     """Return the colour of an approach, by a word of its name; a readout's where there is none."""
     kinds = {"mean of": "readout", "fine-tuned": "repaired recipe", "pixels": "pixels", "shallow": "shallow CNN"}
-    kinds |= {"(random weights)": "random weights", "object mean": "object mean"}
+    kinds |= {"random weights": "random weights", "object mean": "object mean", "least squares": "published recipe"}
     return COLOURS[next((colour for kind, colour in kinds.items() if kind in name), "readout")]
 
 
-def shades(colour, n):
-    """Return n colours and line styles that stay one approach's: darker and lighter, solid and broken."""
-    rgb = np.array(to_rgb(colour))
-    tints = [rgb, 0.5 * rgb, 0.5 + 0.5 * rgb]
-    return [(tuple(tints[i // 4 % 3]), ("-", "--", "-.", ":")[i % 4]) for i in range(n)]
+def legend_above(ax, *, dots=None, ncols=2):
+    """Put the legend of what has a label above an axis, beside the data.
 
-
-def explain_dots(dots, ax):
-    """Add dots to what a legend explains. dots : dict label -> colour; hollow where it is None."""
-    for label, colour in dots.items():
-        face = {"color": colour} if colour else {"color": "#444444", "markerfacecolor": "white"}
-        ax.plot([], [], "o", label=label, **face)
-    return ax
-
-
-def legend_above(ax, *, ncols=2):
-    """Put the legend of what has a label above an axis, beside the data."""
+    dots : dict label -> colour of dots that it explains as well; hollow where the colour is None
+    """
+    for label, colour in (dots or {}).items():
+        ax.plot([], [], "o", label=label, color=colour or "#444444", markerfacecolor=colour or "white")
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(fontsize=SMALL, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=ncols)
+        place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "handlelength": 3}  # tells dashes apart
+        ax.legend(fontsize=SMALL, frameon=False, ncols=ncols, columnspacing=1.2, **place)
     return ax
 
 
 def ceiling_line(ceiling, ax, *, vertical=False, highest=np.inf):
     """Dashed line at the mean noise ceiling (a number, or one per neuron), dotted line at 0, what a constant scores.
 
-    A ceiling that would squeeze scores up to `highest` into half of the axis is a note instead.
+    A ceiling that would squeeze scores up to `highest` into half of the axis stands in the legend alone.
     """
     ceiling, line = float(np.nanmean(ceiling)), ax.axvline if vertical else ax.axhline
     line(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
+    dashed = {"color": COLOURS["ceiling"], "linestyle": "--", "linewidth": 1}
     if ceiling < 2 * highest:
-        line(ceiling, color=COLOURS["ceiling"], linestyle="--", linewidth=1, label="noise ceiling")
+        line(ceiling, **dashed, label="noise ceiling")
     else:
-        note = f"noise ceiling {ceiling:.2f}, off the axis"
-        ax.text(0.99, 0.01, note, transform=ax.transAxes, ha="right", va="bottom", fontsize=SMALL)
+        ax.plot([], [], **dashed, label=f"noise ceiling {ceiling:.2f}, off the axis")
     return ax
 
 
-def intervals(lines, ax, *, vertical=False):
-    """Draw a dot and its interval per line, of every figure that has any; what is not defined is not drawn.
+def interval_rows(frame, *, xlabel=EXPLAINED_VARIANCE, ceiling=None, width=32, ax=None):
+    """A dot and its 95 % interval per line of a frame, in rows that its index names, the first on top.
 
-    lines : iterable of (position, metrics.Interval, colour, hollow). vertical : intervals along y, positions along x
+    frame : columns estimate, low and high; where they are, colour, hollow (a white dot), up (from the middle of its
+    row), dots (scores of seeds, small, below) and note (why there is no number). What is not defined is not drawn.
     """
-    for at, found, colour, hollow in lines:
-        bar, dot = ([found.low, found.high], [at, at]), ([found.estimate], [at])
-        ax.plot(*(bar[::-1] if vertical else bar), color=colour, linewidth=1.8)
-        face = "white" if hollow else colour
-        ax.plot(*(dot[::-1] if vertical else dot), "o", color=colour, markerfacecolor=face, markersize=7)
-    return ax
-
-
-def name_rows(names, ax, *, xlabel, width=34):
-    """Name the rows of an axis, the first on top, with a line at 0: dict name -> height."""
-    names = list(dict.fromkeys(names))
-    heights = {name: len(names) - 1 - i for i, name in enumerate(names)}
-    ax.set_yticks(list(heights.values()), [textwrap.fill(readable(name), width) for name in names], fontsize=SMALL + 1)
-    ax.set(xlabel=xlabel, ylim=(-0.6, len(names) - 0.4))
+    heights = {name: -i for i, name in enumerate(dict.fromkeys(frame.index))}
+    words = [textwrap.fill(readable(name), width) for name in heights]
+    a_row = 0.15 + 0.17 * max((text.count("\n") + 1 for text in words), default=1)  # inches
+    ax = new_axis(ax, size=(6, 1 + a_row * len(words)))
+    ax.set_yticks(list(heights.values()), words, fontsize=SMALL + 1)
+    ax.set(xlabel=xlabel, ylim=(0.4 - len(words), 0.6))
     ax.axvline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
-    return heights
-
-
-def row_note(text, y, ax):
-    """Say in a row why it has no number."""
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-    ax.text(0.01, y, text, va="center", fontsize=SMALL, color="#777777", transform=ax.get_yaxis_transform(), bbox=box)
+    plain = {"hollow": False, "up": 0.0, "dots": (), "note": ""}
+    for name, given in zip(frame.index, frame.to_dict("records"), strict=True):
+        line = plain | {"colour": approach_colour(name)} | given
+        at, colour = heights[name] + line["up"], line["colour"]
+        if line["note"]:
+            place = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": SMALL, "color": "#777777"}
+            ax.text(0.01, at, line["note"], **place, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+        elif np.isfinite(line["estimate"]):
+            ax.plot([line["low"], line["high"]], [at, at], color=colour, linewidth=1.8)
+            face = "white" if line["hollow"] else colour
+            ax.plot([line["estimate"]], [at], "o", color=colour, markerfacecolor=face, markersize=7)
+            ax.plot(line["dots"], np.full(len(line["dots"]), at - 0.2), ".", color=colour, markersize=4)
+    if ceiling is not None:
+        ceiling_line(ceiling, ax, vertical=True, highest=frame["high"].max())
+    return legend_above(ax)

@@ -16,7 +16,7 @@ TRAINED = {
     "shallow-dropout-l2-repaired": ("shallow CNN", "shallow CNN"),
     "lite0-published": (readable("lite0-published"), "published recipe"),
     "lite0-repaired": (readable("lite0-repaired"), "repaired recipe"),
-    "lite0-bi-objective-repaired": ("Lite0, two objectives", "repaired recipe"),
+    "lite0-bi-objective-repaired": ("Lite0, bi-objective", "repaired recipe"),
 }
 RECIPES = ROOT / "benchmarks" / "recipes.csv"
 
@@ -49,7 +49,8 @@ def ladder(dataset, profile, readouts, done, best, ceiling):
         line = {"model": model, "approach": approach, "estimate": found.estimate, "low": found.low, "high": found.high}
         lines.append(line | {"seeds": " ".join(f"{score:.4f}" for score in each) if len(each) > 1 else ""})
     frame = pd.DataFrame(lines).sort_values("estimate", ignore_index=True)
-    return frame.assign(ceiling=float(np.nanmean(ceiling)), data=dataset.path.name, simulated=dataset.is_standin)
+    frame = frame.assign(ceiling=float(np.nanmean(ceiling)), data=dataset.path.name, simulated=dataset.is_standin)
+    return frame.assign(n_neurons=dataset.n_neurons, n_images=len(dataset.val.images))
 
 
 def committed_ladders(own):
@@ -60,8 +61,10 @@ def committed_ladders(own):
 
 
 def title(ladder):
-    """Which data a ladder is of, and of what kind."""
-    return f"{ladder['data'].iloc[0]}: {'simulated' if ladder['simulated'].iloc[0] else 'recordings'}"
+    """Which data a ladder is of, of what kind, and how many."""
+    of = ladder.iloc[0]
+    kind = "simulated" if of["simulated"] else "recordings"
+    return f"{of['data']}: {kind}\n{of['n_neurons']} neurons, {of['n_images']} val images"
 
 
 def by_depth(dataset, profile):
@@ -111,7 +114,7 @@ def neuron_panels(predicted, dataset, ceiling, fields):
     scores = metrics.explained_variance(measured, predicted)
     for words, i in three_neurons(predicted, dataset, ceiling).items():
         bound = tables.number(float(np.broadcast_to(ceiling, scores.shape)[i]), ".2f")
-        title = f"neuron {i}, {words}\n{tables.number(scores[i], '.2f')} of at most {bound}"
+        title = f"neuron {i}\n{words}\n{tables.number(scores[i], '.2f')} of at most {bound}"
         panels[title] = (measured[:, i], predicted[:, i], dataset.val.categories, fields[i])
     return panels
 
@@ -126,11 +129,11 @@ def driving_images(predicted, dataset, ceiling, n=8):
 
 
 def representations(dataset, profile, best):
-    """Gram matrices of the val images, sorted by category, and how alike they are to the neurons by RSA.
+    """Dissimilarities of the val images, sorted by category, to the neurons and to models of them.
 
-    Returns the images' categories, a dict name -> Gram matrix (n_images, n_images) with the neurons first, the frame of
-    `similarity.compared` for the others, and the noise ceiling of RSA (lower, upper). best : the best model's
-    predictions (n_images, n_neurons)
+    Returns the images' categories, the panels of `plots.dissimilarities`, the neurons' first, the others titled with
+    their correlation with it (RSA), and the noise ceiling of RSA (lower, upper). best : the best model's predictions
+    (n_images, n_neurons)
     """
     order = np.lexsort((dataset.val.objects, dataset.val.categories))
     val = len(dataset.train.images) + order
@@ -146,17 +149,12 @@ def representations(dataset, profile, best):
     repeats = None if repeats is None else repeats[order]
     references, ceiling = similarity.population(dataset.val.responses[order], repeats)
     alike = similarity.compared(found, references)
-    neurons = {"neurons": similarity.centred_gram(dataset.val.responses[order])}
-    return dataset.val.categories[order], neurons | found, alike, ceiling
-
-
-def rdm_panels(kernels, alike):
-    """Dissimilarity matrices of `representations` for `plots.dissimilarities`, titled with their correlation."""
-    panels = {}
-    for name, K in kernels.items():
-        words = f"\n{tables.number(alike.loc[name, 'similarity'], '.2f')}" if name in alike.index else ""
-        panels[name.replace(", ", ",\n") + words] = squareform(similarity.rdm(K))
-    return panels
+    panels = {"neurons": similarity.centred_gram(dataset.val.responses[order])}
+    for name, K in found.items():
+        words = name.replace(", ", ",\n")
+        panels[f"{words}\n{tables.number(alike.loc[name, 'similarity'], '.2f')}"] = K
+    matrices = {title: squareform(similarity.rdm(K)) for title, K in panels.items()}
+    return dataset.val.categories[order], matrices, ceiling
 
 
 def three_neurons(predicted, dataset, ceiling):

@@ -178,7 +178,7 @@ async def in_lanes(make, threads):
 
 def page_links(in_place):
     """The pages that belong together, for their navigation: list of (title, address)."""
-    titles = [(page.opening(nbformat.read(path, as_version=4))["title"], path) for path in NOTEBOOKS]
+    titles = [(page.opening(nbformat.read(path, as_version=4))["title"].partition(":")[0], path) for path in NOTEBOOKS]
     others = [(title, f"../../notebooks/{path.name}" if in_place else f"{path.stem}.html") for title, path in titles]
     named = {f"{REPORT}.html": "The report with its code"}
     others = [(named.get(address, title), address) for title, address in others]

@@ -2,6 +2,7 @@
 
 import copy
 import html
+import itertools
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from helpers.cache import write_whole
 STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 LOG_LINES = 4  # longer logs are folded
 IMAGES = "images"  # tag of cells that show images of the data file, which recordings' owners may not want handed on
+OPTIONAL = "optional"  # tag of cells that draw what a command has made; the first page leaves out a section without it
 
 
 def opening(notebook):
@@ -35,6 +37,7 @@ def render(notebook, path, *, code=True, links=(), images=True):
     notebook = answer_first(copy.deepcopy(notebook))
     if not code:
         notebook.cells[0].source = re.sub(r"^# \d+\. ", "# ", notebook.cells[0].source)
+        notebook.cells = without_empty_sections(notebook.cells)
     notebook.cells = [cell for cell in notebook.cells if shown(cell, code=code, images=images)]
     described(notebook, code=code)
     config = Config()
@@ -89,6 +92,18 @@ def answer_first(notebook):
         section = notebook.cells[start:end]
         notebook.cells = [notebook.cells[0], *section, *notebook.cells[1:start], *notebook.cells[end:]]
     return notebook
+
+
+def without_empty_sections(cells):
+    """The same cells but those of sections, as `by_section` cut them, that hold an optional cell without a picture."""
+    sections = itertools.accumulate(cell.source.startswith("## ") for cell in cells)
+    numbered = list(zip(sections, cells, strict=True))
+    empty = {
+        number
+        for number, cell in numbered
+        if OPTIONAL in cell.metadata.get("tags", []) and not any("data" in output for output in cell.outputs)
+    }
+    return [cell for number, cell in numbered if number not in empty]
 
 
 def described(notebook, *, code):

@@ -33,9 +33,9 @@ def answer(study, ladder, best_name, repaired, register, table):
         "findings": [
             f"**Readouts against training.** {_readouts(rungs)} The best model, chosen on held-out training images, is "
             f"*{readable(best_name)}*.",
-            f"**How a network is trained.** The repaired recipe scores higher than the published one in "
-            f"{counts.get('higher', 0)} of {len(repaired)} rows and lower in {counts.get('lower', 0)}; "
-            "rows that did not run all epochs of their recipes take no part.",
+            "**How a network is trained.** Trained as it should be (*repaired* recipe), a network scores higher than "
+            f"trained as published in {counts.get('higher', 0)} of {len(repaired)} rows, and lower in "
+            f"{counts.get('lower', 0)}.",
             f"**The published study.** Of {len(register)} tests of its claims {held} support a claim and {fell} refute "
             f"one{f', {moved} depend on epochs' if moved else ''}; the others cannot be decided with these data, "
             "weights or rows.",
@@ -79,7 +79,7 @@ def keep(answer, path):
 
 
 def by_recipe(table):
-    """Return the rows of a results table, a line each: explained variance by either recipe, seeds, weights, cost.
+    """Return the rows of a results table that ran, a line each: explained variance by either recipe, seeds and cost.
 
     Parameters
     ----------
@@ -88,28 +88,19 @@ def by_recipe(table):
     Returns
     -------
     pandas.DataFrame
-        Index row; text in columns stage, published recipe, repaired recipe (mean [95 % interval], `tables.NOT_RUN`, why
-        it is not compared, or nothing where the row has no such recipe), seeds, weights, epochs x images (of both
-        recipes, where they differ), pixels and seconds a run.
+        Text in columns stage, row, published recipe, repaired recipe (mean [95 % interval], `tables.NOT_RUN`, why it is
+        not compared, or nothing where the row has no such recipe), seeds (of both recipes, where they differ) and
+        seconds a run.
     """
-    lines = {}
+    lines = []
     for row, recipes in table.groupby("row", sort=False):
-        line = {"stage": str(recipes["stage"].iloc[0]), "published recipe": "", "repaired recipe": ""}
-        line |= {f"{recipe['recipe']} recipe": _score(recipe) for recipe in recipes.to_dict("records")}
         ran = recipes[recipes["state"].str.startswith("run")]
         if len(ran):
-            accident = ran["state"].str.startswith("run from random").any()
-            line["weights"] = tables.ACCIDENT if accident else tables.weights_shown(ran["weights"].iloc[0])
-            of_both = zip(ran["epochs"], ran["n_train"], strict=True)
-            line["epochs x images"] = _either(f"{epochs:.0f} x {n_train:.0f}" for epochs, n_train in of_both)
-            line["pixels"] = _either(ran["pixels"])
-            line["seeds"] = _either(f"{seeds:.0f}" for seeds in ran["seeds"])
-            line["seconds a run"] = f"{ran['seconds'].mean():.0f}"
-        lines[row] = line
-    frame = pd.DataFrame.from_dict(lines, orient="index").fillna("")
-    frame.index.name = "row"
-    columns = ["stage", "published recipe", "repaired recipe", "seeds", "weights", "epochs x images", "pixels"]
-    return frame.reindex(columns=[*columns, "seconds a run"], fill_value="")
+            line = {"stage": str(ran["stage"].iloc[0]), "row": row, "published recipe": "", "repaired recipe": ""}
+            line |= {f"{recipe['recipe']} recipe": _score(recipe) for recipe in recipes.to_dict("records")}
+            line["seeds"] = ", ".join(dict.fromkeys(f"{seeds:.0f}" for seeds in ran["seeds"]))
+            lines.append(line | {"seconds a run": f"{ran['seconds'].mean():.0f}"})
+    return pd.DataFrame(lines)
 
 
 def _score(line):
@@ -117,12 +108,8 @@ def _score(line):
     refused = line.get("refused")
     if isinstance(refused, str) and refused != tables.ACCIDENT:
         return f"{tables.NOT_COMPARED}{refused}"
-    return tables.score(line) + (", over images alone" if line.get("seeds") == 1 else "")
-
-
-def _either(texts):
-    """Return what both recipes share, or of each its own."""
-    return ", ".join(dict.fromkeys(texts))
+    accident = f", {tables.ACCIDENT}" if line["state"].startswith("run from random") else ""
+    return tables.score(line) + (", over images alone" if line.get("seeds") == 1 else "") + accident
 
 
 def readme_blocks():
@@ -139,8 +126,6 @@ def readme_block(folder):
     """
     found = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
     frame = by_recipe(pd.read_csv(folder / "results.csv"))
-    frame = frame[frame["seeds"] != ""].reset_index()
-    frame = frame[["stage", *frame.columns.drop(["stage", "weights", "epochs x images", "pixels"])]]
     rows = [list(frame), ["---"] * frame.shape[1], *frame.to_numpy().tolist()]
     return "\n".join(
         [
