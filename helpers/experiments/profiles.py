@@ -48,16 +48,16 @@ class Profile:
 
     def training_data(self, experiment, dataset):
         """The prepared data set at the size that this profile trains the experiment's network at."""
-        return datasets.reduce(dataset, n_train=None, pixels=self.side(experiment, dataset))
+        return datasets.reduce(dataset, n_train=None, pixels=self.side(dataset, backbone=bool(experiment.backbone)))
 
-    def side(self, experiment, dataset):
+    def side(self, dataset, *, backbone):
         """Pixels a side for training: of fewer images than n_train more of them, at most those of readouts.
 
         An epoch of the shallow CNN costs the same on any file. A backbone's pixels grow faster, as it gains by them, at
         1.75 times the cost or less: on a fold of V4 recordings the located readout of a tuned one scored .428 at 112
         pixels, .414 at 96, .396 at 64.
         """
-        pixels, growth = (self.backbone_pixels, 1) if experiment.backbone else (self.shallow_pixels, 0.5)
+        pixels, growth = (self.backbone_pixels, 1) if backbone else (self.shallow_pixels, 0.5)
         if pixels is None:
             return None
         more = (self.n_train / len(dataset.train.images)) ** growth

@@ -56,7 +56,7 @@ def held(dataset, profile):
 
     dataset : as `profile.prepare` returned it. Of settings that share a name the last one made counts.
     """
-    sides = {profile.side(pixels, dataset) for pixels in (profile.backbone_pixels, profile.shallow_pixels)}
+    sides = {profile.side(dataset, backbone=backbone) for backbone in (True, False)}
     sizes = {datasets.reduce(dataset, n_train=None, pixels=side).fingerprint for side in sides}
     found = {}  # name -> settings -> seed -> folder
     for folder, made in results(dataset):
