@@ -215,5 +215,5 @@ def stamp():
     with contextlib.suppress(OSError, subprocess.CalledProcessError):  # no git, or not a clone
         version = git(["git", "rev-parse", "--short", "HEAD"], check=True).stdout.strip()
         if git(["git", "status", "--porcelain", "helpers", "benchmarks/*.py"], check=True).stdout:
-            version += ", changed"
+            version += " with changes"
     return f"{datetime.now(UTC):%Y-%m-%d}; code {version}; {hardware()}"

@@ -23,8 +23,6 @@ def answer(study, ladder, best_name, repaired, register, table):
         f"has not seen{of_ceiling if best['ceiling'] > 0 else ''}."
     )
     counts = repaired["verdict"].str.partition(" (")[0].value_counts()
-    verdicts = register["verdict"].str.partition(" ")[0].value_counts()
-    held, fell, moved = (verdicts.get(word, 0) for word in ("supported", "refuted", "depends"))
     seconds = table["seconds"].mul(table["seeds"]).sum()
     trained_on = " and ".join(table["hardware"].dropna().unique())  # with fewer threads than this kernel, perhaps
     return {
@@ -36,9 +34,7 @@ def answer(study, ladder, best_name, repaired, register, table):
             "**How a network is trained.** Trained as it should be (*repaired* recipe), a network scores higher than "
             f"trained as published in {counts.get('higher', 0)} of {len(repaired)} rows, and lower in "
             f"{counts.get('lower', 0)}.",
-            f"**The published study.** Of {len(register)} tests of its claims {held} support a claim and {fell} refute "
-            f"one{f', {moved} depend on epochs' if moved else ''}; the others cannot be decided with these data, "
-            "weights or rows.",
+            f"**The published study.** {_claims(register)}",
         ],
         "data": f"**Data.** {dataset.path.name}: {len(dataset.train.images)} training, {len(dataset.val.images)} val "
         f"and {len(dataset.test.images)} test images, {dataset.n_neurons} neurons. {study.ceiling_sentence}",
@@ -59,6 +55,21 @@ def _readouts(rungs):
         f"Reading frozen networks explains {_share(frozen)}{alone if 'shallow CNN' in rungs.index else ''}"
         f"{f', the best network that was fine-tuned {_share(tuned)}' if tuned == tuned else ''}; pixels "
         f"{_share(rungs.loc['pixels', 'estimate'])}."
+    )
+
+
+def _claims(register):
+    """What became of the claims whose rows ran, named. register : of `claims.register`"""
+    ran = register[register["effect"].notna()]
+    named = {}
+    for verdict, of_it in ran.groupby(ran["verdict"].str.partition(" ")[0]):
+        claims = "; ".join(f"*{claim}*" for claim in of_it["claim"].unique())
+        named[verdict] = f"{len(of_it)} ({claims})"
+    moved = f", {named['depends']} depend on epochs" if "depends" in named else ""
+    return (
+        f"Of {len(register)} tests of its claims {len(ran)} could be run here, whose rows and weights are there: "
+        f"{named.get('supported', 0)} support a claim, {named.get('refuted', 0)} refute one{moved}; the others are too "
+        "close to call."
     )
 
 
