@@ -84,7 +84,7 @@ def best_layers(dataset, simulated):
     network, _ = models.load_backbone(LITE0, dataset.images.shape[2:])
     stages = layer_profile.stage_ends(architecture.default_layers(network))
     n_train = len(dataset.train.images)
-    view = features.View(network, stages, models.own_normalisation(LITE0))
+    view = features.View(network, stages, models.own_normalisation(LITE0), name=LITE0, weights="pretrained")
     grams = features.gram_of_layers(view, dataset.train.images, n_train=n_train)
     depths = {}
     for part in ("local", "label"):

@@ -205,9 +205,7 @@ def parser():
     row = groups.add_parser("run", help="train one row of the results table, or find it finished")
     row.add_argument("name", help="of an entry in helpers/experiments/rows.py")
     row.add_argument("--seed", type=int, default=0)
-    row.add_argument(
-        "--held-out-fold", type=int, choices=range(5), help="leave out and predict this fold of the training images"
-    )
+    row.add_argument("--held-out-fold", type=int, help="leave out and predict this fold of the training images, from 0")
     row.set_defaults(call=run)
     frozen = groups.add_parser("readout", help="read out frozen networks layer by layer, and located")
     frozen.add_argument("tags", nargs="+", metavar="TAG", help="full timm name, such as resnet50.tv_in1k")

@@ -37,11 +37,18 @@ _RIDGE = ("readout/gram", "readout/regression")
 CODE = {
     "run": (*CUT, "device", "models/networks", *_BACKBONES, "training/loop", "training/recipe")
     + ("training/heads", "experiments/fitting", "readout/regression"),  # of the last its penalties
-    "gram": (*CUT, *_BACKBONES, "models/architecture", "readout/features", "readout/gram_by_place", "readout/gram")
+    "gram": (
+        *CUT,
+        "models/backbones",
+        "models/architecture",
+        "readout/features",
+        "readout/gram_by_place",
+        "readout/gram",
+    )
     + ("analyses/layer_profile",),
     "readout": (*CUT, *_RIDGE, "readout/features", "readout/gram_by_place", "readout/receptive_fields")
     + ("analyses/layer_profile", "analyses/frozen_networks", "models/architecture")
-    + ("models/networks", *_BACKBONES, "experiments/fitting"),  # which rebuild a fine-tuned network
+    + ("models/networks", *_BACKBONES, "experiments/fitting", "experiments/saved_model"),  # of a tuned network
 }
 CODE["search"] = (*CODE["run"], "experiments/search", "metrics")
 # Executed beside them without a share in the numbers: settings and data, which stand in the key, and words on the way.

@@ -160,7 +160,7 @@ def test_register_without_pretrained_weights(tiny, kept_runs, tmp_path, monkeypa
     columns = ["claim", "test", "quantity", "effect", "low", "high", "seeds", "verdict", "note"]
     assert list(frame.columns) == columns
     assert frame["claim"].nunique() >= 10 and len(frame) == len(CLAIMS)
-    assert frame["verdict"].str.match("supported|refuted|undecidable").all()
+    assert frame["verdict"].str.match("supported|refuted|undecidable|depends on epochs").all()
     tested = frame["effect"].notna()
     assert (frame["verdict"][~tested] == "undecidable: random weights for want of pretrained ones").all()
     assert (tested == [c.row.startswith("shallow") for c in CLAIMS]).all()

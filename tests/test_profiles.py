@@ -1,6 +1,7 @@
 """What a session's minutes hold: the rule by imitated costs and an imitated clock; the timing by a tiny row."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -79,3 +80,13 @@ def test_ten_steps_are_timed_once_a_kind_of_row(tiny, monkeypatch):
     assert len(seen) == 2 and all(steps <= 2 * profiles.TIMED_STEPS for steps in seen)
     assert seconds[names[1]] == pytest.approx(2 * seconds[names[0]])  # twice the epochs
     assert set(runs.find_all(EXPERIMENTS[names[0]], tiny, profiles.PROFILES["tiny"])) == set()
+
+
+@pytest.mark.parametrize(
+    ("n_train", "of_backbones", "of_shallow"),
+    [(2592, 64, 48), (1000, 64, 48), (700, 96, 64), (448, 112, 64), (6, 112, 112)],
+)
+def test_fewer_images_are_seen_at_more_pixels(n_train, of_backbones, of_shallow):
+    dataset, quick = SimpleNamespace(train=SimpleNamespace(images=range(n_train))), profiles.PROFILES["quick"]
+    assert [quick.side(dataset, backbone=backbone) for backbone in (True, False)] == [of_backbones, of_shallow]
+    assert COLAB.side(dataset, backbone=True) is None

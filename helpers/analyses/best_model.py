@@ -21,7 +21,7 @@ from helpers.experiments.saved_model import PIXELS, Model, frozen_view
 from helpers.readout import new_images, receptive_fields
 
 # Not the one that the recipes' rates were chosen on, which would favour fine-tuned candidates. What readouts offer
-# (masks and widths; layer_profile's sizes and stages; networks that count the same) was chosen on all folds
+# (masks and widths; the second size; stages of plain sums; networks that count the same) was chosen on all folds
 # of the stand-in and of V4, and is favoured on these two; networks that come with no package are chosen on all folds of
 # the data at hand (frozen_networks.kept), which favours their sums.
 FOLD = 1
@@ -127,9 +127,9 @@ def _views(spec, dataset):
     for folder, layers in folders.items():
         seen = json.loads((folder / "result.json").read_text(encoding="utf-8"))["made"]["settings"]
         tag, layers = seen["kernels"], seen["layers"] if seen["form"] else layers
-        mean_and_sd = models.own_normalisation(tag)
+        normalisation = seen["normalisation"]["mean"], seen["normalisation"]["sd"]
         source = models.RANDOM if folder.name.startswith("kernels-random") else models.find_weights(tag)[1]
-        found.append(frozen_view(tag, source, layers, seen["grid"], seen["pixels"], (mean_and_sd.mean, mean_and_sd.sd)))
+        found.append(frozen_view(tag, source, layers, seen["grid"], seen["pixels"], normalisation))
     return found
 
 
@@ -142,7 +142,8 @@ def _tuned(candidate, dataset, profile):
     tuned, data = frozen_networks.tuned_network(experiment, finished, dataset, profile)
     if not candidate.located:
         return tuned, np.concatenate([finished.val, finished.test])
-    stack = layer_profile.by_place(tuned.views, data)
+    views = tuned.views()
+    stack = layer_profile.by_place(views, data)
     fitted = receptive_fields.ridge(stack, data.train.responses)
-    made = (stack, fitted, data.train.images, data.train.responses, tuned.views)
+    made = (stack, fitted, data.train.images, data.train.responses, views)
     return replace(new_images.located(*made, blur=layer_profile.BLUR), tuned=tuned), fitted.predictions

@@ -214,7 +214,7 @@ def tuned_held_out(experiment, dataset, profile, fold):
     def compute():
         tuned, data = tuned_network(experiment, finished, dataset, profile)
         order = np.concatenate([fit, held_out])
-        stack = np.stack([K[np.ix_(order, order)] for K in layer_profile.by_place(tuned.views, data)])
+        stack = np.stack([K[np.ix_(order, order)] for K in layer_profile.by_place(tuned.views(), data)])
         return {"held_out": receptive_fields.ridge(stack, dataset.train.responses[fit]).predictions}
 
     settings = {"tuned": finished.folder.name, "fold": fold}

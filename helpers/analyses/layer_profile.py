@@ -40,7 +40,7 @@ class Blocks(NamedTuple):
 def stage_ends(layers):
     """The last block of each stage: of blocks.3.0, blocks.3.1 and blocks.3.2 the last.
 
-    Of networks whose blocks all have one prefix, as transformers', so many evenly spaced ones as are taken zoomed.
+    Of networks whose blocks all have one prefix, as transformers', ZOOMED_STAGES evenly spaced ones.
     """
     ends = list({layer.rsplit(".", 1)[0]: layer for layer in layers}.values())
     n = min(ZOOMED_STAGES, len(layers))
@@ -50,10 +50,10 @@ def stage_ends(layers):
 def grams(tag, dataset, *, pretrained=True, layers=list, zoom=1.0, summed=False):
     """Gram matrices of a network's layers over all images, dict layer -> array, and the source of the weights.
 
-    Arrays have shape (n_images, n_images). Computed once; later calls map the files. `layers` makes the names of those
-    that are taken out of the names of all blocks. Maps are averaged to a grid of features.GRID. The network sees images
-    `zoom` times their size. `summed` writes one array of all layers, "sum", by gram.combine; in memory it takes what
-    all of them take.
+    Arrays have shape (n_images, n_images). Computed once; later calls map the files. `layers` is a
+    function from the names of all blocks to those that are taken. Maps are averaged to a grid of features.GRID. The
+    network sees images `zoom` times their size. `summed` writes one array of all layers, "sum", by gram.combine; in
+    memory it takes what all of them take.
     """
     view = view_of(tag, catalogue.seen_at(tag, dataset.images.shape[2:]), zoom=zoom, pretrained=pretrained)
     view = view._replace(layers=layers(view.layers))
@@ -75,7 +75,11 @@ def view_of(tag, pixels, *, zoom=1.0, pretrained=True):
 
 
 def located_view(tag, pixels, *, zoomed):
-    """`view_of` for a located readout: all rectified features, at either size."""
+    """`view_of` for a located readout: all rectified features, at either size.
+
+    At the second one the last four stages alone predicted .412 for .4145 by five folds of V4 recordings, and .588 for
+    .595 by two of the stand-in.
+    """
     view = view_of(tag, pixels, zoom=features.ZOOM if zoomed else 1.0)
     return view._replace(layers=architecture.rectified_layers(view.network))
 
@@ -87,6 +91,7 @@ def _cached(view, dataset, form, compute):
         "layers": view.layers,
         "grid": view.grid,
         "pixels": view.pixels,
+        "normalisation": view.normalisation,
         "form": form,
         "weights": cache.weights_digest(view.network.state_dict()),
     }
@@ -98,11 +103,12 @@ def _cached(view, dataset, form, compute):
 def grams_by_place(tag, dataset, profile, *, zoomed=False):
     """Gram matrices of a network's rectified features at each place of the image: (GRID², n_images, n_images).
 
-    Computed once; later calls map the file. Zoom is that of `block_sum`. See gram_by_place.grams_by_place.
+    Computed once; later calls map the file. Zoomed: of images features.ZOOM times as large. See
+    gram_by_place.grams_by_place.
     """
     view = located_view(tag, catalogue.seen_at(tag, dataset.images.shape[2:]), zoomed=zoomed)
     if profile.name == "tiny":
-        view = view._replace(layers=_few(architecture.rectified_layers(view.network)))
+        view = view._replace(layers=_few(view.layers))
     return _cached(view, dataset, "by-place", lambda: {"places": by_place([view], dataset)})["places"]
 
 

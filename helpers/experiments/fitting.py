@@ -66,7 +66,7 @@ def fit_row(experiment, dataset, *, seed, held_out_fold, checkpoint, progress, h
 
 
 def fold_of(dataset, held_out_fold):
-    """Indices of the training images to fit and to hold out. Raises ValueError for a fold that few images have not."""
+    """Indices of the training images to fit and to hold out. Raises ValueError for a fold that is not there."""
     folds = datasets.choosing_folds(dataset)
     if not 0 <= held_out_fold < len(folds):
         n_images = len(dataset.train.images)

@@ -30,7 +30,7 @@ class Profile:
     n_train : at most so many training images, the same for all rows and readouts; None for all
     pixels : at most so many pixels a side for readouts; None for the file's own
     backbone_pixels, shallow_pixels : the same for rows that train a backbone, and for those of the shallow CNN, where
-        there are n_train images; of fewer images more pixels, so that an epoch costs the same (see `side`)
+        there are n_train images; of fewer images more pixels (see `side`)
     minutes : of training that a session has; rows are timed before they run (`planned`). None: as they come, untimed
     """
 
@@ -53,9 +53,9 @@ class Profile:
     def side(self, dataset, *, backbone):
         """Pixels a side for training: of fewer images than n_train more of them, at most those of readouts.
 
-        An epoch of the shallow CNN costs the same on any file. A backbone's pixels grow faster, as it gains by them, at
-        1.75 times the cost or less: on a fold of V4 recordings the located readout of a tuned one scored .428 at 112
-        pixels, .414 at 96, .396 at 64.
+        An epoch of the shallow CNN costs about the same on any file, or less. A backbone's pixels grow faster, as it
+        gains by them, at most at 1.9 times the cost: on a fold of V4 recordings the located readout of a tuned one, at
+        one size, scored .428 at 112 pixels, .414 at 96, .396 at 64.
         """
         pixels, growth = (self.backbone_pixels, 1) if backbone else (self.shallow_pixels, 0.5)
         if pixels is None:

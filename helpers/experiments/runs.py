@@ -54,8 +54,8 @@ def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
     dataset : Dataset, as `profile.prepare` returned it
     profile : Profile
     seed : int
-    held_out_fold : fold of the training images (of `datasets.N_FOLDS`, stratified over objects) to leave out and
-        predict; None fits all of them.
+    held_out_fold : fold of the training images (of `datasets.choosing_folds`) to leave out and predict; None fits
+        all of them.
 
     Returns
     -------

@@ -44,7 +44,6 @@ class Tuned(NamedTuple):
         """Predictions (n_images, n_neurons), float64, of images of its shape and number type."""
         return loop.predict(self.model, images, self.normalisation)[0].astype(np.float64)
 
-    @property
     def views(self):
         """How its backbone's located readout sees images, at one size or two."""
         backbone, pixels = self.model.backbone, self.model.features.pixels
@@ -201,8 +200,10 @@ def _read(said, folder):
         return _read_tuned(said, folder)
     if said["kind"] == "readout":
         return _read_readout(said, folder, [frozen_view(**view) for view in said["views"]])
-    tuned = _read_tuned(said["network"], folder)
-    return replace(_read_readout(said["readout"], folder, tuned.views), tuned=tuned)
+    tuned, readout = _read_tuned(said["network"], folder), said["readout"]
+    seen = tuned.views()[0]
+    views = [seen._replace(layers=v["layers"], grid=v["grid"], pixels=tuple(v["pixels"])) for v in readout["views"]]
+    return replace(_read_readout(readout, folder, views), tuned=tuned)
 
 
 def _read_readout(said, folder, views):

@@ -18,6 +18,9 @@ from helpers.explore import page, widget
 READOUT = {"row", "kernels", "fit", "data", "device"}  # settings of a readout; by folds over objects it has more
 
 
+STRETCHED = "-stretched"  # the end of the names of rows that test a claim alone; see claims.stretched
+
+
 class Held(NamedTuple):
     """Predictions of one seed: `val`, an array of shape (n_images, n_neurons) in the units of the file."""
 
@@ -61,7 +64,7 @@ def held(dataset, profile):
     found = {}  # name -> settings -> seed -> folder
     for folder, made in results(dataset):
         settings, kind = made["settings"], made["kind"]
-        if made["code"] != cache.code_hash(kind):
+        if made["code"] != cache.code_hash(kind) or settings.get("experiment", {}).get("name", "").endswith(STRETCHED):
             continue
         if kind == "run" and settings["data"] in sizes and settings["held_out_fold"] is None:
             row, seed = settings["experiment"], settings["seed"]

@@ -105,11 +105,13 @@ def _sizes(tag, pixels):
 
 
 def takes(network, size):
-    """Whether a network takes images of this size."""
+    """Whether a network takes images of this size. Raises torch.OutOfMemoryError where that is not known."""
     was_training = network.training
     try:
         with torch.no_grad():
             network.eval()(torch.zeros(1, 3, *size, device=next(network.parameters()).device))
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, ValueError, AssertionError):
         return False
     finally:

@@ -92,7 +92,7 @@ class Predictor:
         of receptive_fields.Located and `moments` (see `moments_of`); `first` (n_neurons,), the prediction of the first
         fitted image, and `sd` (1,) of the responses, by which a changed network or code is known
     bandwidth, blur : of a located readout; None of a linear one
-    tuned : the trained network whose backbone the view is, which is saved with it; None of frozen networks
+    tuned : the trained network whose backbone the views are of, which is saved with it; None of frozen networks
     """
 
     views: list

@@ -71,7 +71,6 @@ class StreamingClient(NotebookClient):
         return super().output(outs, msg, display_id, cell_index)
 
     def show(self, text):
-        """Print what a cell prints."""
         *lines, rest = (self.rest + text).split("\n")
         lines = [line.rstrip().rpartition("\r")[2] for line in lines]
         _, moved, self.rest = rest.rpartition("\r")  # by which a bar begins its line anew
@@ -237,6 +236,7 @@ async def execute(source, settings=None, *, prefix=""):
     try:
         with tempfile.TemporaryDirectory() as home:  # IPython's, without the user's start-up files and settings
             await client.async_execute(env=environment((settings or {}) | {"IPYTHONDIR": home}))
+        client.show("\n" if client.rest.strip() else "")
     except CellExecutionError as error:
         cells = [cell for cell in executed.cells if cell.cell_type == "code"]
         number = next(i for i, cell in enumerate(cells, 1) if any(o.output_type == "error" for o in cell.outputs))

@@ -39,7 +39,7 @@ def answer(study, ladder, best_name, repaired, register, table):
         "data": f"**Data.** {dataset.path.name}: {len(dataset.train.images)} training, {len(dataset.val.images)} val "
         f"and {len(dataset.test.images)} test images, {dataset.n_neurons} neurons. {study.ceiling_sentence}",
         "run": f"**Run.** Profile {study.profile.name}; {notebook.stamp()}; "
-        f"{seconds:.0f} s of training on {trained_on}.",
+        f"{seconds:.0f} s of training{f' on {trained_on}' if trained_on else ''}.",
         "limits": "One seed gives an interval over images alone. Approaches may see the images at different sizes, as "
         "the table says. Val shows the objects of the training images: scores for objects never seen may differ. "
         "Intervals resample images, not neurons or animals.",
