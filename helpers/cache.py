@@ -37,15 +37,8 @@ _RIDGE = ("readout/gram", "readout/regression")
 CODE = {
     "run": (*CUT, "device", "models/networks", *_BACKBONES, "training/loop", "training/recipe")
     + ("training/heads", "experiments/fitting", "readout/regression"),  # of the last its penalties
-    "gram": (
-        *CUT,
-        "models/backbones",
-        "models/architecture",
-        "readout/features",
-        "readout/gram_by_place",
-        "readout/gram",
-    )
-    + ("analyses/layer_profile",),
+    "gram": (*CUT, "models/backbones", "models/architecture", "readout/features", "readout/gram_by_place")
+    + ("readout/gram", "analyses/layer_profile"),
     "readout": (*CUT, *_RIDGE, "readout/features", "readout/gram_by_place", "readout/receptive_fields")
     + ("analyses/layer_profile", "analyses/frozen_networks", "models/architecture")
     + ("models/networks", *_BACKBONES, "experiments/fitting", "experiments/saved_model"),  # of a tuned network
