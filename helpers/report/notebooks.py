@@ -247,7 +247,7 @@ async def execute(source, settings=None, *, prefix=""):
         raise NotebookError(f"{source.name}: its kernel died, of too little memory perhaps") from error
     for cell in executed.cells:
         cell.metadata.pop("execution", None)  # times of day, which would change at every run
-        if "widget" in cell.metadata.get("tags", []):
+        if cell.cell_type == "code" and "widget" in cell.metadata.get("tags", []):
             cell.outputs = []
     if expected and not n_figures(executed) and "draws" not in executed.metadata:  # which says when it draws nothing
         raise NotebookError(f"{source.name}: none of its figures was drawn; expected {expected}")
