@@ -337,9 +337,13 @@ def uninterrupted(tiny_file, tmp_path_factory):
 @pytest.mark.parametrize("name", ROWS)
 def test_a_killed_run_ends_in_the_same_numbers(tiny_file, tmp_path, name):
     seconds, expected = whole(tiny_file, tmp_path / "whole", name)
-    kills = kill_until_done(tiny_file, tmp_path / "killed", seconds, 3, name)
-    assert identical(predictions_in(tmp_path / "killed"), expected)
-    assert any(kill.epochs for kill in kills)  # else no checkpoint was tested
+    for share in (1, 0.5, 0.25):  # of the seconds: on a machine that got quicker since, a run may end unkilled
+        kills = kill_until_done(tiny_file, tmp_path / f"{share}", share * seconds, 3, name)
+        assert identical(predictions_in(tmp_path / f"{share}"), expected)
+        if any(kill.epochs for kill in kills):
+            break
+    else:
+        pytest.fail("no checkpoint was tested")
     assert not [*tmp_path.rglob("checkpoint.pt"), *tmp_path.rglob("*.damaged")]
 
 
