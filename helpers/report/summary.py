@@ -39,7 +39,7 @@ def answer(study, ladder, best_name, repaired, register, table):
         "data": f"**Data.** {dataset.path.name}: {len(dataset.train.images)} training, {len(dataset.val.images)} val "
         f"and {len(dataset.test.images)} test images, {dataset.n_neurons} neurons. {study.ceiling_sentence}",
         "run": f"**Run.** Profile {study.profile.name}; {notebook.stamp()}; "
-        f"{seconds:.0f} s of training{f' on {trained_on}' if trained_on else ''}.",
+        f"{seconds:.0f} s of training{f' on {trained_on}' if trained_on else ''}{_rate(table)}.",
         "limits": "One seed gives an interval over images alone. Approaches may see the images at different sizes, as "
         "the table says. Val shows the objects of the training images: scores for objects never seen may differ. "
         "Intervals resample images, not neurons or animals.",
@@ -56,6 +56,13 @@ def _readouts(rungs):
         f"{f', the best network that was fine-tuned {_share(tuned)}' if tuned == tuned else ''}; pixels "
         f"{_share(rungs.loc['pixels', 'estimate'])}."
     )
+
+
+def _rate(table):
+    """How fast a backbone trained here, by which another machine's time can be told."""
+    ran = table[(table["name"] == "lite0-published") & (table["seconds"] > 0)]
+    per_second = ran["epochs"] * ran["n_train"] / ran["seconds"]
+    return "".join(f", Lite0 {rate:.0f} images a second" for rate in per_second)
 
 
 def _claims(register):
