@@ -92,7 +92,7 @@ def train(experiment, dataset, profile, options):
     scored = {"predictions": np.array([np.concatenate([run.held_out for run in of_seed]) for of_seed in done])}
     scored |= {"weights": infos[0]["weights"], "seeds": len(done), "diverged": sum(info["diverged"] for info in infos)}
     scored["seconds"] = float(np.mean([info["seconds"] for info in infos]))
-    return scored | {key: infos[0][key] for key in ("epochs", "n_train")}
+    return scored | {key: infos[0][key] for key in ("epochs", "recipe_epochs", "n_train")}
 
 
 def line(scored, repaired, responses, objects):
@@ -157,7 +157,7 @@ def keep(lines, path):
     table = pd.DataFrame(lines)
     if path.exists():
         table = pd.concat([pd.read_csv(path), table]).drop_duplicates(key, keep="last")
-    counts = ["seeds", "diverged", "epochs", "n_train", "n_held_out", "pixels"]
+    counts = ["seeds", "diverged", "epochs", "recipe_epochs", "n_train", "n_held_out", "pixels"]
     table = table.astype(dict.fromkeys(counts, "Int64")).round(4).sort_values(key[:2], kind="stable")
     cache.write_whole(path, lambda beside: table.to_csv(beside, index=False))
 
