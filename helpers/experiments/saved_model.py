@@ -44,11 +44,15 @@ class Tuned(NamedTuple):
         """Predictions (n_images, n_neurons), float64, of images of its shape and number type."""
         return loop.predict(self.model, images, self.normalisation)[0].astype(np.float64)
 
-    def views(self):
-        """How its backbone's located readout sees images, at one size or two."""
+    def view(self):
+        """How its backbone's located readout sees images at the network's own size."""
         backbone, pixels = self.model.backbone, self.model.features.pixels
         layers = architecture.rectified_layers(backbone)
-        return at_two_sizes(View(backbone, layers, self.normalisation, pixels, name=self.run, weights="fine-tuned"))
+        return View(backbone, layers, self.normalisation, pixels, name=self.run, weights="fine-tuned")
+
+    def views(self):
+        """The same at one size or two."""
+        return at_two_sizes(self.view())
 
     def of_ramp(self):
         """Its predictions (n_neurons,) of one image that needs none: brighter from the top to the bottom."""
@@ -201,7 +205,7 @@ def _read(said, folder):
     if said["kind"] == "readout":
         return _read_readout(said, folder, [frozen_view(**view) for view in said["views"]])
     tuned, readout = _read_tuned(said["network"], folder), said["readout"]
-    seen = tuned.views()[0]
+    seen = tuned.view()
     views = [seen._replace(layers=v["layers"], grid=v["grid"], pixels=tuple(v["pixels"])) for v in readout["views"]]
     return replace(_read_readout(readout, folder, views), tuned=tuned)
 
