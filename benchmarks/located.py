@@ -1,0 +1,91 @@
+"""What a receptive field per neuron is worth, by folds of the training images. Val takes no part.
+
+    python benchmarks/located.py [--data FILE] [--fold-seeds 1 2] [--blurs 0 0.2]
+
+The located readout of the report, against itself with one part taken away, and against the plain sum of all blocks at
+two sizes through the same Gaussian kernel. Each is fitted to four folds, its masks, bandwidth and penalties chosen on
+these, and predicts the fifth. Folds dealt by seed 0 have chosen what the readout is; others have not. Another blur of
+maps passes all images through the networks again. Lines go to benchmarks/located.csv, where those of other data sets
+and seeds stay: explained variance of the held-out images, and the paired difference to the located readout with its
+95 % interval over images within objects (not corrected for the number of parts).
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers import cache, datasets, metrics, notebook
+from helpers.analyses import frozen_networks, layer_profile, tables
+from helpers.experiments.profiles import PROFILES
+from helpers.readout import features, gram_by_place, receptive_fields, regression
+
+TABLE = Path(__file__).parent / "located.csv"
+LOCATED = "located"
+
+
+def stacks(dataset, profile, blurs):
+    """For each part that is tried its name and Gram matrices of the training images, (n_places, n_train, n_train)."""
+    n_train, tags = len(dataset.train.images), frozen_networks.kept(dataset, profile)
+    whole = frozen_networks.kernel(frozen_networks.located_spec(dataset, profile), dataset)[:, :n_train, :n_train]
+    yield LOCATED, whole
+    yield "without receptive fields", whole.sum(0, keepdims=True)
+    yield "one size", sum(layer_profile.grams_by_place(tag, dataset, profile)[:, :n_train, :n_train] for tag in tags)
+    plain = next(spec for name, spec in frozen_networks.specs(dataset, profile).items() if name.endswith("two sizes"))
+    yield "plain sum of blocks", frozen_networks.kernel(plain, dataset)[None, :n_train, :n_train].astype(np.float32)
+    for blur in blurs:
+        out = np.zeros((features.GRID**2, n_train, n_train), np.float32)
+        for tag in tags:
+            for zoomed in (False, True):
+                view = layer_profile.located_view(tag, dataset.images.shape[2:], zoomed=zoomed)
+                gram_by_place.grams_by_place(view, dataset.train.images, n_train=n_train, out=out, blur=blur)
+        yield f"blur {blur:g} for {layer_profile.BLUR:g}", out
+
+
+def compare(dataset, profile, options):
+    """A line per seed of folds and part."""
+    responses, objects = dataset.train.responses, dataset.train.objects
+    folds = {seed: datasets.folds(objects, datasets.N_FOLDS, seed=seed) for seed in options.fold_seeds}
+    located, lines = {}, []
+    for part, stack in stacks(dataset, profile, options.blurs):
+        for seed, of_seed in folds.items():
+            predicted = regression.cross_predict(receptive_fields.ridge, stack, responses, of_seed)
+            score = float(np.nanmean(metrics.explained_variance(responses, predicted)))
+            line = {"data": dataset.name, "simulated": dataset.is_standin, "fold_seed": seed, "part": part}
+            line["explained_variance"] = score
+            if part == LOCATED:
+                located[seed] = predicted
+            else:
+                paired = metrics.paired_interval(responses, predicted, located[seed], objects)
+                line |= {"difference": paired.estimate, "low": paired.low, "high": paired.high}
+                line["verdict"] = tables.verdict(paired.low, paired.high)
+            lines.append(line | {"n_train": len(responses), "pixels": max(dataset.images.shape[2:])})
+            print(f"folds of seed {seed}, {part}: {score:.4f} {line.get('verdict', '')}", flush=True)
+    return lines
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options.add_argument("--data", help="data file; without it $IT_DATA, data/IT_data.h5 or the stand-in")
+    options.add_argument("--fold-seeds", nargs="+", type=int, default=[1, 2], help="by which folds are dealt")
+    options.add_argument("--blurs", nargs="*", type=float, default=[], help="sd in shares of the image")
+    options.add_argument("--profile", choices=PROFILES, default="quick", help="images and pixels")
+    options = options.parse_args()
+    profile = PROFILES[options.profile]
+    dataset = profile.prepare(datasets.load(options.data))
+    data = f" --data {Path(options.data).name}" if options.data else ""
+    seeds, blurs = (" ".join(map(str, some)) for some in (options.fold_seeds, options.blurs))
+    command = f"python benchmarks/located.py{data} --fold-seeds {seeds}" + (f" --blurs {blurs}" if blurs else "")
+    command += f" --profile {profile.name}" if profile.name != "quick" else ""
+    table = pd.DataFrame(compare(dataset, profile, options)).assign(made=f"{command}; {notebook.stamp()}")
+    if TABLE.exists():
+        table = pd.concat([pd.read_csv(TABLE), table])
+        table = table.drop_duplicates(["data", "fold_seed", "part"], keep="last")
+    table = table.round(4).sort_values(["data", "fold_seed"], kind="stable")
+    cache.write_whole(TABLE, lambda beside: table.to_csv(beside, index=False))
+    print(f"written to {TABLE}")
+
+
+if __name__ == "__main__":
+    main()
