@@ -11,7 +11,7 @@ from helpers import progress
 from helpers.datasets.describe import FEW
 from helpers.datasets.formats import arrays, brainio, tables
 from helpers.datasets.formats.recordings import open_image
-from helpers.datasets.formats.whole import created, must_be_new, write_images, written_checked
+from helpers.datasets.formats.whole import created, must_be_new, write_images
 from helpers.datasets.hdf5 import DataError, plural
 from helpers.datasets.images import IMAGES_AT_ONCE, resized
 
@@ -97,20 +97,19 @@ def write(recordings, out, *, seed=0, pixels=None, as_course=False):
         if np.ptp(values) == 0:
             raise DataError(f"{source}: column {name} is constant over the training images; leave this neuron out.")
     objects = [_latin(source, name) for name in recordings.objects.tolist()]
-    with written_checked(out) as part:
+    with created(out) as file:
         shape = _shape(recordings.images, pixels)
         _need(out, len(objects) * np.prod(shape) * (12 // shape[0] if as_course else 1) + trials[splits["val"]].nbytes)
-        with created(part) as file:
-            file.attrs["description"] = f"Own recordings packed from {Path(source).name}."
-            file.attrs.update(recordings.attributes)
-            for split, chosen in splits.items():
-                images = [recordings.images[i] for i in chosen]
-                write_images(file, f"stimulus_{split}", images, shape, as_course, opened=partial(_opened, shape))
-                file[f"object_{split}"] = [objects[i] for i in chosen]
-                if split != "test":
-                    file[f"spikes_{split}"] = means[chosen].astype(np.float32)
-            if not as_course:
-                _write_more(file, recordings, splits, trials[splits["val"]])
+        file.attrs["description"] = f"Own recordings packed from {Path(source).name}."
+        file.attrs.update(recordings.attributes)
+        for split, chosen in splits.items():
+            images = [recordings.images[i] for i in chosen]
+            write_images(file, f"stimulus_{split}", images, shape, as_course, opened=partial(_opened, shape))
+            file[f"object_{split}"] = [objects[i] for i in chosen]
+            if split != "test":
+                file[f"spikes_{split}"] = means[chosen].astype(np.float32)
+        if not as_course:
+            _write_more(file, recordings, splits, trials[splits["val"]])
     if len(splits["val"]) < FEW:
         print(f"{out}: only {len(splits['val'])} val images, too few for an interval")
     return Path(out)

@@ -1,11 +1,9 @@
 """A data file is written whole: checked and moved into place, or not at all."""
 
 import io
-import os
 import shutil
 import time
 from contextlib import contextmanager
-from errno import ENOSPC
 from pathlib import Path
 
 import h5py
@@ -16,8 +14,6 @@ from helpers.datasets.describe import check
 from helpers.datasets.hdf5 import DataError, examine, opened, refused
 from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD, IMAGES_AT_ONCE, KNOWN
 
-SPARE = 10**6  # bytes that HDF5 may want for two attributes
-
 
 def must_be_new(target):
     """The target as a path, or a DataError where something is there."""
@@ -27,13 +23,17 @@ def must_be_new(target):
 
 
 @contextmanager
-def written_checked(target):
-    """Yield a path to write to; on success the file there passes the checks and becomes `target`, which must be new.
+def created(target):
+    """Yield a new HDF5 file, in memory: HDF5 crashes a process in which it cannot write to a disk.
 
-    Raises DataError: at once where the folder cannot be written, later where the disk is full.
+    On success it passes the checks and becomes `target`, which must be new. Raises DataError: at once where the folder
+    cannot be written, later where the disk is full.
     """
-    with _moved_into_place(must_be_new(target)) as part:
-        yield part
+    content = io.BytesIO()
+    with written_checked(must_be_new(target)) as part:
+        with h5py.File(content, "w") as file:
+            yield file
+        part.write_bytes(content.getbuffer())
 
 
 def declare(path, words):
@@ -48,13 +48,11 @@ def declare(path, words):
         if images.dtype == "uint8":
             raise refused(images, "holds uint8 pixels", "other numbers, as these need no constants")
     target = Path(path).resolve()
-    with _moved_into_place(target) as part:
-        if shutil.disk_usage(target.parent).free < target.stat().st_size + SPARE:
-            raise OSError(ENOSPC, os.strerror(ENOSPC))
-        shutil.copy2(target, part)
-        part.chmod(0o600)
-        with h5py.File(part, "r+") as file:
-            file.attrs.update(image_mean=mean, image_sd=sd)
+    content = io.BytesIO(target.read_bytes())
+    with h5py.File(content, "r+") as file:
+        file.attrs.update(image_mean=mean, image_sd=sd)
+    with written_checked(target) as part:
+        part.write_bytes(content.getbuffer())
         shutil.copymode(target, part)
     return f"{path}: its images are declared to be (pixels - {mean}) / {sd}"
 
@@ -72,7 +70,8 @@ def _constants(words):
 
 
 @contextmanager
-def _moved_into_place(target):
+def written_checked(target):
+    """Yield a path to write to; on success the file there passes the checks and takes the place of `target`."""
     from helpers import cache  # brings torch, which few commands on data files need
 
     try:
@@ -84,18 +83,6 @@ def _moved_into_place(target):
                 raise DataError(str(error).replace(str(part), str(target))) from error
     except OSError as error:
         raise DataError(str(error)) from error
-
-
-@contextmanager
-def created(path):
-    """Yield a new HDF5 file, open for writing. Raises OSError, once it is closed, where not all could be written."""
-    with _Stream(path, "w+") as stream:
-        try:
-            with h5py.File(stream, "w") as file:
-                yield file
-        finally:
-            if stream.failure:  # whatever came of it in HDF5
-                raise stream.failure
 
 
 def write_images(file, key, images, shape, as_course, *, opened=np.asarray):
@@ -116,24 +103,3 @@ def write_images(file, key, images, shape, as_course, *, opened=np.asarray):
         x = (x / 255 - mean) / sd if as_course else x
         data[start : start + len(x)] = x.reshape(len(x), *stored)
         progress.show(f"writing {key}", began, start + len(x), n_images)
-
-
-class _Stream(io.FileIO):
-    """A file that keeps the first failure to itself: HDF5, if it hears of one, crashes the process when that ends."""
-
-    failure = None
-
-    def write(self, data):
-        rest = memoryview(data).cast("B")
-        try:
-            while rest and self.failure is None:
-                rest = rest[super().write(rest) :]
-        except OSError as error:
-            self.failure = error
-        return len(data)
-
-    def truncate(self, size=None):
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.failure = self.failure or error

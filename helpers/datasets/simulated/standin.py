@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.datasets.formats.whole import created, write_images, written_checked
+from helpers.datasets.formats.whole import created, write_images
 from helpers.datasets.hdf5 import SPLITS
 from helpers.datasets.simulated.neurons import RELIABILITY, simulate
 from helpers.datasets.simulated.rendering import render
@@ -73,12 +73,11 @@ def write(
     if repeats is None:
         repeats = not (full or as_course)
     built_in = dict(label_share=label_share, local_share=local_share, n_trials=n_trials, seed=seed)
-    with written_checked(path) as beside:
+    with created(path) as file:
         scenes = render(sum(n_images), size=pixels, n_objects=n_objects, seed=seed)
         simulated = simulate(scenes, n_train=n_images[0], **built_in)
-        with created(beside) as file:
-            file.attrs.update(description=DESCRIPTION, version=VERSION, reliability=RELIABILITY, **built_in)
-            write_splits(file, scenes, simulated, n_images, repeats=repeats, as_course=as_course)
+        file.attrs.update(description=DESCRIPTION, version=VERSION, reliability=RELIABILITY, **built_in)
+        write_splits(file, scenes, simulated, n_images, repeats=repeats, as_course=as_course)
     return Path(path)
 
 
