@@ -1,5 +1,6 @@
 """Recordings from a CSV table: a row per image or per presentation, a column per neuron."""
 
+import csv
 import fnmatch
 import re
 from pathlib import Path
@@ -69,48 +70,38 @@ def _read_csv(path):
     if not Path(path).is_file():
         raise DataError(f"{path}: {'is a folder' if Path(path).exists() else 'no such file'}; expected a CSV table.")
     for separator in (",", ";", "\t", "|"):
-        header = _rows(path, separator, nrows=1).iloc[0].fillna("").str.strip().tolist()
+        lines = _lines(path, separator)
+        header = [name.strip() for name in next(iter(lines.values()), [])]
         if sum(_plain(name) in _KNOWN["file"] for name in header) == 1:
             break
     else:
-        first = _rows(path, ",", nrows=1).iloc[0].fillna("").tolist()
+        first = next(iter(_lines(path, ",").values()), [""])
         expected = "one called file, with the images' names, between commas, semicolons, tabs or bars"
         raise DataError(f"{path}: has columns {str(first[:5])[:60]}; expected {expected}.")
     if "" in header or len(set(header)) < len(header):
         raise DataError(f"{path}: has a column without a name or two of the same name; expected one name per column.")
-    rows = _rows(path, separator)
-    rows = rows[(rows.fillna("").map(str.strip) != "").any(axis=1)].iloc[1:].set_axis(header, axis=1)
-    if (short := rows.isna().any(axis=1)).any():
-        line = short.idxmax()
-        raise _width(path, line, int(rows.loc[line].notna().sum()), len(header))
+    for line, cells in lines.items():
+        if len(cells) != len(header):
+            found = f"line {line} has {plural(len(cells), 'cell')}"
+            raise DataError(f"{path}: {found}; expected {len(header)} as in the first line.")
+    rows = pd.DataFrame(list(lines.values())[1:], list(lines)[1:], header, dtype=str)
     if separator != ",":  # decimal commas
         rows = rows.replace(r"^\s*([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)\s*$", r"\1.\2", regex=True)
     return rows
 
 
+def _lines(path, separator):
+    """Cells of each line that is not blank: dict from its number, counted from 1, to a list of text."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = csv.reader(file, delimiter=separator, strict=True)
+            return dict((rows.line_num, row) for row in rows if any(map(str.strip, row)))
+    except (OSError, ValueError, csv.Error) as error:  # a UnicodeDecodeError is a ValueError
+        raise DataError(f"{path}: cannot be read ({error}); expected a CSV table in UTF-8.") from error
+
+
 def _plain(name):
     return name.lower().replace(" ", "_")
-
-
-def _rows(path, separator, nrows=None):
-    """Rows of text, indexed by line; missing cells of a short row are NaN (pandas' own parser would fill them)."""
-    try:
-        rows = pd.read_csv(
-            path, sep=separator, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False, nrows=nrows,
-            encoding="utf-8-sig", engine="python",
-        )  # fmt: skip
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame([[""]], index=[1])
-    except (OSError, ValueError) as error:  # a ParserError and a UnicodeDecodeError are ValueErrors
-        if wide := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error)):
-            raise _width(path, wide[2], int(wide[3]), wide[1]) from error
-        raise DataError(f"{path}: cannot be read ({error}); expected a CSV table in UTF-8.") from error
-    rows.index += 1
-    return rows
-
-
-def _width(path, line, found, expected):
-    return DataError(f"{path}: line {line} has {plural(found, 'cell')}; expected {expected} as in the first line.")
 
 
 def _neuron_columns(path, frame, candidates, patterns):
