@@ -194,7 +194,7 @@ def test_names_types_and_fingerprint(tmp_path):
 
 
 def test_find(tmp_path, monkeypatch):
-    monkeypatch.setattr("helpers.datasets.dataset.DATA", tmp_path)
+    monkeypatch.setattr("helpers.datasets.DATA", tmp_path)
     monkeypatch.delenv("IT_DATA", raising=False)
     (tmp_path / "IT_data.h5").touch()
     assert datasets.find() == tmp_path / "IT_data.h5"
@@ -208,7 +208,7 @@ def test_find(tmp_path, monkeypatch):
 
 def test_without_recordings_the_stand_in_is_made_once_and_announced(tmp_path, monkeypatch, capsys):
     made = []
-    monkeypatch.setattr("helpers.datasets.dataset.DATA", tmp_path)
+    monkeypatch.setattr("helpers.datasets.DATA", tmp_path)
     monkeypatch.delenv("IT_DATA", raising=False)
     monkeypatch.setattr("helpers.datasets.simulated.standin.write", lambda path: (made.append(path), path.touch()))
     assert datasets.find() == datasets.find() == tmp_path / "standin.h5"

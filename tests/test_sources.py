@@ -347,7 +347,7 @@ def test_the_split_of_the_public_images_is_the_courses():
 
 def test_a_name_of_the_catalogue_is_fetched_on_first_use(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("helpers.datasets.dataset.DATA", tmp_path)
+    monkeypatch.setattr("helpers.datasets.DATA", tmp_path)
     monkeypatch.setattr(sources, "fetch", lambda name, out: (asked.append(name), write_file(out)))
     for _ in range(2):
         assert datasets.find("majaj-hong-it") == tmp_path / "majaj-hong-it.h5"

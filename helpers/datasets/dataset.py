@@ -1,19 +1,17 @@
-"""Find, check and load a data file; splits and folds of its images; batches on the device."""
+"""A data file in memory: read, checked and doubted; cut; folds of its training images."""
 
 import hashlib
-import os
-import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from helpers.datasets import hdf5
-from helpers.datasets.describe import DATA, catalogue, doubts
-from helpers.datasets.hdf5 import DataError
-from helpers.datasets.images import Normalisation, read_images, resized
+from helpers.datasets.images import read_images, resized
 
 N_FOLDS = 5  # of the training images, wherever something is chosen
+FEW = 10  # val images
+SAME_MEAN = 0.01  # sds between the mean of the repeats and the responses
 
 
 @dataclass(frozen=True)
@@ -71,81 +69,39 @@ class Dataset:
         return sorted(set(self.train.objects.tolist()))
 
 
-def find(path=None):
-    """Path of the data file: `path`, else $IT_DATA, else data/IT_data.h5, else the stand-in, made on first use.
-
-    A name of the catalogue of sources (majaj-hong-it) is its file in data/, fetched if it is not there.
-
-    Raises
-    ------
-    DataError
-        If a path was given, here or in $IT_DATA, and nothing is there.
-    """
-    given = path or os.environ.get("IT_DATA")
-    if given:
-        if str(given) in catalogue() and not Path(given).exists():
-            name, given = str(given), DATA / catalogue()[str(given)]["out"]
-            if not given.exists():
-                from helpers.datasets import sources
-
-                sources.fetch(name, given)
-        if not Path(given).exists():
-            raise DataError(f"{given}: no such file{'' if path else ' (from $IT_DATA)'}.")
-        return Path(given)
-    if (DATA / "IT_data.h5").exists():
-        return DATA / "IT_data.h5"
-    target = standin_path()
-    print(f"NO RECORDINGS in {DATA / 'IT_data.h5'}: using the stand-in with SIMULATED responses, {target}", flush=True)
-    print("(python -m helpers data fetch majaj-hong-it gets recordings)", flush=True)
-    return target
-
-
-def standin_path():
-    """Path of the stand-in, which is rendered if it is not there yet."""
-    target = DATA / "standin.h5"
-    if not target.exists():
-        from helpers.datasets.simulated import standin
-
-        print("Rendering the stand-in once; this takes up to a minute.", flush=True)
-        standin.write(target)
-    return target
-
-
-def load(path=None):
-    """Read and check the data file that `find` names.
-
-    Warns of what is odd in it: `describe.doubts` has the list.
+def read(path):
+    """Read and check a data file.
 
     Parameters
     ----------
-    path : str or Path, optional
+    path : str or Path
 
     Returns
     -------
     dataset : Dataset
+    doubts : list of str
+        What is odd in the file but does not stop its use, a sentence each.
 
     Raises
     ------
     DataError
         One sentence naming file, key, found and expected.
     """
-    path = find(path)
+    path = Path(path)
     with hdf5.opened(path) as file:
         arrays = hdf5.examine(file)
-        is_standin = hdf5.is_standin(file)
+        is_standin, unverified = hdf5.is_standin(file), file.attrs.get("unverified")
         parts = [hdf5.read_part(file, arrays, split) for split in hdf5.SPLITS]
         neurons = hdf5.read_metadata(file, "neurons", parts[0]["responses"].shape[1])
-        declared = hdf5.declared_constants(file)
-        images = read_images(arrays, declared and Normalisation(*declared))
-        train, val, test = splits = _splits(images, parts)
-        digests = [[hashlib.blake2b(image, digest_size=16).hexdigest() for image in split.images] for split in splits]
-        digests = [np.array(some) for some in digests]
-        for sentence in doubts(file, parts, digests):
-            warnings.warn(f"{path}: {sentence}", stacklevel=2)
+        images = read_images(arrays)
+    train, val, test = splits = _splits(images, parts)
+    digests = [[hashlib.blake2b(image, digest_size=16).hexdigest() for image in split.images] for split in splits]
+    digests = [np.array(some) for some in digests]
     described = (images.shape, images.dtype.str, [split.objects.tolist() for split in splits])
     contents = [train.responses, val.responses, val.repeats, train.repeats, np.concatenate(digests)]
     fingerprint = _digest(described, [array for array in contents if array is not None])
-    return Dataset(path, path.stem, is_standin, fingerprint, images, train, val, test, neurons)
+    dataset = Dataset(path, path.stem, is_standin, fingerprint, images, train, val, test, neurons)
+    return dataset, _doubts(train, val, digests, unverified)
 
 
 def _splits(images, parts):
@@ -158,6 +114,47 @@ def _digest(description, arrays):
     for array in arrays:
         digest.update(array)
     return digest.hexdigest()
+
+
+def _doubts(train, val, digests, unverified):
+    """Sentences on what is odd; digests : of every image, three arrays (train, val, test)."""
+    sentences = []
+    if unverified:
+        sentences.append(f"made from files whose digest was not verified: {unverified}.")
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        if shared := int(np.isin(digests[second], digests[first]).sum()):
+            keys = f"both stimulus_{hdf5.SPLITS[first]} and stimulus_{hdf5.SPLITS[second]}"
+            sentences.append(f"{hdf5.plural(shared, 'image')} in {keys}, so scores leak; expected different images.")
+    if new := sorted(set(val.objects.tolist()) - set(train.objects.tolist())):
+        names = ", ".join(new[:5]) + (", ..." if len(new) > 5 else "")
+        sentences.append(f"object_val has {hdf5.plural(len(new), 'object')} that object_train lacks: {names}.")
+    if silent := int((np.ptp(val.responses, axis=0) == 0).sum()):
+        sentences.append(f"spikes_val has {hdf5.plural(silent, 'constant neuron')}, with no score to give.")
+    if len(val.responses) < FEW:
+        sentences.append(f"only {len(val.responses)} val images, too few for an interval; expected {FEW} or more.")
+    sentences += _other_mean("spikes_train", train)
+    if val.repeats is not None and np.isfinite(val.repeats).any(axis=2).sum(axis=1).max() < 2:
+        return [*sentences, "spikes_val_repeats has one trial per image, so no noise ceiling; expected two or more."]
+    return sentences + _other_mean("spikes_val", val)
+
+
+def _other_mean(key, split):
+    """A sentence where the mean over trials is not the responses."""
+    correlation, difference = agreement(split) if split.repeats is not None else (1, 0)
+    if difference < SAME_MEAN:
+        return []
+    found = f"the mean of {key}_repeats is not {key} (correlation {correlation:.2f}, rms difference {difference:.2f}"
+    return [f"{found} of its sd); expected the same order and units, and NaN for a trial that was not run."]
+
+
+def agreement(split):
+    """Correlation of the mean over trials with the responses, and rms difference in sds of the responses."""
+    counts = np.isfinite(split.repeats).sum(axis=1)
+    mean = np.nansum(split.repeats, axis=1, dtype=np.float64) / np.where(counts, counts, np.nan)
+    known = np.isfinite(mean)
+    mean, responses = mean[known], split.responses[known].astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):  # not defined for constant responses
+        return np.corrcoef(mean, responses)[0, 1], np.sqrt(np.mean((mean - responses) ** 2)) / responses.std()
 
 
 def reduce(dataset, *, n_train, pixels):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers.datasets.hdf5 import SPLITS, refused
+from helpers.datasets.hdf5 import SPLITS, declared_constants, refused
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_SD = (0.229, 0.224, 0.225)
@@ -85,9 +85,10 @@ def evident(normalisation, pixels):
     return 2 * shows.sum() > len(pixels)
 
 
-def encoding(arrays, declared=None):
-    """How the images of all splits are stored: told from a sample of each, or as `declared` (a Normalisation) says."""
+def encoding(arrays):
+    """How the images of all splits are stored: told from a sample of each, or as the file declares."""
     stimuli = [arrays[f"stimulus_{split}"] for split in SPLITS]
+    declared = (constants := declared_constants(stimuli[0].file)) and Normalisation(*constants)
     first, *others = [_encoding(data, declared) for data in stimuli]
     for data, other in zip(stimuli[1:], others, strict=True):
         if other != first:
@@ -158,14 +159,14 @@ def read_block(data, start, stop):
     return x
 
 
-def read_images(arrays, declared=None):
+def read_images(arrays):
     """All images, train then val then test, as `Split.images` has them.
 
     Starts as one channel of uint8; where images do not fit, the reading starts over with wider pixels, so that two
     copies never lie in memory.
     """
     stimuli = [arrays[f"stimulus_{split}"] for split in SPLITS]
-    found, n_channels, dtype = encoding(arrays, declared), 1, np.uint8
+    found, n_channels, dtype = encoding(arrays), 1, np.uint8
     while True:
         images, misfits = _read_as(stimuli, found, n_channels, dtype)
         if misfits is None:

@@ -5,8 +5,7 @@ import os
 import numpy as np
 import pandas as pd
 
-from helpers import metrics
-from helpers.datasets.dataset import load
+from helpers import datasets, metrics
 from helpers.datasets.describe import catalogue
 
 
@@ -69,7 +68,7 @@ def same_images(dataset, profile):
         path = here.with_name(catalogue()[others[0]]["out"])
         if not path.exists():
             return None, f"{path.name} is not beside {here.name}: python -m helpers data fetch {others[0]} gets it."
-    other = profile.prepare(load(path))
+    other = profile.prepare(datasets.load(path))
     if not np.array_equal(other.images, dataset.images):
         return None, f"{other.path.name} has other images than {here.name}, or another order of them."
     return other, f"{other.path.name}: {other.n_neurons} other neurons, the same images. {ceiling_of(other)[1]}"
