@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 
 def data_fetch(options):
@@ -28,25 +27,11 @@ def data_declare(options):
 def data_pack(options):
     from helpers.datasets import DataError, pack
 
-    *inputs, out = options.files
-    common = {"seed": options.seed, "pixels": options.pixels}
     if wrong := [condition for condition in options.where if "=" not in condition]:
         raise DataError(f"{wrong[0]}: no condition; expected NAME=VALUE, as region=IT.")
     where = dict(condition.split("=", 1) for condition in options.where)
-    of_kind = {Path(name).suffix.lower(): name for name in inputs}
-    if ".nc" in of_kind and len(inputs) == 3 and ".csv" in of_kind:
-        assembly, stimuli = of_kind[".nc"], of_kind[".csv"]
-        (images,) = (name for name in inputs if name not in (assembly, stimuli))
-        print(pack.pack_assembly(assembly, stimuli, images, out, where=where, **common))
-    elif of_kind.keys() <= {".npz", ".npy"} and len(inputs) in ((1,) if ".npz" in of_kind else (2, 3)):
-        images, responses, objects = (*inputs, None, None)[:3]
-        print(pack.pack_arrays(images, out, responses=responses, objects=objects, **common))
-    elif len(inputs) == 2 and Path(inputs[0]).suffix.lower() not in (".npy", ".npz"):
-        print(pack.pack(*inputs, out, neurons=options.neurons, **common))
-    else:
-        raise DataError(
-            f"{' '.join(inputs)}: expected FOLDER TABLE.csv, ARRAYS.npz, or ASSEMBLY.nc TABLE.csv IMAGES.zip."
-        )
+    *inputs, out = options.files
+    print(pack.pack(inputs, out, neurons=options.neurons, where=where, seed=options.seed, pixels=options.pixels))
 
 
 def data_standin(options):

@@ -294,7 +294,7 @@ def said(call, *arguments, **options):
 folder = Path(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
 said(standin.write, folder / "standin.h5", n_images=(40, 12, 4), pixels=16, n_trials=2)
-said(pack.pack_arrays, folder / "own.npz", folder / "own.h5")
+said(pack.pack, [folder / "own.npz"], folder / "own.h5")
 said(whole.declare, folder / "lab_data.h5", ["0.5", "0.5"])
 """
 
@@ -512,7 +512,7 @@ def provoke_pack(folder, name):
         csv.writer(file).writerows(rows)
     before = _contents(folder)
     with pytest.raises(DataError) as error:
-        pack.pack(images, folder / "table.csv", folder / "own.h5")
+        pack.pack([images, folder / "table.csv"], folder / "own.h5")
     assert _contents(folder) == before
     return str(error.value)
 
@@ -529,7 +529,7 @@ def test_pack_leaves_an_existing_file_alone(tmp_path):
     (tmp_path / "own.h5").write_text("mine")
     (tmp_path / "table.csv").write_text("file,a,b\n" + "".join(f"{i}.png,{i % 5},{-i}\n" for i in range(9)))
     with pytest.raises(DataError, match=r"own.h5: exists already"):
-        pack.pack(tmp_path, tmp_path / "table.csv", tmp_path / "own.h5")
+        pack.pack([tmp_path, tmp_path / "table.csv"], tmp_path / "own.h5")
     assert (tmp_path / "own.h5").read_text() == "mine"
 
 

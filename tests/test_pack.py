@@ -42,7 +42,7 @@ def _write_table(path, rows):
 def test_pack(tmp_path):
     rows = _recordings(tmp_path / "images", object=["mug", "pen", "face0"] * 10)
     table = _write_table(tmp_path / "table.csv", rows)
-    out = pack.pack(tmp_path / "images", table, tmp_path / "own.h5")
+    out = pack.pack([tmp_path / "images", table], tmp_path / "own.h5")
     dataset = datasets.load(out)
     assert dataset.images.shape == (30, 3, 14, 20) and dataset.images.dtype == np.uint8 and dataset.n_neurons == 4
     assert [len(split.images) for split in (dataset.train, dataset.val, dataset.test)] == [24, 3, 3]
@@ -69,7 +69,7 @@ def test_pack_with_own_split_sizes_and_no_objects(tmp_path):
         row[2:] = [""] * 4
     Image.new("L", (40, 28), 77).save(tmp_path / "images" / "0.png")
     table = _write_table(tmp_path / "table.csv", rows)
-    dataset = datasets.load(pack.pack(tmp_path / "images", table, tmp_path / "own.h5", pixels=16))
+    dataset = datasets.load(pack.pack([tmp_path / "images", table], tmp_path / "own.h5", pixels=16))
     assert dataset.images.shape == (15, 1, 11, 16)
     assert dataset.object_names == ["unknown"] and len(dataset.test.images) == 2
     assert (dataset.train.images[0] == 77).all()
@@ -85,7 +85,7 @@ def test_pack_averages_presentations_and_keeps_those_of_val(tmp_path, generator)
     rows = _recordings(tmp_path / "images", object=["mug", "pen", "face0"] * 10)
     shown = _presentations(rows, generator)
     table = _write_table(tmp_path / "table.csv", [rows[0], *shown, [*rows[1][:2], 1, 2, 3, 4]])  # one image four times
-    out = pack.pack(tmp_path / "images", table, tmp_path / "own.h5")
+    out = pack.pack([tmp_path / "images", table], tmp_path / "own.h5")
     dataset = datasets.load(out)
     frame = pd.DataFrame([*shown, [*rows[1][:2], 1, 2, 3, 4]]).drop(columns=1).groupby(0)
     for split in (dataset.train, dataset.val):
@@ -103,7 +103,7 @@ def test_pack_reads_other_separators_decimal_commas_and_names_in_either_form(tmp
     rows[4][0] = unicodedata.normalize("NFC", "é.png")
     lines = [separator.join(str(cell).replace(".", ",") if i > 1 else cell for i, cell in enumerate(r)) for r in rows]
     (tmp_path / "table.csv").write_text("\ufeff" + "\n\n".join(lines), encoding="utf-8")
-    dataset = datasets.load(pack.pack(tmp_path / "images", tmp_path / "table.csv", tmp_path / "own.h5"))
+    dataset = datasets.load(pack.pack([tmp_path / "images", tmp_path / "table.csv"], tmp_path / "own.h5"))
     row_of = {row[0]: row for row in rows[1:]}
     for name, response in zip(dataset.train.metadata["file"], dataset.train.responses, strict=True):
         np.testing.assert_allclose(response, row_of[name][2:], rtol=1e-6)
@@ -114,7 +114,7 @@ def test_a_column_that_is_no_neuron_is_not_taken_for_one(tmp_path, generator, na
     values = {"depth": 3000 + generator.normal(size=30), "pos_x": generator.normal(size=30)}
     rows = _recordings(tmp_path / "images", **{name: values.get(name, np.arange(30))})
     with pytest.raises(DataError, match=f"has 1 column not like neurons, '{name}'; expected .*--neurons"):
-        pack.pack(tmp_path / "images", _write_table(tmp_path / "table.csv", rows), tmp_path / "own.h5")
+        pack.pack([tmp_path / "images", _write_table(tmp_path / "table.csv", rows)], tmp_path / "own.h5")
 
 
 def test_neurons_are_chosen_by_pattern_and_named(tmp_path, capsys):
@@ -164,11 +164,11 @@ def test_arrays_that_cannot_be(tmp_path):
     }.items():
         np.savez(tmp_path / "a.npz", **arrays)
         with pytest.raises(DataError, match=rf"^{tmp_path}/a.npz: .*{reason}") as error:
-            pack.pack_arrays(tmp_path / "a.npz", tmp_path / "own.h5")
+            pack.pack([tmp_path / "a.npz"], tmp_path / "own.h5")
         assert "\n" not in str(error.value)
     (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:100])
     with pytest.raises(DataError, match="cannot be read"):
-        pack.pack_arrays(tmp_path / "a.npz", tmp_path / "own.h5")
+        pack.pack([tmp_path / "a.npz"], tmp_path / "own.h5")
 
 
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])

@@ -16,31 +16,35 @@ from helpers.datasets.hdf5 import DataError, plural
 from helpers.datasets.images import IMAGES_AT_ONCE, resized
 
 
-def pack(images_folder, table_csv, out, *, seed=0, pixels=None, neurons=None):
-    """Write own recordings, a folder of images and a table of responses, as a data file.
+def pack(inputs, out, *, neurons=None, where=None, seed=0, pixels=None):
+    """Write own recordings, in any form that is known, as a data file.
 
     Parameters
     ----------
-    images_folder : str or Path
-        Images that Pillow reads, without transparency, all of one size unless `pixels` is given.
-    table_csv : str or Path
-        One row per image, or per presentation (the same file several times: trials, averaged, and kept for the val
-        split). Columns: `file` (name within the folder); optional `object` (without it all images are of the object
-        "unknown"); optional `split` (train, val or test; without it a tenth of each object's images goes to val and a
-        tenth to test); optional `trial`; every other column is a neuron, with its response to the image. Rows of the
-        test split may leave the responses empty, and the file keeps none of them.
+    inputs : list of str or Path
+        A folder of images that Pillow reads, without transparency, and a CSV table, see below; or a .npz file, or .npy
+        files of images, responses and, optionally, objects; or a BrainIO assembly (.nc), its table of stimuli (.csv)
+        and a zip archive or folder of their images.
     out : str or Path
         Must not exist.
+    neurons : list of str, optional
+        A table's columns of neurons, or patterns of them; without it columns that look like something else are refused.
+    where : dict, optional
+        What of an assembly to keep, as in `read_assembly`.
     seed : int
         Of the random split.
     pixels : int, optional
-        Length of the longer side that every image is resized to, keeping its shape.
-    neurons : list of str, optional
-        The neurons' columns, or patterns of them; without it columns that look like something else are refused.
+        Length of the longer side that every image is resized to, keeping its shape; without it all are of one size.
 
     Returns
     -------
     out : Path
+
+    A table has one row per image, or per presentation (the same file several times: trials, averaged, and kept for the
+    val split). Columns: `file` (name within the folder); optional `object` (without it all images are of the object
+    "unknown"); optional `split` (train, val or test; without it a tenth of each object's images goes to val and a
+    tenth to test); optional `trial`; every other column is a neuron, with its response to the image. Rows of the
+    test split may leave the responses empty, and the file keeps none of them.
 
     Raises
     ------
@@ -48,20 +52,22 @@ def pack(images_folder, table_csv, out, *, seed=0, pixels=None, neurons=None):
         One sentence naming file, row and column, or what `datasets.load` would refuse; nothing is written.
     """
     must_be_new(out)
-    return write(tables.read_table(table_csv, images_folder, neurons), out, seed=seed, pixels=pixels)
+    return write(_read([Path(path) for path in inputs], neurons, where), out, seed=seed, pixels=pixels)
 
 
-def pack_arrays(path, out, *, responses=None, objects=None, seed=0, pixels=None):
-    """Like `pack`, from arrays: a .npz file, or .npy files of images (`path`), responses and objects."""
-    must_be_new(out)
-    images = path if responses else None
-    return write(arrays.read_arrays(path, images, responses, objects), out, seed=seed, pixels=pixels)
-
-
-def pack_assembly(path, stimuli, images, out, *, where=None, seed=0, pixels=None):
-    """Like `pack`, from a BrainIO assembly, its table of stimuli and their images; `where` as in `read_assembly`."""
-    must_be_new(out)
-    return write(brainio.read_assembly(path, stimuli, images, where=where), out, seed=seed, pixels=pixels)
+def _read(inputs, neurons, where):
+    of_kind = {path.suffix.lower(): path for path in inputs}
+    if ".nc" in of_kind and len(inputs) == 3 and ".csv" in of_kind:
+        assembly, stimuli = of_kind[".nc"], of_kind[".csv"]
+        (images,) = (path for path in inputs if path not in (assembly, stimuli))
+        return brainio.read_assembly(assembly, stimuli, images, where=where)
+    if of_kind.keys() <= {".npz", ".npy"} and len(inputs) in ((1,) if ".npz" in of_kind else (2, 3)):
+        return arrays.read_arrays(inputs)
+    if len(inputs) == 2 and inputs[0].suffix.lower() not in (".npy", ".npz"):
+        folder, table = inputs
+        return tables.read_table(table, folder, neurons)
+    given = " ".join(map(str, inputs))
+    raise DataError(f"{given}: expected FOLDER TABLE.csv, ARRAYS.npz, or ASSEMBLY.nc TABLE.csv IMAGES.zip.")
 
 
 def write(recordings, out, *, seed=0, pixels=None, as_course=False):
