@@ -6,7 +6,7 @@ from pathlib import Path
 
 from helpers.datasets.dataset import N_FOLDS, Dataset, Split, choosing_folds, folds, object_folds, read, reduce
 from helpers.datasets.describe import DATA, catalogue, check
-from helpers.datasets.hdf5 import CATEGORY_OF, DataError
+from helpers.datasets.hdf5 import CATEGORY_OF, SIMULATED, DataError
 from helpers.datasets.images import (
     IMAGENET,
     IMAGENET_MEAN,
@@ -14,11 +14,6 @@ from helpers.datasets.images import (
     Normalisation,
     to_batch,
     training_statistics,
-)
-
-SIMULATED = (
-    "Simulated responses. Rankings and label effects are built in by construction. "
-    "Not comparable with published IT scores."
 )
 
 __all__ = [

@@ -12,7 +12,10 @@ import numpy as np
 
 SPLITS = ("train", "val", "test")
 SMALLEST_SIDE = 8  # pixels; below it two 2x2 poolings leave the shallow CNN next to nothing
-_STANDIN_MARK = "Simulated responses."  # how the root attribute `description` of a stand-in begins
+SIMULATED = (  # as a stand-in's root attribute `description` says, whose first words are its mark
+    "Simulated responses. Rankings and label effects are built in by construction. "
+    "Not comparable with published IT scores."
+)
 
 _OBJECTS = {
     **{f"{kind}s": [f"{kind}{i}" for i in range(8)] for kind in ("airplane", "chair", "face", "ship", "table")},
@@ -106,7 +109,7 @@ def _dataset(file, key, *n_dimensions, text=False):
 
 def is_standin(file):
     """Whether the file's root attribute `description` says that its responses are simulated."""
-    return str(file.attrs.get("description", "")).startswith(_STANDIN_MARK)
+    return str(file.attrs.get("description", "")).startswith("Simulated responses.")
 
 
 def declared_constants(file):

@@ -29,14 +29,15 @@ def read(images, *, pixels=None, shape=None, dtype=None):
     """
     sources = _sources(images)
     if not sources:
-        raise DataError(f"{_name(images)}: holds no images; expected one or more.")
-    label, opened = sources[0]
+        name = images if isinstance(images, str | Path) else "images"
+        raise DataError(f"{name}: holds no images; expected one or more.")
+    _, _, opened = sources[0]
     first, own = opened(), shape is None
     if own:
         scale = min(1, (pixels or np.inf) / max(first.shape[1:]))
         shape = first.shape[0], *(max(1, round(side * scale)) for side in first.shape[1:])
     found = np.empty((len(sources), *shape), dtype or first.dtype)
-    for i, (label, opened) in enumerate(sources):
+    for i, (label, _, opened) in enumerate(sources):
         found[i] = _brought(label, opened(), shape, found.dtype)
     gray = own and shape[0] == 3 and all((image == image[:1]).all() for image in found)
     return found[:, :1].copy() if gray else found
@@ -44,53 +45,39 @@ def read(images, *, pixels=None, shape=None, dtype=None):
 
 def names(images):
     """What each image is called in a table: its file's name, or its place in the array."""
-    paths = _paths(images)
-    return [str(i) for i in range(len(_sources(images)))] if paths is None else [path.name for path in paths]
-
-
-def _paths(images):
-    """Files of images, or None where they are an array."""
-    if isinstance(images, str | Path):
-        path = Path(images)
-        if path.is_dir():
-            known = Image.registered_extensions()
-            return sorted(file for file in path.iterdir() if file.suffix.lower() in known)
-        if not path.exists():
-            raise DataError(f"{path}: no such file or folder; expected images.")
-        return None if path.suffix.lower() in (".npy", ".npz") else [path]
-    if isinstance(images, list | tuple) and all(isinstance(image, str | Path) for image in images):
-        if len(images) == 1:
-            return _paths(images[0])
-        return [Path(image) for image in images]
-    return None
-
-
-def _name(images):
-    return images if isinstance(images, str | Path) else "images"
+    return [name for _, name, _ in _sources(images)]
 
 
 def _sources(images):
-    """Pairs (name for sentences, function that returns an array (1 or 3, height, width))."""
-    paths = _paths(images)
-    if paths is not None:
-        return [(str(path), lambda path=path: _opened(path)) for path in paths]
-    if isinstance(images, list | tuple) and len(images) == 1 and isinstance(images[0], str | Path):
-        images = images[0]
-    name = _name(images)
-    if isinstance(images, str | Path):
-        images = load_array(name, "images" if Path(name).suffix.lower() == ".npz" else None)
-        if images is None:
-            raise DataError(f"{name}: has no array images; expected one.")
-    array = np.asarray(images)
-    whole = array.dtype == np.uint8 or (array.dtype == np.float32 and (not array.size or _is_share(array)))
-    if array.ndim == 4 and array.shape[-1] == 3:
-        array = array.transpose(0, 3, 1, 2)
+    """Triples (name for sentences, name in a table, function that returns an array (1 or 3, height, width))."""
+    images = [images] if isinstance(images, str | Path) else images
+    if not (isinstance(images, list | tuple) and all(isinstance(image, str | Path) for image in images)):
+        return _of_array("images", np.asarray(images))
+    paths = [Path(image) for image in images]
+    if len(paths) == 1:
+        (path,) = paths
+        suffix = path.suffix.lower()
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder; expected images.")
+        if path.is_dir():
+            known = Image.registered_extensions()
+            paths = sorted(file for file in path.iterdir() if file.suffix.lower() in known)
+        elif suffix in (".npy", ".npz"):
+            if (array := load_array(path, "images" if suffix == ".npz" else None)) is None:
+                raise DataError(f"{path}: has no array images; expected one.")
+            return _of_array(path, array)
+    return [(str(path), path.name, lambda path=path: _opened(path)) for path in paths]
+
+
+def _of_array(name, given):
+    whole = given.dtype == np.uint8 or (given.dtype == np.float32 and (not given.size or _is_share(given)))
+    array = given.transpose(0, 3, 1, 2) if given.ndim == 4 and given.shape[-1] == 3 else given
     array = array[:, None] if array.ndim == 3 else array
     if not whole or array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape[1:]:
-        found = f"is of {array.dtype} and shape {np.shape(images)}"
+        found = f"is of {given.dtype} and shape {given.shape}"
         expected = "uint8 (n_images, height, width) or with 3 channels, or float32 from 0 to 1"
         raise DataError(f"{name}: {found}; expected {expected}.")
-    return [(f"{name}, image {i}", lambda i=i: array[i]) for i in range(len(array))]
+    return [(f"{name}, image {i}", str(i), lambda i=i: array[i]) for i in range(len(array))]
 
 
 def _is_share(array):

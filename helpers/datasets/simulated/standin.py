@@ -5,14 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from helpers.datasets.formats.whole import created, write_images
-from helpers.datasets.hdf5 import SPLITS
+from helpers.datasets.hdf5 import SIMULATED, SPLITS
 from helpers.datasets.simulated.neurons import RELIABILITY, simulate
 from helpers.datasets.simulated.rendering import render
 
-DESCRIPTION = (
-    "Simulated responses. Rankings and label effects are built in by construction. "
-    "Not comparable with published IT scores."
-)
 FIELD_UNITS = {
     "x": "centre as a share of the image's side, 0 left to 1 right",
     "y": "centre as a share of the image's side, 0 top to 1 bottom",
@@ -76,7 +72,7 @@ def write(
     with created(path) as file:
         scenes = render(sum(n_images), size=pixels, n_objects=n_objects, seed=seed)
         simulated = simulate(scenes, n_train=n_images[0], **built_in)
-        file.attrs.update(description=DESCRIPTION, version=VERSION, reliability=RELIABILITY, **built_in)
+        file.attrs.update(description=SIMULATED, version=VERSION, reliability=RELIABILITY, **built_in)
         write_splits(file, scenes, simulated, n_images, repeats=repeats, as_course=as_course)
     return Path(path)
 
