@@ -149,8 +149,7 @@ def _other_mean(key, split):
 
 def agreement(split):
     """Correlation of the mean over trials with the responses, and rms difference in sds of the responses."""
-    counts = np.isfinite(split.repeats).sum(axis=1)
-    mean = np.nansum(split.repeats, axis=1, dtype=np.float64) / np.where(counts, counts, np.nan)
+    mean = hdf5.mean_over_trials(split.repeats)
     known = np.isfinite(mean)
     mean, responses = mean[known], split.responses[known].astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):  # not defined for constant responses

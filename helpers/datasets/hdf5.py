@@ -35,10 +35,9 @@ def plural(number, noun):
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def failure(path, key, found, expected=None):
+def failure(path, key, found, expected):
     """DataError that names file, key, what was found and what was expected."""
-    end = f"; expected {expected}." if expected else "."
-    return DataError(f"{path}: {key} {found}{end}")
+    return DataError(f"{path}: {key} {found}; expected {expected}.")
 
 
 def refused(data, found, expected):
@@ -215,6 +214,12 @@ def read_responses(data, *, allow_missing=False):
         found = f"has {plural(len(silent), 'constant neuron')}, the first in column {silent[0]}"
         raise refused(data, found, "only neurons whose responses vary")
     return responses
+
+
+def mean_over_trials(trials):
+    """Of (n_images, n_repeats, n_neurons), NaN where one is missing: (n_images, n_neurons) in float64."""
+    counts = np.isfinite(trials).sum(axis=1)
+    return np.nansum(trials, axis=1, dtype=np.float64) / np.where(counts, counts, np.nan)
 
 
 def read_part(file, arrays, split):

@@ -12,7 +12,7 @@ from helpers.datasets.dataset import FEW
 from helpers.datasets.formats import arrays, brainio, tables
 from helpers.datasets.formats.recordings import open_image
 from helpers.datasets.formats.whole import created, must_be_new, write_images
-from helpers.datasets.hdf5 import DataError, plural
+from helpers.datasets.hdf5 import DataError, mean_over_trials, plural
 from helpers.datasets.images import IMAGES_AT_ONCE, resized
 
 
@@ -92,8 +92,7 @@ def write(recordings, out, *, seed=0, pixels=None, as_course=False):
     """
     source = recordings.path
     splits = recordings.splits or _random_split(source, recordings.objects, seed)
-    means = _means(recordings.trials, np.concatenate([splits["train"], splits["val"]]))
-    trials = recordings.trials
+    trials, means = recordings.trials, mean_over_trials(recordings.trials)
     if recordings.z_scored:
         mean, sd = means[splits["train"]].mean(axis=0, dtype=float), means[splits["train"]].std(axis=0, dtype=float)
         means, trials = ((x - mean) / np.where(sd, sd, 1) for x in (means, trials))
@@ -102,7 +101,10 @@ def write(recordings, out, *, seed=0, pixels=None, as_course=False):
     for name, values in zip(names, means[splits["train"]].T, strict=True):
         if np.ptp(values) == 0:
             raise DataError(f"{source}: column {name} is constant over the training images; leave this neuron out.")
-    objects = [_latin(source, name) for name in recordings.objects.tolist()]
+    try:
+        objects = np.char.encode(recordings.objects.astype(str), "latin-1")
+    except UnicodeEncodeError as error:
+        raise DataError(f"{source}: has the object {error.object!r}; expected a name in latin-1 letters.") from error
     with created(out) as file:
         shape = _shape(recordings.images, pixels)
         _need(out, len(objects) * np.prod(shape) * (12 // shape[0] if as_course else 1) + trials[splits["val"]].nbytes)
@@ -111,7 +113,7 @@ def write(recordings, out, *, seed=0, pixels=None, as_course=False):
         for split, chosen in splits.items():
             images = [recordings.images[i] for i in chosen]
             write_images(file, f"stimulus_{split}", images, shape, as_course, opened=partial(_opened, shape))
-            file[f"object_{split}"] = [objects[i] for i in chosen]
+            file[f"object_{split}"] = objects[chosen].tolist()
             if split != "test":
                 file[f"spikes_{split}"] = means[chosen].astype(np.float32)
         if not as_course:
@@ -127,14 +129,6 @@ def _need(out, n_bytes):
     if free < n_bytes:
         found = f"no space left: {free // 10**6} MB"
         raise DataError(f"{out}: cannot be written ({found}); expected {n_bytes // 10**6 + 1} MB, packed or not.")
-
-
-def _means(trials, known):
-    """Mean over trials, float64 (n_images, n_neurons), of those images; NaN for the others."""
-    counts = np.isfinite(trials[known]).sum(axis=1)
-    means = np.full((len(trials), trials.shape[2]), np.nan)
-    means[known] = np.nansum(trials[known], axis=1, dtype=np.float64) / np.where(counts, counts, np.nan)
-    return means
 
 
 def _write_more(file, recordings, splits, val_trials):
@@ -168,13 +162,6 @@ def _random_split(source, objects, seed):
     held_out = order[np.arange(n_held_out) * n_images // n_held_out]
     splits = {"val": np.sort(held_out[::2]), "test": np.sort(held_out[1::2])}
     return {"train": np.setdiff1d(order, held_out), **splits}
-
-
-def _latin(path, name):
-    try:
-        return name.encode("latin-1")
-    except UnicodeEncodeError as error:
-        raise DataError(f"{path}: has the object {name!r}; expected a name in latin-1 letters.") from error
 
 
 def _shape(images, pixels):
