@@ -8,6 +8,7 @@ import sys
 
 import timm
 import torch
+from timm.layers import to_2tuple
 from torch.nn.functional import interpolate
 
 STEP = 32  # sizes between the images' and a network's own are tried in steps of so many pixels
@@ -44,13 +45,10 @@ def create(tag, pixels, **arguments):
     Raises ValueError for a tag that timm does not know.
     """
     check_tag(tag)
-    if timm.get_pretrained_cfg(tag).fixed_input_size:
-        size, sized = _fixed_size(tag, tuple(pixels))
-        network = timm.create_model(tag, pretrained=False, num_classes=0, **arguments, **sized)
-    else:
-        network = timm.create_model(tag, pretrained=False, num_classes=0, **arguments)
-        size = next(size for size in _sizes(tag, tuple(pixels)) if takes(network, size))
-    network.input_pixels = size
+    is_fixed = timm.get_pretrained_cfg(tag).fixed_input_size
+    size, sized = _fixed_size(tag, tuple(pixels)) if is_fixed else (None, {})
+    network = timm.create_model(tag, pretrained=False, num_classes=0, **arguments, **sized)
+    network.input_pixels = size or next(size for size in _sizes(tag, tuple(pixels)) if takes(network, size))
     return network
 
 
@@ -78,7 +76,7 @@ def _fixed_size(tag, pixels):
     """Size of the images for a network that is built for one, and the arguments that build it for this."""
     with torch.device("meta"):  # shapes alone
         own = timm.create_model(tag, pretrained=False, num_classes=0)
-        patch = _pair(getattr(getattr(own, "patch_embed", None), "patch_size", 1))
+        patch = to_2tuple(getattr(getattr(own, "patch_embed", None), "patch_size", 1))
         first = tuple(math.ceil(side / step) * step for side, step in zip(pixels, patch, strict=True))
         *others, last = _sizes(tag, first)
         for size in others:
@@ -128,7 +126,3 @@ def _weights_fit(own, sized):
         except Exception:  # whatever a filter raises of tensors that it cannot resample
             return False
     return all(name in found and found[name].shape == tensor.shape for name, tensor in wanted.items())
-
-
-def _pair(sides):
-    return sides if isinstance(sides, tuple) else (sides, sides)
