@@ -13,6 +13,7 @@ from helpers import cache, metrics, models
 from helpers.analyses import labels, layer_profile, tables
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.plots import STRETCHED
 from helpers.training.recipe import Step
 
 SMALLEST = 0.01  # of explained variance or correlation: an effect below it is nothing that a claim could rest on
@@ -110,7 +111,7 @@ def stretched(experiment):
     if isinstance(schedule, Step):
         schedule = replace(schedule, epochs=2 * schedule.epochs)
     recipe = replace(recipe, epochs=2 * recipe.epochs, schedule=schedule)
-    return replace(experiment, name=f"{experiment.name}-stretched", recipe=recipe)
+    return replace(experiment, name=experiment.name + STRETCHED, recipe=recipe)
 
 
 def at_twice_the_epochs(line, claim, done, dataset, profile, *, train):

@@ -14,11 +14,9 @@ import numpy as np
 from helpers import cache, datasets, metrics
 from helpers.datasets import populations
 from helpers.explore import page, widget
+from helpers.plots import STRETCHED
 
 READOUT = {"row", "kernels", "fit", "data", "device"}  # settings of a readout; by folds over objects it has more
-
-
-STRETCHED = "-stretched"  # the end of the names of rows that test a claim alone; see claims.stretched
 
 
 class Held(NamedTuple):

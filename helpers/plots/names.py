@@ -2,6 +2,7 @@
 
 import re
 
+STRETCHED = "-stretched"  # the end of the names of rows that test a claim alone, by twice their epochs
 NETWORKS = {"lite": "Lite", "vit": "ViT", "resnet": "ResNet", "efficientnet": "EfficientNet", "densenet": "DenseNet"}
 
 

@@ -7,18 +7,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
+from helpers.plots import style
 from helpers.plots.names import readable
-from helpers.plots.style import (
-    COLOURS,
-    EXPLAINED_VARIANCE,
-    SMALL,
-    approach_colour,
-    ceiling_line,
-    interval_rows,
-    legend_above,
-    new_axis,
-    recipe_colour,
-)
 
 LEAST_SQUARES = "least squares, as published"
 KINDS = ("ridge, pretrained weights", "ridge, random weights", LEAST_SQUARES)  # of lines by depth
@@ -29,22 +19,23 @@ def strip(table, scores, *, ceiling, ax=None):
 
     table : results table of `tables.results_table`. scores : frame of `tables.neuron_scores`. ceiling : noise ceiling.
     """
-    refused = table["refused"] if "refused" in table else pd.Series(index=table.index, dtype=object)
+    refused = table.get("refused", pd.Series(index=table.index, dtype=object))
     shown = table["explained_variance"].notna() & refused.isna()
     by_seed = scores.groupby(["name", "seed"])["explained_variance"].mean()
     of_seeds = shown & (table["seeds"] > 1)
     several = table["row"].map(table.groupby("row")["recipe"].nunique()) > 1
     hollow = (table["weights"] == "random") & (table["stage"] > 1)
     frame = table.rename(columns={"explained_variance": "estimate"}).assign(
-        colour=table["recipe"].map(recipe_colour),
+        colour=table["recipe"].map(style.recipe_colour),
         hollow=hollow,
         up=table["recipe"].map({"published": 0.16, "repaired": -0.16}).where(several, 0),
         dots=[by_seed[name].tolist() if many else [] for name, many in zip(table["name"], of_seeds, strict=True)],
         note=(table["recipe"] + " recipe: " + refused.fillna("not run")).mask(shown, ""),
     )
-    ax = interval_rows(frame.set_index("row"), ceiling=ceiling, ax=ax)
-    dots = {f"{recipe} recipe": recipe_colour(recipe) for recipe in table["recipe"].drop_duplicates()}
-    return legend_above(ax, dots=dots | ({"random weights (stages 2, 3)": None} if (hollow & shown).any() else {}))
+    ax = style.interval_rows(frame.set_index("row"), ceiling=ceiling, ax=ax)
+    dots = {f"{recipe} recipe": style.recipe_colour(recipe) for recipe in table["recipe"].drop_duplicates()}
+    dots |= {"random weights (stages 2, 3)": None} if (hollow & shown).any() else {}
+    return style.legend_above(ax, dots=dots)
 
 
 def differences(compared, *, xlabel="difference in explained variance (share of variance)", ax=None):
@@ -53,8 +44,9 @@ def differences(compared, *, xlabel="difference in explained variance (share of 
     compared : `tables.differences`
     """
     frame = compared.rename(columns={"difference": "estimate"}).set_index("comparison")
-    frame = frame.assign(colour="black", hollow=~((frame["low"] > 0) | (frame["high"] < 0)))
-    return interval_rows(frame.assign(note=frame["verdict"].where(frame["estimate"].isna(), "")), xlabel=xlabel, ax=ax)
+    note = frame["verdict"].where(frame["estimate"].isna(), "")
+    frame = frame.assign(colour="black", hollow=~((frame["low"] > 0) | (frame["high"] < 0)), note=note)
+    return style.interval_rows(frame, xlabel=xlabel, ax=ax)
 
 
 def learning_curve(frame, *, ceiling, ax=None):
@@ -62,18 +54,18 @@ def learning_curve(frame, *, ceiling, ax=None):
 
     frame : `learning_curve.learning_curve`'s. ceiling : noise ceiling, a number or one per neuron.
     """
-    ax = new_axis(ax, size=(7.5, 4.5))
+    ax = style.new_axis(ax, size=(7.5, 4.5))
     for i, (approach, lines) in enumerate(frame.sort_values("n_train").groupby("approach", sort=False)):
         score = lines["explained_variance"]
-        shown = {"fmt": "o--" if "mean of" in approach else "o-", "color": approach_colour(approach), "linewidth": 2}
-        beside = lines["n_train"] * 1.015**i
-        ax.errorbar(beside, score, [score - lines["low"], lines["high"] - score], label=approach, **shown)
-    ceiling_line(ceiling, ax)
+        shown = {"fmt": "o--" if "mean of" in approach else "o-", "color": style.approach_colour(approach)}
+        beside, ends = lines["n_train"] * 1.015**i, [score - lines["low"], lines["high"] - score]
+        ax.errorbar(beside, score, ends, label=approach, linewidth=2, **shown)
+    style.ceiling_line(ceiling, ax)
     numbers = sorted(frame["n_train"].unique())
-    ax.set(xscale="log", xlabel="training images", ylabel=EXPLAINED_VARIANCE)
+    ax.set(xscale="log", xlabel="training images", ylabel=style.EXPLAINED_VARIANCE)
     ax.set_xticks(numbers, numbers)
     ax.minorticks_off()
-    return legend_above(ax)
+    return style.legend_above(ax)
 
 
 def ladder(panels):
@@ -87,15 +79,15 @@ def ladder(panels):
     axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", sharey=True, squeeze=False)[1][0]
     for (title, frame), ax in zip(panels.items(), axes, strict=True):
         dots = [[float(score) for score in str(scores).split()] for scores in frame["seeds"]]
-        rows = frame.assign(colour=frame["approach"].map(COLOURS), dots=dots).set_index("model").reindex(rungs)
-        interval_rows(rows, xlabel="explained variance", width=24, ax=ax)
+        rows = frame.assign(colour=frame["approach"].map(style.COLOURS), dots=dots).set_index("model").reindex(rungs)
+        style.interval_rows(rows, xlabel="explained variance", width=24, ax=ax)
         for height, score in zip(ax.get_yticks(), rows["estimate"], strict=True):
             words = "" if np.isnan(score) else f"{score:.2f}"
             ax.text(1, height, words, ha="right", va="center", transform=ax.get_yaxis_transform())
         ceiling = frame["ceiling"].iloc[0]
-        ax.axvline(ceiling, color=COLOURS["ceiling"], linestyle="--", linewidth=1)
-        ax.annotate("ceiling", (ceiling, 0.3), (-3, 0), textcoords="offset points", fontsize=SMALL, ha="right")
-        ax.set_title(title, fontsize=SMALL + 1, loc="left")
+        ax.axvline(ceiling, color=style.COLOURS["ceiling"], linestyle="--", linewidth=1)
+        ax.annotate("ceiling", (ceiling, 0.3), (-3, 0), textcoords="offset points", fontsize=style.SMALL, ha="right")
+        ax.set_title(title, fontsize=style.SMALL + 1, loc="left")
         ends = min(0, frame["low"].min()), max(ceiling, frame["high"].max())
         ax.set_xlim(ends[0] - 0.03, ends[1] + 0.24 * (ends[1] - ends[0]))  # with room for the numbers
     return axes
@@ -106,15 +98,15 @@ def depth(frame, *, ceiling, ax=None):
 
     frame : columns depth (0 for the first layer, 1 for the last), network, kind (of `KINDS`), explained_variance.
     """
-    ax = new_axis(ax, size=(5, 4.6))
+    ax = style.new_axis(ax, size=(5, 4.6))
     markers = dict(zip(frame["network"].unique(), itertools.cycle("oXsD^vPp*hd<>8"), strict=False))
     for kind in KINDS:
         shown = {"x": "depth", "y": "explained_variance", "style": "network", "markers": markers, "dashes": False}
-        drawn = {"color": approach_colour(kind), "linestyle": "--" if kind == LEAST_SQUARES else "-"}
+        drawn = {"color": style.approach_colour(kind), "linestyle": "--" if kind == LEAST_SQUARES else "-"}
         sns.lineplot(frame[frame["kind"] == kind], **shown, **drawn, legend=False, ax=ax)
         ax.plot([], [], **drawn, label=kind)
-    ceiling_line(ceiling, ax)
+    style.ceiling_line(ceiling, ax)
     for network, marker in markers.items():
         ax.plot([], [], marker, color="#777777", label=readable(network))
-    ax.set(xlabel="relative depth of the layer (0: first, 1: last)", ylabel=EXPLAINED_VARIANCE, ylim=(-0.3, None))
-    return legend_above(ax)
+    ax.set(xlabel="relative depth of the layer (0: first, 1: last)", ylabel=style.EXPLAINED_VARIANCE, ylim=(-0.3, None))
+    return style.legend_above(ax)

@@ -8,17 +8,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
-from helpers.metrics import known_mean
+from helpers.plots import style
 from helpers.plots.names import short
-from helpers.plots.style import (
-    COLOURS,
-    EXPLAINED_VARIANCE,
-    SMALL,
-    approach_colour,
-    ceiling_line,
-    legend_above,
-    new_axis,
-)
 
 
 def largest(categories, n):
@@ -39,15 +30,13 @@ def contact_sheet(images, objects, categories, *, n_columns=12, n_rows=8, side=6
     labels = pd.DataFrame({"category": categories, "object": objects})
     labels["turn"] = labels.groupby(["category", "object"]).cumcount()
     rows = [labels[labels["category"] == name].sort_values(["turn", "object"]).index[:n_columns] for name in names]
-    height, width = pixels.shape[1] + 2, pixels.shape[2] + 2
-    sheet = np.ones((len(names) * height, max(map(len, rows)) * width, pixels.shape[3]))
-    for top, members in enumerate(rows):
-        for left, image in enumerate(members):
-            sheet[top * height : (top + 1) * height - 2, left * width : (left + 1) * width - 2] = pixels[image]
-    inches = 0.75 * max(map(len, rows))  # of the rows, beside their names
-    ax = new_axis(ax, size=(inches + 1.5, 0.5 + inches * len(sheet) / sheet.shape[1]))
+    tiles = np.pad(pixels, ((0, 1), (0, 2), (0, 2), (0, 0)), constant_values=1)  # a white gap beside each; a white one
+    chosen = pd.DataFrame(map(list, rows)).fillna(-1).to_numpy(int)  # short rows end in the white one
+    sheet = np.concatenate([np.concatenate(tiles[members], axis=1) for members in chosen])
+    inches = 0.75 * chosen.shape[1]  # of the rows, beside their names
+    ax = style.new_axis(ax, size=(inches + 1.5, 0.5 + inches * len(sheet) / sheet.shape[1]))
     ax.imshow(sheet.repeat(3, axis=2) if sheet.shape[2] == 1 else sheet, interpolation="nearest")
-    ax.set_yticks((np.arange(len(names)) + 0.5) * height, names)
+    ax.set_yticks((np.arange(len(names)) + 0.5) * tiles.shape[1], names)
     ax.set_xticks([])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
@@ -56,7 +45,7 @@ def contact_sheet(images, objects, categories, *, n_columns=12, n_rows=8, side=6
 
 def distribution(values, *, xlabel, what, colour="#777777", ax=None):
     """Histogram with the median marked. values : array of any shape, NaN left out; what : what is counted."""
-    ax = new_axis(ax, size=(4, 3))
+    ax = style.new_axis(ax, size=(4, 3))
     values = np.asarray(values)[np.isfinite(values)]
     ax.set(xlabel=xlabel, ylabel=f"number of {what}")
     if not values.size:
@@ -65,25 +54,25 @@ def distribution(values, *, xlabel, what, colour="#777777", ax=None):
     ax.hist(values, bins=int(np.clip(values.size**0.5, 8, 40)), color=colour)
     ax.axvline(np.median(values), color="black", linewidth=1.5, label=f"median {np.median(values):.2f}")
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-    return legend_above(ax)
+    return style.legend_above(ax)
 
 
-def by_layer(frame, *, ylabel=EXPLAINED_VARIANCE, ceiling=None, colours=None, ax=None):
+def by_layer(frame, *, ylabel=style.EXPLAINED_VARIANCE, ceiling=None, colours=None, ax=None):
     """A value by layer, or by stage: a line per column of a frame, dashed for least squares; its index in order.
 
     colours : dict column -> colour; None for those of approaches
     """
-    ax = new_axis(ax, size=(7.5, 4.2))
+    ax = style.new_axis(ax, size=(7.5, 4.2))
     for name, values in frame.items():
-        style = "s--" if "least squares" in name else "o-"
-        ax.plot(range(len(frame)), values, style, color=(colours or {}).get(name) or approach_colour(name), label=name)
+        marks, colour = "s--" if "least squares" in name else "o-", (colours or {}).get(name)
+        ax.plot(range(len(frame)), values, marks, color=colour or style.approach_colour(name), label=name)
     if ceiling is None:
-        ax.axhline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
+        ax.axhline(0, color=style.COLOURS["ceiling"], linestyle=":", linewidth=1)
     else:
-        ceiling_line(ceiling, ax)
-    ax.set_xticks(range(len(frame)), [textwrap.fill(str(layer), 8) for layer in frame.index], fontsize=SMALL)
+        style.ceiling_line(ceiling, ax)
+    ax.set_xticks(range(len(frame)), [textwrap.fill(str(layer), 8) for layer in frame.index], fontsize=style.SMALL)
     ax.set(xlabel="", ylabel=ylabel)
-    return legend_above(ax)
+    return style.legend_above(ax)
 
 
 def layer_violins(scores, *, ceiling, ax=None):
@@ -92,14 +81,12 @@ def layer_violins(scores, *, ceiling, ax=None):
     scores : dict "trained weights" and "random weights" -> frame (n_neurons, n_layers), a column per layer
     """
     tidy = pd.concat(scores, names=["weights", "neuron"]).melt(ignore_index=False, var_name="layer").reset_index()
-    ax = new_axis(ax, size=(8, 4.5))
-    shown = {"x": "layer", "y": "value", "hue": "weights", "palette": {name: approach_colour(name) for name in scores}}
-    sns.violinplot(tidy, **shown, split=True, inner=None, linewidth=0, cut=0, alpha=0.6, legend=False, ax=ax)
-    means = {
-        name: {layer: float(known_mean(values.to_numpy())) for layer, values in of.items()}
-        for name, of in scores.items()
-    }
-    return by_layer(pd.DataFrame(means).add_suffix(", mean"), ceiling=ceiling, ax=ax)
+    ax = style.new_axis(ax, size=(8, 4.5))
+    palette = {name: style.approach_colour(name) for name in scores}
+    shown = {"x": "layer", "y": "value", "hue": "weights", "palette": palette, "split": True, "inner": None}
+    sns.violinplot(tidy, **shown, linewidth=0, cut=0, alpha=0.6, legend=False, ax=ax)
+    means = pd.DataFrame({f"{name}, mean": values.mean() for name, values in scores.items()})
+    return by_layer(means, ceiling=ceiling, ax=ax)
 
 
 def curves(histories, quantity, *, colour, ylabel, ax=None):
@@ -107,19 +94,15 @@ def curves(histories, quantity, *, colour, ylabel, ax=None):
 
     histories : dict label -> list of histories, one a seed.
     """
-    lines = [
-        {"label": label, "epoch": number, "value": epoch[quantity]}
-        for label, seeds in histories.items()
-        for history in seeds
-        for number, epoch in enumerate(history, 1)
-    ]
-    ax = new_axis(ax)
+    epochs = {label: pd.concat(map(pd.DataFrame, seeds)) for label, seeds in histories.items()}
+    epochs = pd.concat(epochs, names=["label", "epoch"]).reset_index()
+    ax = style.new_axis(ax)
     shades = sns.dark_palette(colour, len(histories) + 1)[1:]
-    shown = {"x": "epoch", "y": "value", "hue": "label", "style": "label", "palette": shades, "errorbar": ("pi", 100)}
-    sns.lineplot(pd.DataFrame(lines), **shown, markers=["."] * len(histories), markersize=5, ax=ax)
+    shown = {"x": "epoch", "y": quantity, "hue": "label", "style": "label", "palette": shades, "errorbar": ("pi", 100)}
+    sns.lineplot(epochs.assign(epoch=epochs["epoch"] + 1), **shown, markers=["."] * len(histories), markersize=5, ax=ax)
     ax.set(xlabel="epoch", ylabel=ylabel)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return legend_above(ax, ncols=1)
+    return style.legend_above(ax, ncols=1)
 
 
 def neuron_scatter(x, y, *, xlabel, ylabel, ceiling, colour, ax=None):
@@ -127,14 +110,14 @@ def neuron_scatter(x, y, *, xlabel, ylabel, ceiling, colour, ax=None):
 
     x, y : arrays of shape (n_neurons,).
     """
-    ax = new_axis(ax, size=(5, 5))
+    ax = style.new_axis(ax, size=(5, 5))
     ends = np.nanmin([*x, *y, 0]) - 0.03, np.nanmax([*x, *y, float(np.nanmean(ceiling))]) + 0.03
     ax.plot(ends, ends, color="#777777", linewidth=1, label="equal")
     ax.plot(x, y, "o", color=colour, alpha=0.6, markersize=5, markeredgewidth=0)
-    ceiling_line(ceiling, ax)
-    ax.set(xlabel=f"{xlabel}\n{EXPLAINED_VARIANCE}", ylabel=f"{ylabel}\n{EXPLAINED_VARIANCE}", xlim=ends, ylim=ends)
-    ax.set_aspect("equal")
-    return legend_above(ax)
+    style.ceiling_line(ceiling, ax)
+    score = style.EXPLAINED_VARIANCE
+    ax.set(xlabel=f"{xlabel}\n{score}", ylabel=f"{ylabel}\n{score}", xlim=ends, ylim=ends, aspect="equal")
+    return style.legend_above(ax)
 
 
 def place(field, ax):
@@ -159,11 +142,11 @@ def receptive_fields(fields, centres, scores, *, n_shown=5, axes=None):
         n_rows = int(np.ceil((len(best) + 1) / 3))
         axes = plt.subplots(n_rows, 3, figsize=(7.4, 2.6 * n_rows), layout="constrained")[1].ravel()
     for neuron, ax in zip(best, axes, strict=False):
-        place(fields[neuron], ax).set_title(f"neuron {neuron}: {scores[neuron]:.2f}", fontsize=SMALL)
+        place(fields[neuron], ax).set_title(f"neuron {neuron}: {scores[neuron]:.2f}", fontsize=style.SMALL)
     last = axes[len(best)]
     drawn = last.scatter(centres[:, 1], centres[:, 0], c=scores, cmap="viridis", s=14)
     last.figure.colorbar(drawn, ax=last, label="leave-one-out R²")
-    last.set_title("centres of all neurons", fontsize=SMALL)
+    last.set_title("centres of all neurons", fontsize=style.SMALL)
     last.set(xlim=(0, 1), ylim=(1, 0), xticks=(0, 1), yticks=(0, 1), aspect="equal")
     for ax in axes[len(best) + 1 :]:
         ax.set_axis_off()
@@ -183,7 +166,7 @@ def tuning(responses, categories, names, *, colours, ax):
         face = "white" if mark == "s" else colour
         ax.errorbar(at, of["mean"], of["sem"], fmt=mark, color=colour, markerfacecolor=face, markersize=5, label=label)
     names = [short(name) for name in found.index]
-    ax.set_xticks(range(len(found)), names, rotation=45, ha="right", fontsize=SMALL)
+    ax.set_xticks(range(len(found)), names, rotation=45, ha="right", fontsize=style.SMALL)
     ax.set(ylabel="mean response", xlim=(-0.6, len(found) - 0.4))
     return ax
 
@@ -195,12 +178,12 @@ def neurons(panels):
     the receptive field (grid, grid), rows from the top of the image down. Returns the axes, (3, n_neurons).
     """
     axes = plt.subplots(3, len(panels), figsize=(7.2, 7.2), layout="constrained", squeeze=False)[1]
-    colours = "black", COLOURS["best model"]
+    colours = "black", style.COLOURS["best model"]
     for (title, (measured, predicted, categories, field)), column in zip(panels.items(), axes.T, strict=True):
         scatter = column[0]
         scatter.plot(measured, predicted, "o", color=colours[1], markersize=4, alpha=0.6, markeredgewidth=0)
         scatter.axline((float(measured.mean()),) * 2, slope=1, color="#777777", linewidth=1)
-        scatter.set_title(title, fontsize=SMALL)
+        scatter.set_title(title, fontsize=style.SMALL)
         scatter.set(xlabel="measured", ylabel="predicted response")
         both = {"measured": measured, "predicted": predicted}
         tuning(both, categories, largest(categories, 8), colours=colours, ax=column[1])
@@ -208,7 +191,7 @@ def neurons(panels):
     for ax in axes[:, 1:].flat:
         ax.set_ylabel("")
     middle = axes[1, len(panels) // 2]
-    middle.legend(fontsize=SMALL, frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
+    middle.legend(fontsize=style.SMALL, frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
     return axes
 
 
@@ -222,11 +205,11 @@ def dissimilarities(panels, categories):
     for (title, matrix), ax in zip(panels.items(), axes, strict=True):
         ranks = np.ceil(8 * pd.DataFrame(matrix).stack().rank(pct=True).unstack())  # eight shades: a small file
         ax.imshow(ranks, cmap="mako", interpolation="nearest")
-        ax.set_title(title, fontsize=SMALL)
+        ax.set_title(title, fontsize=style.SMALL)
         ax.set(xticks=[], yticks=[])
         for start in starts[1:]:
             ax.axhline(start - 0.5, color="white", linewidth=0.5)
             ax.axvline(start - 0.5, color="white", linewidth=0.5)
     if len(names) <= 10:
-        axes[0].set_yticks(starts + counts / 2 - 0.5, names, fontsize=SMALL)
+        axes[0].set_yticks(starts + counts / 2 - 0.5, names, fontsize=style.SMALL)
     return axes
