@@ -16,7 +16,7 @@ from helpers.cache import write_whole
 STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 LOG_LINES = 4  # longer logs are folded
 IMAGES = "images"  # tag of cells that show images of the data file, which recordings' owners may not want handed on
-OPTIONAL = "optional"  # tag of cells that draw what a command has made; the first page leaves out a section without it
+OPTIONAL = "optional"  # tag of cells that draw what a command has made; the first page leaves out a section without
 
 
 def opening(notebook):
@@ -34,11 +34,11 @@ def render(notebook, path, *, code=True, links=(), images=True):
     that it belongs to. images : False leaves out what cells tagged "images" show
     """
     simulated = any(SIMULATED in text for cell in notebook.cells for text in texts(cell))
-    notebook = answer_first(copy.deepcopy(notebook))
+    notebook = copy.deepcopy(notebook)
     if not code:
         notebook.cells[0].source = re.sub(r"^# \d+\. ", "# ", notebook.cells[0].source)
-        notebook.cells = without_empty_sections(notebook.cells)
-    notebook.cells = [cell for cell in notebook.cells if shown(cell, code=code, images=images)]
+    hidden = {"colab", "widget"} | (set() if images else {IMAGES})
+    notebook.cells = answer_first([cell for cell in notebook.cells if not hidden & tags(cell)], code=code)
     described(notebook, code=code)
     config = Config()
     config.TagRemovePreprocessor.enabled = True
@@ -66,44 +66,34 @@ def texts(cell):
         yield from (text for kind, text in output.get("data", {}).items() if kind.startswith("text/"))
 
 
-def shown(cell, *, code, images):
-    """Whether a page has a cell at all: no set-up of Colab, no widgets, and images only where they may be shown."""
-    tags = set(cell.metadata.get("tags", []))
-    return not tags & {"colab", "widget"} and (images or IMAGES not in tags)
+def tags(cell):
+    return set(cell.metadata.get("tags", []))
 
 
-def by_section(cells):
-    """The same cells, those of text cut before every heading of a section."""
+def sections(cells):
+    """The same cells in lists, one a section: text is cut before each heading, what stands above all comes first."""
+    found = [[]]
     for cell in cells:
-        parts = re.split(r"^(?=## )", cell.source, flags=re.M) if cell.cell_type == "markdown" else [""]
-        if len(parts) == 1:
-            yield cell
-        else:
-            yield from (new_markdown_cell(part, metadata=cell.metadata) for part in parts if part.strip())
+        parts = re.split(r"^(?=## )", cell.source, flags=re.M) if cell.cell_type == "markdown" else []
+        pieces = [new_markdown_cell(part, metadata=cell.metadata) for part in parts if part.strip()]
+        for piece in pieces if len(pieces) > 1 else [cell]:
+            if piece.source.startswith("## "):
+                found.append([])
+            found[-1].append(piece)
+    return found
 
 
-def answer_first(notebook):
-    """The same notebook with its section "Answer" after the first cell."""
-    notebook.cells = list(by_section(notebook.cells))
-    headings = [i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## ")]
-    start = next((i for i in headings if notebook.cells[i].source.startswith("## Answer")), None)
-    if start is not None:
-        end = next((i for i in headings if i > start), len(notebook.cells))
-        section = notebook.cells[start:end]
-        notebook.cells = [notebook.cells[0], *section, *notebook.cells[1:start], *notebook.cells[end:]]
-    return notebook
+def answer_first(cells, *, code):
+    """The same cells, those of the section "Answer" after the first; see `render` for the sections left out."""
+    (title, *opening), *others = sections(cells)
+    answer = next((section for section in others if section[0].source.startswith("## Answer")), [])
+    kept = [section for section in others if section is not answer and (code or not lacks_its_picture(section))]
+    return [title, *answer, *opening, *itertools.chain(*kept)]
 
 
-def without_empty_sections(cells):
-    """The same cells but those of sections, as `by_section` cut them, that hold an optional cell without a picture."""
-    sections = itertools.accumulate(cell.source.startswith("## ") for cell in cells)
-    numbered = list(zip(sections, cells, strict=True))
-    empty = {
-        number
-        for number, cell in numbered
-        if OPTIONAL in cell.metadata.get("tags", []) and not any("data" in output for output in cell.outputs)
-    }
-    return [cell for number, cell in numbered if number not in empty]
+def lacks_its_picture(section):
+    optional = [cell for cell in section if OPTIONAL in tags(cell)]
+    return any(not any("data" in output for output in cell.outputs) for cell in optional)
 
 
 def described(notebook, *, code):
@@ -121,7 +111,7 @@ def described(notebook, *, code):
         seen = re.search(r"\*\*What you see\.\*\* (.*?)(?:\n\n|\n\*\*|$)", after, re.S)
         words = f"{heading}. {' '.join(seen[1].split()) if seen else prose}"
         words = re.sub(r"\[([^]]*)\]\([^)]*\)|[*`]", r"\1", words)
-        fold = not code and "fold" in cell.metadata.get("tags", [])
+        fold = not code and "fold" in tags(cell)
         cell.outputs = [replaced(output, words, heading if fold else "") for output in cell.get("outputs", [])]
 
 
