@@ -128,16 +128,10 @@ def predict(options):
 
 
 def report(options):
-    from helpers import cache, datasets
-    from helpers.datasets import describe
     from helpers.report import notebooks
 
-    # known before any work: a file that can be read, a cache that can be written
-    path = None if options.in_place and not options.data else datasets.find(options.data)
-    describe.check(path or datasets.standin_path())
-    cache.make_writable(cache.runs_folder(), "IT_RUNS")
     try:
-        print(notebooks.build(path, profile=options.profile, in_place=options.in_place))
+        print(notebooks.build(options.data, profile=options.profile, in_place=options.in_place))
     except notebooks.NotebookError as error:
         raise SystemExit(f"error: {error}") from error
 

@@ -22,7 +22,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from helpers import datasets, notebook
-from helpers.cache import ROOT, make_writable, write_whole
+from helpers.cache import ROOT, make_writable, runs_folder, write_whole
 from helpers.experiments import profiles
 from helpers.report import one_page, page, summary
 
@@ -100,11 +100,13 @@ def build(path=None, *, profile=None, in_place=False):
 
     Raises
     ------
-    NotebookError at the first cell that fails; KeyboardInterrupt at Ctrl-C, with no kernel left.
+    NotebookError at the first cell that fails; KeyboardInterrupt at Ctrl-C, with no kernel left. DataError or OSError
+    before any work, for a file that cannot be read or a folder that cannot be written.
     """
-    standin = datasets.standin_path().resolve()
-    path = (standin if in_place and path is None else datasets.find(path)).resolve()
-    target, simulated = folder_of(path, in_place=in_place), path == standin
+    path = (datasets.find(path) if path or not in_place else datasets.standin_path()).resolve()
+    datasets.check(path)  # known before any work: a file that can be read, folders that can be written
+    make_writable(runs_folder(), "IT_RUNS")
+    target, simulated = folder_of(path, in_place=in_place), path == datasets.standin_path().resolve()
     make_writable(target, "IT_OUT")
     settings = {"IT_DATA": str(path), "IT_OUT": str(target)} | ({"IT_PROFILE": profile} if profile else {})
     links, began, numbers = page_links(in_place), time.monotonic(), iter(range(1, 1 + len(NOTEBOOKS)))
