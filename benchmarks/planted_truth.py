@@ -61,16 +61,18 @@ def estimates(dataset, simulated):
     noise_free = simulated.responses[n_train : n_train + n_val]
     share, reliability = simulated.label_share, simulated.reliability
     ceiling = metrics.noise_ceiling(dataset.val.repeats)
-    split = labels.split_by_object(responses, noise_free, objects)
+    means, read = (labels.object_mean_prediction(each, objects, objects) for each in (responses, noise_free))
+    within = metrics.explained_variance(responses - means, noise_free - read)
     by_accident = len(np.unique(objects)) / n_val  # share of the variance within objects that their means hold
-    between = (split.between_share - by_accident) / (1 - by_accident) / ceiling
+    between_share = means.var(0) / responses.astype(np.float64).var(0)
+    between = (between_share - by_accident) / (1 - by_accident) / ceiling
     rows = [
         ("noise ceiling", reliability, ceiling),
         ("share of the explainable variance between objects", share, between),
         (
             "explained variance within objects, of noise-free responses",
             (1 - share) * reliability / (1 - share * reliability),
-            split.within,
+            within,
         ),
     ]
     lines = [

@@ -14,22 +14,6 @@ from helpers.datasets.simulated import neurons, rendering, standin
 from helpers.experiments import runs
 from helpers.experiments.profiles import PROFILES
 from helpers.experiments.rows import EXPERIMENTS
-from helpers.metrics import explained_variance
-
-
-def test_between_and_within_add_up():
-    rng = np.random.default_rng(1)
-    objects = np.array(["a"] * 5 + ["b"] * 3 + ["c"] * 4 + ["d"])
-    responses, predictions = rng.normal(size=(2, 13, 6))
-    split = labels.split_by_object(responses, predictions, objects)
-    total = split.between_share * split.between + (1 - split.between_share) * split.within
-    assert_allclose(total, explained_variance(responses, predictions))
-    means = labels.object_mean_prediction(responses, objects, objects)
-    by_label = labels.split_by_object(responses, means, objects)
-    assert_allclose([by_label.between, by_label.within], [np.ones(6), np.zeros(6)], atol=1e-12)
-    singles = labels.split_by_object(responses, predictions, np.arange(13))
-    assert_allclose(singles.between, explained_variance(responses, predictions))
-    assert np.isnan(singles.within).all() and np.isnan(labels.split_by_object(means, predictions, objects).within).all()
 
 
 def test_object_mean_prediction_with_an_unseen_object():

@@ -4,7 +4,7 @@ Labels are the same for all images of an object, so all they can teach is what a
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,36 +12,6 @@ from helpers import metrics
 from helpers.analyses import tables
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS
-
-
-@dataclass(frozen=True)
-class ObjectSplit:
-    """Explained variance of each part and the share of response variance between objects: arrays (n_neurons,).
-
-    ``between_share * between + (1 - between_share) * within`` is the explained variance.
-    """
-
-    between: np.ndarray
-    within: np.ndarray
-    between_share: np.ndarray
-
-
-def split_by_object(responses, predictions, objects):
-    """Explained variance between objects (mean responses against mean predictions) and within them (what is left).
-
-    Shapes and errors are those of `metrics.explained_variance`; objects : (n_images,). Returns an `ObjectSplit`.
-    Objects count by their numbers of images; a part without variance is NaN. An object with a single image counts as
-    between alone, and with few images an object the between part also holds differences within objects and noise.
-    """
-    responses, predictions = np.asarray(responses, dtype=np.float64), np.asarray(predictions, dtype=np.float64)
-    whole = metrics.explained_variance(responses, predictions)  # NaN for constant responses
-    response_means = object_mean_prediction(responses, objects, objects)
-    prediction_means = object_mean_prediction(predictions, objects, objects)
-    share = response_means.var(0) / np.where(np.isnan(whole), np.nan, responses.var(0))
-    between = metrics.explained_variance(response_means, prediction_means)
-    within = metrics.explained_variance(responses - response_means, predictions - prediction_means)
-    # A share within 1e-12 of 0 or 1 is rounding, and so would be the score of the part that is empty.
-    return ObjectSplit(np.where(share > 1e-12, between, np.nan), np.where(share < 1 - 1e-12, within, np.nan), share)
 
 
 def object_mean_prediction(responses_train, objects_train, objects_val):

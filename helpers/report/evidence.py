@@ -46,7 +46,7 @@ def ladder(dataset, profile, readouts, done, best, ceiling):
     for model, (approach, seeds) in scored.items():
         found = metrics.interval(dataset.val.responses, np.array(seeds), dataset.val.objects)
         each = [np.nanmean(metrics.explained_variance(dataset.val.responses, predicted)) for predicted in seeds]
-        line = {"model": model, "approach": approach, "estimate": found.estimate, "low": found.low, "high": found.high}
+        line = {"model": model, "approach": approach} | vars(found)
         lines.append(line | {"seeds": " ".join(f"{score:.4f}" for score in each) if len(each) > 1 else ""})
     frame = pd.DataFrame(lines).sort_values("estimate", ignore_index=True)
     frame = frame.assign(ceiling=float(np.nanmean(ceiling)), data=dataset.path.name, simulated=dataset.is_standin)
