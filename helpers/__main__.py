@@ -104,12 +104,12 @@ def claims(options):
     from helpers import notebook
     from helpers.analyses import claims
 
-    profile, dataset_file, dataset = prepared(options)
-    folder = notebook.output_folder(dataset_file)
-    frame, path = claims.write(dataset, profile, seeds=options.seeds, folder=folder, stretch=options.stretched)
+    profile, file, dataset = prepared(options)
+    folder = notebook.output_folder(file)
+    frame = claims.register(dataset, profile, seeds=options.seeds, stretch=options.stretched)
     for line in frame.to_dict("records"):
         print(f"{line['claim']}: {line['test']}\n    {line['verdict']}  {claims.effect(line)}  {line['note']}")
-    print(path)
+    print(notebook.write_table(frame, folder, "claims"))
 
 
 def table(options):

@@ -83,12 +83,7 @@ class Study:
 
     def keep(self, frame, name):
         """Write a table as `name`.csv, and return it."""
-        import pandas as pd
-
-        from helpers.cache import write_whole
-
-        index = not isinstance(frame.index, pd.RangeIndex)
-        write_whole(self.output / f"{name}.csv", lambda path: frame.to_csv(path, index=index))
+        write_table(frame, self.output, name)
         return frame
 
     def committed(self, name):
@@ -175,6 +170,17 @@ def show_source(thing):
     from helpers.experiments.own import source_of
 
     return Code(source_of(thing), language="python")
+
+
+def write_table(frame, folder, name):
+    """Write a frame as `name`.csv into a folder, with its index where that names its lines; return the path."""
+    import pandas as pd
+
+    from helpers.cache import write_whole
+
+    path, index = folder / f"{name}.csv", not isinstance(frame.index, pd.RangeIndex)
+    write_whole(path, lambda beside: frame.to_csv(beside, index=index))
+    return path
 
 
 def output_folder(dataset):

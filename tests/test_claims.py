@@ -9,7 +9,7 @@ import pytest
 from conftest import runs_of
 from sklearn.metrics import explained_variance_score
 
-from helpers import metrics, models
+from helpers import metrics, models, notebook
 from helpers.analyses import claims, layer_profile, tables
 from helpers.analyses.claims import CLAIMS, Claim
 from helpers.experiments import runs
@@ -156,7 +156,8 @@ def test_register_without_pretrained_weights(tiny, kept_runs, tmp_path, monkeypa
     for place in ("helpers.models.weights", "helpers.models"):
         monkeypatch.setattr(f"{place}.find_weights", lambda tag: (None, models.RANDOM))
     monkeypatch.setenv("IT_OUT", str(tmp_path))
-    frame, path = claims.write(tiny, TINY, seeds=2, folder=tmp_path)
+    frame = claims.register(tiny, TINY, seeds=2)
+    path = notebook.write_table(frame, tmp_path, "claims")
     columns = ["claim", "test", "quantity", "effect", "low", "high", "seeds", "verdict", "note"]
     assert list(frame.columns) == columns
     assert frame["claim"].nunique() >= 10 and len(frame) == len(CLAIMS)

@@ -64,7 +64,14 @@ def register(dataset, profile, *, seeds=None, stretch=False):
     pandas.DataFrame
         A line per test: claim, test, quantity, effect (difference of the quantity on val), low, high (95 % interval
         over images within objects and seeds, as `tables.differences` has it), seeds of both rows, verdict, note.
+
+    Raises
+    ------
+    ValueError
+        If `seeds` is less than one.
     """
+    if seeds is not None and seeds < 1:
+        raise ValueError(f"seeds must be 1 or more, found {seeds}")
     blocks = layer_profile.block_readouts(LITE0, dataset, profile)
     pretrained = {experiment.backbone for experiment in EXPERIMENTS.values() if experiment.pretrained}
     sources = {tag: models.find_weights(tag)[1] for tag in pretrained} | {LITE0: blocks.source}
@@ -210,18 +217,6 @@ def qualified(line, claim, done):
     return {"verdict": decided + (" (one seed)" if single and decided != OPEN else ""), "note": "; ".join(notes)}
 
 
-def write(dataset, profile, *, seeds, folder, stretch=False):
-    """Make the register with so many seeds (see `register`) and write it to a folder: the frame and its path.
-
-    The report finds the same seeds, and shows the same register. Raises ValueError if there is not one seed at least.
-    """
-    if seeds < 1:
-        raise ValueError(f"seeds must be 1 or more, found {seeds}")
-    frame, path = register(dataset, profile, seeds=seeds, stretch=stretch), folder / "claims.csv"
-    cache.write_whole(path, lambda beside: frame.to_csv(beside, index=False))
-    return frame, path
-
-
 def undecided(frame, dataset):
     """Which tests of a register have no number, why, and the command that decides them: a sentence, or nothing."""
     missing = frame[frame["effect"].isna() & (frame["verdict"] != OPEN)]
@@ -247,7 +242,7 @@ def effect(line):
 def shown(frame, dataset):
     """The register as a Styler for a reader: tests with a number, a block per claim, what is decided in bold.
 
-    frame : from `register`, or read from a file that `write` wrote. The caption says which data, for how many
+    frame : from `register`, or read from the file that it was written to. The caption says which data, for how many
     comparisons intervals are corrected, and what would decide the tests left out.
     """
     left_out = undecided(frame, dataset)

@@ -30,11 +30,9 @@ def readout(tags, dataset, profile, file):
     for tag in tags:
         models.find_weights(tag)  # a misspelt one is known before any work
     frame = pd.concat([_by_layer(tag, dataset, profile) for tag in tags], ignore_index=True)
-    located = []
-    for tag in tags:
-        score = metrics.known_mean(frozen_networks.located_score(tag, dataset, profile))
-        located.append({"network": catalogue.label_of(tag), "layer": frozen_networks.LOCATED})
-        located[-1] |= {"explained_variance": float(score)}
+    scores = [float(metrics.known_mean(frozen_networks.located_score(tag, dataset, profile))) for tag in tags]
+    labels = [catalogue.label_of(tag) for tag in tags]
+    located = {"network": labels, "layer": frozen_networks.LOCATED, "explained_variance": scores}
     name = f"readout-{'-'.join(tag.partition('.')[0] for tag in tags)}"
     by_kind = frame.assign(kind=next(iter(plots.KINDS)))
     ax = plots.depth(by_kind, ceiling=populations.ceiling_of(dataset)[0])
@@ -68,6 +66,4 @@ def _by_layer(tag, dataset, profile):
 
 def _write(frame, name, command, profile, file):
     made = frame.assign(made=f"{command} --profile {profile.name}; {file.path.name}; {notebook.stamp()}")
-    path = notebook.output_folder(file) / f"{name}.csv"
-    cache.write_whole(path, lambda beside: made.to_csv(beside, index=False))
-    return path
+    return notebook.write_table(made, notebook.output_folder(file), name)
