@@ -105,7 +105,7 @@ def claims(options):
     from helpers.analyses import claims
 
     profile, file, dataset = prepared(options)
-    folder = notebook.output_folder(file)
+    folder = notebook.output_folder(file.path)
     frame = claims.register(dataset, profile, seeds=options.seeds, stretch=options.stretched)
     for line in frame.to_dict("records"):
         print(f"{line['claim']}: {line['test']}\n    {line['verdict']}  {claims.effect(line)}  {line['note']}")

@@ -72,14 +72,13 @@ class Study:
 
     def save(self, drawn, name, caption):
         """Write a figure with a caption below it, as `name`.png. drawn : the figure, its axis, or an array of axes."""
-        from helpers import plots
-        from helpers.cache import write_whole
+        from helpers import cache, plots
 
         figure = getattr(drawn, "figure", None) or (drawn if hasattr(drawn, "savefig") else drawn.flat[0].figure)
         note = f"{self.dataset.path.name}: {self.note} " if self.note else ""  # of this file: panels may show others
         plots.caption(figure, note + caption)
         path = self.output / f"{name}.png"
-        write_whole(path, lambda part: figure.savefig(part, dpi=150, bbox_inches="tight", format="png"))
+        cache.write_whole(path, lambda part: figure.savefig(part, dpi=150, bbox_inches="tight", format="png"))
 
     def keep(self, frame, name):
         """Write a table as `name`.csv, and return it."""
@@ -145,7 +144,6 @@ def setup():
     import pandas as pd
 
     from helpers import datasets
-    from helpers.analyses import tables
     from helpers.datasets import populations
     from helpers.experiments import profiles, runs
 
@@ -158,9 +156,9 @@ def setup():
     print(f"{file.path.name}, profile {profile.name!r}: (n_images, n_neurons) = {train.shape} train, {val.shape} val")
     print(f"(height, width) = {dataset.images.shape[2:]} pixels, {len(dataset.object_names)} objects", end="")
     print("" if dataset is file else f"; cut from {len(file.train.images)} images of {file.images.shape[2:]} pixels")
-    note = tables.SIMULATED if dataset.is_standin else ""
+    note = datasets.SIMULATED if dataset.is_standin else ""
     print(note or "recordings")
-    return Study(dataset, profile, output_folder(file), *populations.ceiling_of(dataset), note)
+    return Study(dataset, profile, output_folder(file.path), *populations.ceiling_of(dataset), note)
 
 
 def show_source(thing):
@@ -183,12 +181,12 @@ def write_table(frame, folder, name):
     return path
 
 
-def output_folder(dataset):
-    """Where a notebook's figures and tables go, $IT_OUT or else figures/<data set>; made if need be."""
+def output_folder(path, *, below="figures"):
+    """Where figures, tables and pages of a data file go: $IT_OUT, or else figures/<data set>; made if need be."""
     from helpers.cache import make_writable
 
     given = os.environ.get("IT_OUT")
-    folder = Path(given) if given else folder_for(dataset.path, ROOT / "figures")
+    folder = Path(given) if given else folder_for(path, ROOT / below)
     make_writable(folder, "IT_OUT")
     return folder
 

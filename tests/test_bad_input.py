@@ -650,7 +650,7 @@ def test_unwritable_output_folder_is_named(tmp_path, tiny, monkeypatch):
     (tmp_path / "file").write_text("mine")
     monkeypatch.setenv("IT_OUT", str(tmp_path / "file"))
     with pytest.raises(OSError, match=rf"^{tmp_path}/file: cannot be written .*expected \$IT_OUT to name a folder"):
-        notebook.output_folder(tiny)
+        notebook.output_folder(tiny.path)
 
 
 def test_finished_runs_are_read_where_nothing_can_be_written(tiny, finished, monkeypatch):

@@ -6,7 +6,6 @@ import io
 import json
 import re
 import zlib
-from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -18,6 +17,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from helpers import metrics, notebook
 from helpers.analyses import tables
+from helpers.cache import ROOT
 from helpers.report import evidence, notebooks, one_page, page, summary
 
 OPENING = {"title": "What predicts IT?", "question": "How much, and by which networks?"}
@@ -244,5 +244,5 @@ def test_the_three_neurons_are_reliable_ones(generator):
 def test_a_committed_page_links_to_the_committed_notebooks():
     addresses = [address for _, address in notebooks.page_links(True)]
     assert {"index.html", "report.pdf"} < set(addresses)
-    committed = [notebooks.folder_of(Path("standin.h5"), in_place=True) / a for a in addresses if ".ipynb" in a]
+    committed = [notebook.folder_for("standin.h5", ROOT / "figures") / a for a in addresses if ".ipynb" in a]
     assert [path.resolve() for path in committed] == notebooks.NOTEBOOKS

@@ -66,4 +66,4 @@ def _by_layer(tag, dataset, profile):
 
 def _write(frame, name, command, profile, file):
     made = frame.assign(made=f"{command} --profile {profile.name}; {file.path.name}; {notebook.stamp()}")
-    return notebook.write_table(made, notebook.output_folder(file), name)
+    return notebook.write_table(made, notebook.output_folder(file.path), name)

@@ -106,7 +106,9 @@ def build(path=None, *, profile=None, in_place=False):
     path = (datasets.find(path) if path or not in_place else datasets.standin_path()).resolve()
     datasets.check(path)  # known before any work: a file that can be read, folders that can be written
     make_writable(runs_folder(), "IT_RUNS")
-    target, simulated = folder_of(path, in_place=in_place), path == datasets.standin_path().resolve()
+    simulated = path == datasets.standin_path().resolve()
+    target = notebook.folder_for(path, ROOT / "figures") if in_place else notebook.output_folder(path, below="report")
+    target = target.resolve()
     make_writable(target, "IT_OUT")
     settings = {"IT_DATA": str(path), "IT_OUT": str(target)} | ({"IT_PROFILE": profile} if profile else {})
     links, began, numbers = page_links(in_place), time.monotonic(), iter(range(1, 1 + len(NOTEBOOKS)))
@@ -184,14 +186,6 @@ def page_links(in_place):
     named = {f"{REPORT}.html": "The report with its code"}
     others = [(named.get(address, title), address) for title, address in others]
     return [("Report", "index.html"), *others, ("One page (PDF)", "report.pdf")]
-
-
-def folder_of(path, *, in_place):
-    """Where the pages and figures of a data file go."""
-    if in_place:
-        return notebook.folder_for(path, ROOT / "figures")
-    given = os.environ.get("IT_OUT")
-    return Path(given).resolve() if given else notebook.folder_for(path, ROOT / "report")
 
 
 def refresh_readme(block):
