@@ -101,7 +101,6 @@ def test_numbers_that_are_not_defined_are_not_shown_as_numbers():
     assert tables.with_interval(nan, nan, nan) == "undefined"
     assert tables.with_interval(0.25, nan, nan, ".2f") == "0.25 [undefined]"
     assert tables.with_interval(0.25, 0.1, 0.4, "+.2f") == "+0.25 [+0.10, +0.40]"
-    assert tables.score({"explained_variance": nan, "low": nan, "high": nan, "state": "run"}) == "undefined"
     assert claims.effect({"effect": nan, "low": nan, "high": nan, "verdict": claims.OPEN}) == "undefined"
 
 

@@ -11,7 +11,7 @@ from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS, LITE0
 from helpers.readout import receptive_fields
 
-SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training images
+SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training images; two at least
 SHALLOW, FINE_TUNED = "shallow-dropout-l2-repaired", "lite0-repaired"
 
 
@@ -36,8 +36,9 @@ def learning_curve(dataset, profile):
         lines with all images are the main rows.
     """
     lines = []
-    for n_train in numbers_of_images(len(dataset.train.images)):
-        print(f"{n_train} of {len(dataset.train.images)} training images", flush=True)
+    n_all = len(dataset.train.images)
+    for n_train in sorted({max(2, round(share * n_all)) for share in SHARES}):
+        print(f"{n_train} of {n_all} training images", flush=True)
         few, _ = subset(dataset, n_train)
         frozen = readout_from_few(dataset, profile, n_train)
         weights = " (random weights)" if models.find_weights(LITE0)[1] == models.RANDOM else ""
@@ -57,11 +58,6 @@ def learning_curve(dataset, profile):
             line = {"approach": approach, "n_train": n_train, "explained_variance": found.estimate}
             lines.append(line | {"low": found.low, "high": found.high})
     return pd.DataFrame(lines)
-
-
-def numbers_of_images(n_all):
-    """The numbers of training images that `SHARES` stand for, two at least."""
-    return sorted({max(2, round(share * n_all)) for share in SHARES})
 
 
 def subset(dataset, n_train):

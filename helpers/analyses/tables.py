@@ -13,9 +13,7 @@ from helpers.experiments.rows import EXPERIMENTS, published_rows
 from helpers.experiments.runs import command
 
 ACCIDENT = "random weights, for want of pretrained ones"
-NOT_RUN = "not run in this profile"
 NOT_COMPARED = "not compared: "  # before the reason
-UNDECIDED = "cannot be decided"
 PUBLISHED = [f"published_{a}{b}" for a in ("", "rerun_") for b in ("explained_variance", "correlation")]
 NORMALISED = [f"{a}_{b}" for a in ("normalised", "ratio_of_means") for b in ("explained_variance", "correlation")]
 SCORES = ["explained_variance", "low", "high", "seed_sd", "correlation", *NORMALISED]
@@ -188,7 +186,7 @@ def compared(a, b, split, *, part=None, metric=metrics.explained_variance):
 def verdict(low, high):
     """Return what an interval of a difference says, in words."""
     if np.isnan(low) or np.isnan(high):
-        return UNDECIDED
+        return "cannot be decided"
     return "higher" if low > 0 else "lower" if high < 0 else "interval includes 0"
 
 
@@ -243,13 +241,6 @@ def recipes(chosen):
         columns[experiment.name] = {key: getattr(value, "__name__", str(value)) for key, value in fields.items()}
     frame = pd.DataFrame(columns)
     return frame[frame.nunique(axis=1) > 1]
-
-
-def score(line):
-    """Return explained variance and its interval as text. line : mapping with these, low, high and, if any, a state."""
-    if not str(line.get("state", "run")).startswith("run"):
-        return NOT_RUN
-    return with_interval(line["explained_variance"], line["low"], line["high"], "z.2f")
 
 
 def weights_shown(weights):

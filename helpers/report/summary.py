@@ -106,8 +106,8 @@ def by_recipe(table):
     Returns
     -------
     pandas.DataFrame
-        Text in columns stage, row, published recipe, repaired recipe (mean [95 % interval], `tables.NOT_RUN`, why it is
-        not compared, or nothing where the row has no such recipe), seeds (of both recipes, where they differ) and
+        Text in columns stage, row, published recipe, repaired recipe (mean [95 % interval], that it was not run, why it
+        is not compared, or nothing where the row has no such recipe), seeds (of both recipes, where they differ) and
         seconds a run.
     """
     lines = []
@@ -122,12 +122,15 @@ def by_recipe(table):
 
 
 def _score(line):
-    """Return the score of one row by one recipe as text; no number for one that was cut."""
+    """Return the score of one row by one recipe as text; no number for one that was cut, or not run."""
+    if not line["state"].startswith("run"):
+        return "not run in this profile"
     refused = line.get("refused")
     if isinstance(refused, str) and refused != tables.ACCIDENT:
         return f"{tables.NOT_COMPARED}{refused}"
     accident = f", {tables.ACCIDENT}" if line["state"].startswith("run from random") else ""
-    return tables.score(line) + (", over images alone" if line.get("seeds") == 1 else "") + accident
+    found = tables.with_interval(line["explained_variance"], line["low"], line["high"], "z.2f")
+    return found + (", over images alone" if line["seeds"] == 1 else "") + accident
 
 
 def readme_blocks():
