@@ -76,9 +76,8 @@ def run(options):
         responses, objects = dataset.train.responses[held_out], dataset.train.objects[held_out]
     found = metrics.interval(responses, predicted, objects)
     how = f"{tables.state(experiment, [finished])}, weights: {finished.info['weights']}"
-    print(
-        f"explained variance on {where}: {tables.with_interval(found.estimate, found.low, found.high, 'z.2f')} ({how})"
-    )
+    score = tables.with_interval(found.estimate, found.low, found.high, "z.2f")
+    print(f"explained variance on {where}: {score} ({how})")
     if dataset.is_standin:
         print(tables.SIMULATED)
     print(f"{finished.folder}: {finished.info['seconds']:.0f} s of training on {finished.info['hardware']}")

@@ -35,23 +35,21 @@ def learning_curve(dataset, profile):
         Columns approach, n_train, explained_variance, and low and high, the 95 % interval over images and seeds. The
         lines with all images are the main rows.
     """
+    weights = " (random weights)" if models.find_weights(LITE0)[1] == models.RANDOM else ""
+    fine_tuned, size, n_all = f"lite0 fine-tuned{weights}", dataset.images.shape[2:], len(dataset.train.images)
+    rows = {"shallow CNN": EXPERIMENTS[SHALLOW], fine_tuned: EXPERIMENTS[FINE_TUNED]}
+    rows = {a: row for a, row in rows.items() if profile.training_data(row, dataset).images.shape[2:] == size}
+    if not rows:
+        raise ValueError(f"profile {profile.name!r} trains no network at the readouts' {size} pixels; take 'full'")
     lines = []
-    n_all = len(dataset.train.images)
     for n_train in sorted({max(2, round(share * n_all)) for share in SHARES}):
         print(f"{n_train} of {n_all} training images", flush=True)
         few, _ = subset(dataset, n_train)
         frozen = readout_from_few(dataset, profile, n_train)
-        weights = " (random weights)" if models.find_weights(LITE0)[1] == models.RANDOM else ""
-        names = {"shallow CNN": SHALLOW, f"lite0 fine-tuned{weights}": FINE_TUNED}
-        rows = {approach: EXPERIMENTS[name] for approach, name in names.items()}
-        size = dataset.images.shape[2:]
-        rows = {a: row for a, row in rows.items() if profile.training_data(row, dataset).images.shape[2:] == size}
-        if not rows:
-            raise ValueError(f"profile {profile.name!r} trains no network at the readouts' {size} pixels; take 'full'")
         done = runs.run_all(list(rows.values()), few, profile)
         predictions = {a: np.array([run.val for run in done[row.name]]) for a, row in rows.items() if row.name in done}
-        if (tuned := predictions.get(f"lite0 fine-tuned{weights}")) is not None:
-            predictions["mean of fine-tuned and readout"] = (tuned + frozen) / 2
+        if fine_tuned in predictions:
+            predictions["mean of fine-tuned and readout"] = (predictions[fine_tuned] + frozen) / 2
         predictions[f"located readout{weights}"] = frozen
         for approach, predicted in predictions.items():
             found = metrics.interval(dataset.val.responses, predicted, dataset.val.objects)

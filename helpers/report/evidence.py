@@ -102,8 +102,6 @@ def recipe_parts(dataset):
 
     A frame for `plots.differences`: the variant against the whole recipe, a name per network and variant.
     """
-    if not RECIPES.exists():
-        return pd.DataFrame()
     parts = pd.read_csv(RECIPES).query("data == @dataset.name").dropna(subset="difference")
     return parts.assign(comparison=[f"{readable(line.network)}: {line.variant}" for line in parts.itertuples()])
 

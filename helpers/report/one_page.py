@@ -19,7 +19,6 @@ N_CANDIDATES = 7
 
 def content(folder, *, title, question):
     """What the page shows, from the files that notebook 4 left in a folder: a dict of text, for the template."""
-    folder = Path(folder)
     answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
     ladder = pd.read_csv(folder / "ladder.csv").iloc[::-1]
     scores = [tables.with_interval(line.estimate, line.low, line.high, "z.2f") for line in ladder.itertuples()]
