@@ -101,7 +101,7 @@ def line(scored, repaired, responses, objects):
     by_seed = [np.nanmean(metrics.explained_variance(responses, predicted)) for predicted in predictions]
     found = {"explained_variance": np.mean(by_seed), "seed_sd": np.std(by_seed, ddof=1) if len(by_seed) > 1 else None}
     if scored is not repaired:
-        paired = metrics.paired_interval(responses, predictions, repaired["predictions"], objects)
+        paired = metrics.interval(responses, predictions, objects, against=repaired["predictions"])
         found |= {"difference": paired.estimate, "low": paired.low, "high": paired.high}
         found["verdict"] = tables.verdict(paired.low, paired.high)
     return found | {key: value for key, value in scored.items() if key != "predictions"}

@@ -131,8 +131,14 @@ def ratio_of_means(scores, ceiling):
     return known_mean(np.where(np.isnan(ceiling), np.nan, scores)) / below if below > 0 else np.nan
 
 
-def interval(responses, predictions, objects, *, metric=explained_variance, n_resamples=2000, seed=0, comparisons=1):
+def interval(
+    responses, predictions, objects, *, against=None, metric=explained_variance, n_resamples=2000, seed=0, comparisons=1
+):
     """Interval of the mean over neurons and seeds of a metric, for new images of the same objects and new seeds.
+
+    With predictions to compare `against`, of the difference of both means, on the same resampled images. With as many
+    seeds of one as of the other, seeds are paired too: they share initial weights and the order of images. With
+    different numbers they count as independent.
 
     The estimate plus and minus a Student t quantile times its standard error. Two sources of variance are added:
 
@@ -148,27 +154,14 @@ def interval(responses, predictions, objects, *, metric=explained_variance, n_re
     do not run out of resamples at the levels that many comparisons ask for. A neuron whose responses are equal in a
     resample takes no part in it; where a resample leaves no neuron, as with a handful of images, the ends are NaN.
 
-    responses : array of shape (n_images, n_neurons). predictions : the same or (n_seeds, n_images, n_neurons).
+    responses : array of shape (n_images, n_neurons). predictions, against : the same or (n_seeds, n_images, n_neurons).
     objects : (n_images,). metric : `explained_variance` or `correlation`. comparisons : how many intervals the table
     shows (Bonferroni). Raises ValueError if shapes disagree, a value is not finite, or the metric is another one.
     """
-    return _interval(responses, [predictions], objects, metric, n_resamples, seed, comparisons)
-
-
-def paired_interval(responses, a, b, objects, *, metric=explained_variance, n_resamples=2000, seed=0, comparisons=1):
-    """Interval of the difference a - b of two models' means: the same resampled images for both.
-
-    Parameters, method and errors are those of `interval`. With as many seeds for a as for b, seeds are paired too: they
-    share initial weights and the order of images. With different numbers they count as independent.
-    """
-    return _interval(responses, [a, b], objects, metric, n_resamples, seed, comparisons)
-
-
-def _interval(responses, models, objects, metric, n_resamples, seed, comparisons):
-    """Interval of the first model's mean, less the second's where there are two."""
     weights, freedom = _image_weights(np.asarray(objects), n_resamples, seed)
     estimate, over_images, counted_twice, variances = 0.0, 0.0, 0.0, []
-    scored = [_scores(responses, predictions, weights, metric) for predictions in models]
+    models = [predictions] if against is None else [predictions, against]
+    scored = [_scores(responses, model, weights, metric) for model in models]
     if len(scored) == 2 and len(scored[0]) == len(scored[1]):
         scored = [scored[0] - scored[1]]
     for sign, scores in zip((1, -1), scored, strict=False):  # scores : (n_seeds, 1 + n_resamples)

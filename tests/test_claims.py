@@ -70,7 +70,8 @@ def test_a_comparison_has_one_interval_in_the_register_and_in_every_table(tiny):
         pairs = [("alone", claim.row, claim.against)]
         table = tables.differences(pairs, done, tiny, part=part, metric=metric).iloc[0]
         assert tuple(table[["difference", "low", "high"]]) == (line["effect"], line["low"], line["high"])
-    plain = metrics.paired_interval(responses, *(predictions[n] for n in pairs[0][1:]), tiny.val.objects)
+    a, b = (predictions[n] for n in pairs[0][1:])
+    plain = metrics.interval(responses, a, tiny.val.objects, against=b)
     assert table["high"] - table["low"] > plain.high - plain.low and tables.FAMILY == len(CLAIMS)
 
 

@@ -166,18 +166,19 @@ def test_interval_is_that_of_student_when_seeds_alone_differ(rng):
     assert found.high - found.estimate == pytest.approx(half, rel=0.02)
 
 
-def test_paired_interval_tells_a_real_difference_from_none(rng):
+def test_an_interval_of_a_difference_tells_a_real_difference_from_none(rng):
     objects = np.repeat(np.arange(30), 4)
     object_factors = rng.normal(size=(30, N_FACTORS))
     missed, found = 0, 0
     for seed in range(50):
         responses, both = sample(rng, objects, object_factors=object_factors, n_seeds=10)
-        equal = metrics.paired_interval(responses, both[:5], both[5:], objects, n_resamples=200, seed=seed)
+        equal = metrics.interval(responses, both[:5], objects, against=both[5:], n_resamples=200, seed=seed)
         missed += not equal.low <= 0 <= equal.high
-        better = metrics.paired_interval(responses, both[:5] * 1.5, both[5:] * 0.5, objects, n_resamples=200, seed=seed)
+        pair, resampled = (both[:5] * 1.5, both[5:] * 0.5), {"n_resamples": 200, "seed": seed}
+        better = metrics.interval(responses, pair[0], objects, against=pair[1], **resampled)
         found += better.low > 0
     assert missed <= 7 and found == 50  # 2.5 misses are expected, and 7 exceeded about once in 300 times
-    swapped = metrics.paired_interval(responses, both[5:] * 0.5, both[:5] * 1.5, objects, n_resamples=200, seed=seed)
+    swapped = metrics.interval(responses, pair[1], objects, against=pair[0], **resampled)
     np.testing.assert_allclose([swapped.low, swapped.high], [-better.high, -better.low])
 
 
@@ -205,7 +206,7 @@ def test_an_interval_from_a_handful_of_images_is_not_defined(rng, n_images):
     responses, predictions = rng.normal(size=(2, n_images, 4))
     for found in (
         metrics.interval(responses, predictions, np.zeros(n_images)),
-        metrics.paired_interval(responses, predictions, 0.5 * predictions, np.zeros(n_images)),
+        metrics.interval(responses, predictions, np.zeros(n_images), against=0.5 * predictions),
     ):
         assert np.isfinite(found.estimate) and np.isnan([found.low, found.high]).all()
 

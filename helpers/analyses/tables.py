@@ -174,7 +174,7 @@ def compared(a, b, split, *, part=None, metric=metrics.explained_variance):
     drawn: no seeds then. part, metric : see `differences`
     """
     a, b = (part(each, split.objects) if part else each for each in (a, b))
-    found = metrics.paired_interval(split.responses, a, b, split.objects, metric=metric, comparisons=FAMILY)
+    found = metrics.interval(split.responses, a, split.objects, against=b, metric=metric, comparisons=FAMILY)
     said = "identical" if np.array_equal(a, b) else verdict(found.low, found.high)
     line = {"difference": found.estimate, "low": found.low, "high": found.high, "verdict": said}
     if np.ndim(a) == 2:
