@@ -57,7 +57,7 @@ def compare(dataset, profile, options):
             if part == LOCATED:
                 located[seed] = predicted
             else:
-                paired = metrics.paired_interval(responses, predicted, located[seed], objects)
+                paired = metrics.interval(responses, predicted, objects, against=located[seed])
                 line |= {"difference": paired.estimate, "low": paired.low, "high": paired.high}
                 line["verdict"] = tables.verdict(paired.low, paired.high)
             lines.append(line | {"n_train": len(responses), "pixels": max(dataset.images.shape[2:])})
