@@ -6,10 +6,10 @@ one learning rate for every architecture. *Repaired* is the same network trained
 entry to `_ROWS`: `python -m helpers run NAME` and the notebooks find it by its name.
 """
 
-import csv
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from helpers.models.networks import Inputs
@@ -42,13 +42,9 @@ class Experiment:
 
 
 def published_rows():
-    """Rows of the published table, name -> dict of its columns; numbers as float or None."""
-    with PUBLISHED_TABLE.open(newline="", encoding="utf-8") as file:
-        rows = {row["row"]: row for row in csv.DictReader(file)}
-    scores = [f"{prefix}{score}" for prefix in ("", "rerun_") for score in ("explained_variance", "correlation")]
-    for row in rows.values():
-        row.update({score: float(row[score]) if row[score] else None for score in scores})
-    return rows
+    """Rows of the published table, name -> dict of its columns, None where a row has no value."""
+    table = pd.read_csv(PUBLISHED_TABLE, index_col="row", dtype={"stage": str})
+    return table.astype(object).where(table.notna(), None).to_dict("index")
 
 
 # The students' recipe, with which all published rows but PNASNet's were trained.
@@ -194,49 +190,45 @@ _ROWS = [
 ]
 EXPERIMENTS = {experiment.name: experiment for experiment in _ROWS}
 
-# Single changes of other rows, outside the results table. Those of the register of claims:
-_SHALLOW, _VIT = EXPERIMENTS["shallow-published"], EXPERIMENTS["vit-tiny-published"]
-_CHANGES = [
-    replace(
-        EXPERIMENTS["shallow-schedule"],
-        name="shallow-no-schedule",
-        row="Shallow CNN: constant rate",
-        recipe=replace(ADAM_20, schedule=CONSTANT),
-    ),
-    replace(_SHALLOW, name="shallow-once", row="Shallow CNN: ImageNet statistics once", inputs=Inputs.ONCE),
-    replace(
-        EXPERIMENTS["shallow-dropout-published"],
-        name="shallow-dropout-0.2-applied",
-        row="Shallow CNN: dropout 0.2 applied",
-        dropout_applied=True,
-    ),
-    replace(
-        EXPERIMENTS["shallow-dropout-l2-published"],
-        name="shallow-dropout-0.2-l2-applied",
-        row="Shallow CNN: dropout 0.2 applied + L2",
-        dropout_applied=True,
-    ),
-    replace(
-        _VIT,
-        name="vit-tiny-cosine",
-        row=f"{_VIT.row}, warm-up and cosine",
-        recipe=replace(_VIT.recipe, schedule=Cosine()),
-    ),
-    replace(
-        EXPERIMENTS["lite0-repaired"],
-        name="lite0-start",
-        row="EfficientNet-Lite0: ridge heads on the frozen network, where the repaired recipe starts",
-        recipe=replace(CNN, epochs=0, schedule=CONSTANT),
-        repaired=False,
-    ),
-    replace(_VIT, name="vit-tiny-once", row=f"{_VIT.row}, ImageNet statistics once", inputs=Inputs.ONCE),
-    replace(_VIT, name="vit-tiny-own", row=f"{_VIT.row}, its own statistics", inputs=Inputs.OWN),
-]
+
+def _change(of, name, row, **fields):
+    """A single change of another row, outside the results table."""
+    EXPERIMENTS[name] = replace(EXPERIMENTS[of], name=name, row=row, in_table=False, **fields)
+
+
+# Those of the register of claims:
+_VIT = EXPERIMENTS["vit-tiny-published"]
+_change(
+    "shallow-schedule", "shallow-no-schedule", "Shallow CNN: constant rate", recipe=replace(ADAM_20, schedule=CONSTANT)
+)
+_change("shallow-published", "shallow-once", "Shallow CNN: ImageNet statistics once", inputs=Inputs.ONCE)
+_change(
+    "shallow-dropout-published", "shallow-dropout-0.2-applied", "Shallow CNN: dropout 0.2 applied", dropout_applied=True
+)
+_change(
+    "shallow-dropout-l2-published",
+    "shallow-dropout-0.2-l2-applied",
+    "Shallow CNN: dropout 0.2 applied + L2",
+    dropout_applied=True,
+)
+_change(
+    "vit-tiny-published",
+    "vit-tiny-cosine",
+    f"{_VIT.row}, warm-up and cosine",
+    recipe=replace(_VIT.recipe, schedule=Cosine()),
+)
+_change(
+    "lite0-repaired",
+    "lite0-start",
+    "EfficientNet-Lite0: ridge heads on the frozen network, where the repaired recipe starts",
+    recipe=replace(CNN, epochs=0, schedule=CONSTANT),
+    repaired=False,
+)
+_change("vit-tiny-published", "vit-tiny-once", f"{_VIT.row}, ImageNet statistics once", inputs=Inputs.ONCE)
+_change("vit-tiny-published", "vit-tiny-own", f"{_VIT.row}, its own statistics", inputs=Inputs.OWN)
 # Learning-rate sweep of notebook 2: the published recipe at other rates, nothing else changed.
 for _rate in (1e-4, 1e-5):
-    for _name in ("vit-tiny", "lite0"):
-        _swept = EXPERIMENTS[f"{_name}-published"]
+    for _swept in (_VIT, EXPERIMENTS["lite0-published"]):
+        _name = f"{_swept.name.removesuffix('-published')}-rate-{_rate:.0e}"
         _recipe = replace(_swept.recipe, learning_rate=_rate)
-        _row = f"{_swept.row}, rate {_rate:.0e}"
-        _CHANGES.append(replace(_swept, name=f"{_name}-rate-{_rate:.0e}", row=_row, recipe=_recipe))
-EXPERIMENTS |= {change.name: replace(change, in_table=False) for change in _CHANGES}
+        _change(_swept.name, _name, f"{_swept.row}, rate {_rate:.0e}", recipe=_recipe)
