@@ -16,7 +16,6 @@ pipeline passes once for each layer; only its pass to the deepest layer counts i
 
 import argparse
 import contextlib
-import itertools
 import multiprocessing
 import os
 import resource
@@ -212,11 +211,11 @@ def parts(options):
         spent[part] += (time.process_time() - begin) / share
 
     n_features = 0
-    for tag, zoomed in itertools.product(encoding.PACKAGED, (False, True)):
-        view, costs = layer_profile.located_view(tag, images.shape[2:], zoomed=zoomed), Counter()
+    for view in layer_profile.located_views(encoding.PACKAGED, images.shape[2:]):
+        costs = Counter()
         out = np.zeros((features.GRID**2, FEW, FEW), np.float32)
         with timed(f"passes, {view.pixels[0]} pixels", FEW / n):
-            gram_by_place.grams_by_place(view, images, n_train=FEW, blur=layer_profile.BLUR, out=out, costs=costs)
+            gram_by_place.grams_by_place(view, images, n_train=FEW, out=out, costs=costs)
         n_features += costs["bytes"] // (4 * FEW)
     width = features.SLAB_BYTES // (4 * n)
     columns = generator.standard_normal((n, width), dtype=np.float32)

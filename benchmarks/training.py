@@ -27,7 +27,7 @@ from helpers.datasets.images import IMAGENET, IMAGENET_MEAN, IMAGENET_SD
 from helpers.device import accelerator, precision
 from helpers.experiments.rows import ADAM
 from helpers.training import loop
-from helpers.training.recipe import make_optimiser
+from helpers.training.recipe import make_batch, make_optimiser
 
 NETWORKS = {
     "resnet50": "resnet50.tv_in1k",
@@ -113,7 +113,7 @@ def bare(name, pixels, batch_size):
     _, memory_format = precision(model, device)
     model.to(device=device, memory_format=memory_format)
     gray = torch.from_numpy(rng.integers(0, 256, (batch_size, 1, pixels, pixels), np.uint8)).to(device)
-    batch = loop.make_batch(gray, IMAGENET, torch.arange(batch_size, device=device), memory_format=memory_format)
+    batch = make_batch(gray, IMAGENET, torch.arange(batch_size, device=device), memory_format=memory_format)
     targets = torch.from_numpy(rng.standard_normal((batch_size, N_NEURONS)).astype(np.float32)).to(device)
     return model, make_optimiser(model, ADAM, False), batch, targets
 

@@ -36,17 +36,17 @@ _RIDGE = ("readout/gram", "readout/regression")
 # What computes a kind of result. tests/test_cache.py holds the lists against what is executed.
 CODE = {
     "run": (*CUT, "device", "models/networks", *_BACKBONES, "training/loop", "training/recipe")
-    + ("training/heads", "experiments/fitting", "readout/regression"),  # of the last its penalties
+    + ("training/heads", "readout/regression"),  # of the last its penalties
     "gram": (*CUT, "models/backbones", "models/architecture", "readout/features", "readout/gram_by_place")
     + ("readout/gram", "analyses/layer_profile"),
     "readout": (*CUT, *_RIDGE, "readout/features", "readout/gram_by_place", "readout/receptive_fields")
     + ("analyses/layer_profile", "analyses/frozen_networks", "models/architecture")
-    + ("models/networks", *_BACKBONES, "experiments/fitting", "experiments/saved_model"),  # of a tuned network
+    + ("models/networks", *_BACKBONES, "experiments/saved_model"),  # of a tuned network
 }
 CODE["search"] = (*CODE["run"], "experiments/search", "metrics")
 # Executed beside them without a share in the numbers: settings and data, which stand in the key, and words on the way.
 NO_INFLUENCE = ("cache", "progress", "datasets/hdf5", "experiments/profiles", "experiments/rows")
-NO_INFLUENCE += ("experiments/runs", "models/catalogue")
+NO_INFLUENCE += ("experiments/runs", "models/catalogue", "training/checkpoint")
 
 
 def runs_folder():

@@ -6,7 +6,6 @@ print(model.score(other_images, other_responses))
 model.save("my_model")
 """
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from helpers.analyses import layer_profile
 from helpers.datasets.formats import own_images
 from helpers.experiments import saved_model
 from helpers.models import catalogue
-from helpers.readout import features, new_images, receptive_fields, regression
+from helpers.readout import features, gram_by_place, new_images, receptive_fields, regression
 
 FEWEST = 10  # images that a fit takes
 # n_images² matrices beside the stack, and bytes beside those, at the fit's peak (measured)
@@ -80,10 +79,13 @@ class EncodingModel(BaseEstimator):
         if objects.shape != (n_images,):
             raise ValueError(f"objects of shape {objects.shape}; expected ({n_images},), one an image.")
         check_room(n_images)
-        views, blur = self._views(images.shape[2:]), layer_profile.BLUR
-        stack = new_images.stack_of(views, images, blur=blur)
+        for tag in self.networks:
+            if models.find_weights(tag)[1] == models.RANDOM:
+                raise ValueError(f"{tag}: its weights are not at hand; expected them in $IT_WEIGHTS or on the hub.")
+        views = layer_profile.located_views(self.networks, images.shape[2:])
+        stack = gram_by_place.stack_of(views, images, n_train=n_images)
         fitted = receptive_fields.ridge(stack, responses)
-        self._set(new_images.located(stack, fitted, images, responses, views, blur=blur), ceiling)
+        self._set(new_images.predictor(stack, fitted, images, responses, views), ceiling)
         self._fitted_to = responses, objects
         return self
 
@@ -108,7 +110,8 @@ class EncodingModel(BaseEstimator):
         predictor, (responses, objects) = self._model.parts[0], self._fitted_to
         check_room(len(responses), copies=2)
         folds = datasets.folds(objects, min(n_folds, len(objects)), seed=0)
-        stack = new_images.stack_of(predictor.views, predictor.images, blur=predictor.blur)
+        images, blur = predictor.images, predictor.blur
+        stack = gram_by_place.stack_of(predictor.views, images, n_train=len(images), blur=blur)
         held_out = regression.cross_predict(receptive_fields.ridge, stack, responses, folds)
         return metrics.explained_variance(responses, held_out)
 
@@ -142,14 +145,6 @@ class EncodingModel(BaseEstimator):
         estimator = {"networks": list(self.networks), "pixels": self.pixels}
         description = {"name": "EncodingModel", "estimator": estimator}
         self._model = saved_model.Model(description, [predictor], predictor.images[:0])
-
-    def _views(self, size):
-        """Every network at both sizes."""
-        for tag in self.networks:
-            if models.find_weights(tag)[1] == models.RANDOM:
-                raise ValueError(f"{tag}: its weights are not at hand; expected them in $IT_WEIGHTS or on the hub.")
-        seen = itertools.product(self.networks, (False, True))
-        return [layer_profile.located_view(tag, size, zoomed=zoomed) for tag, zoomed in seen]
 
     @staticmethod
     def _checked(images, responses):

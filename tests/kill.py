@@ -44,11 +44,11 @@ def train(tiny_file, folder, ready, name):
     from helpers import datasets
     from helpers.experiments import profiles, runs
     from helpers.experiments.rows import EXPERIMENTS
-    from helpers.training import loop
+    from helpers.training import checkpoint
 
     torch.set_num_threads(1)
     os.environ["IT_RUNS"] = str(folder)
-    loop.CHECKPOINT_SECONDS = 0.0
+    checkpoint.SAVED_SECONDS = 0.0
     dataset = datasets.load(tiny_file)
     experiment = EXPERIMENTS[name]
     experiment = replace(experiment, recipe=replace(experiment.recipe, epochs=ROWS[name]))
@@ -85,7 +85,7 @@ def kill_until_done(tiny_file, folder, seconds, n_kills, name=SHALLOW):
 
     Returns a list of Kill; the run is finished then.
     """
-    from helpers.training import loop
+    from helpers.training import checkpoint
 
     kills, half_written = [], set()
     while True:
@@ -99,7 +99,7 @@ def kill_until_done(tiny_file, folder, seconds, n_kills, name=SHALLOW):
             return kills
         process.kill()
         process.join()
-        saved = [loop.load_checkpoint(path) for path in Path(folder).glob("*/*/*/checkpoint.pt")]
+        saved = [checkpoint.load(path) for path in Path(folder).glob("*/*/*/checkpoint.pt")]
         left = set(Path(folder).glob("*/*/*/.*"))
         epochs = len(saved[0]["history"]) if saved else 0
         kills.append(Kill(time.monotonic() - began, epochs, bool(left - half_written)))

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import accelerate.state
@@ -15,6 +16,7 @@ from helpers import cache, device
 from helpers.analyses import frozen_networks, layer_profile
 from helpers.experiments import profiles, runs, search
 from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.training.checkpoint import Checkpoint, load
 
 TINY = profiles.PROFILES["tiny"]
 HELPERS = cache.ROOT / "helpers"
@@ -107,18 +109,17 @@ def test_gram_matrices_lie_on_the_local_disk_and_results_on_the_other(cut, runs_
 def test_the_slow_disk_gets_a_checkpoint_every_ten_minutes(runs_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("IT_SCRATCH", str(tmp_path / "local"))
     clock = [0.0]
-    monkeypatch.setattr(runs.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     folder = runs_folder / "data" / "row" / "seed0-key"
-    checkpoint = runs.Checkpoint(folder)
-    local, written = checkpoint.take_up(), []
+    checkpoint, written = Checkpoint(folder), []
     for minute in range(25):
         clock[0] = 60.0 * minute
-        cache.write_whole(local, lambda path, minute=minute: path.write_text(str(minute)))
-        checkpoint.keep()
-        written.append((folder / "checkpoint.pt").read_text() if (folder / "checkpoint.pt").exists() else None)
-    assert written == [None] * 10 + ["10"] * 10 + ["20"] * 5
-    local.unlink()  # the machine was taken away
-    assert runs.Checkpoint(folder).take_up().read_text() == "20"
+        checkpoint.keep(lambda minute=minute: {"minute": minute})
+        written.append((load(folder / "checkpoint.pt") or {}).get("minute"))
+    assert written == [None] * 10 + [10] * 10 + [20] * 5
+    assert checkpoint.take_up() == {"minute": 24}
+    (tmp_path / "local" / folder.relative_to(runs_folder) / "checkpoint.pt").unlink()  # the machine was taken away
+    assert Checkpoint(folder).take_up() == {"minute": 20}
     checkpoint.remove()
     assert not list(tmp_path.rglob("checkpoint.pt"))
 

@@ -13,12 +13,11 @@ from PIL import Image
 from helpers import EncodingModel, datasets, encoding, metrics
 from helpers.__main__ import main
 from helpers.analyses import best_model, frozen_networks
-from helpers.analyses.layer_profile import BLUR
 from helpers.cache import ROOT
 from helpers.datasets.formats import own_images
 from helpers.experiments import profiles, runs, saved_model
 from helpers.experiments.rows import EXPERIMENTS, LITE0
-from helpers.readout import new_images, receptive_fields
+from helpers.readout import gram_by_place, receptive_fields
 
 TINY = profiles.PROFILES["tiny"]
 
@@ -40,7 +39,8 @@ def fitted(cut):
 def test_new_images_are_predicted_as_in_one_stack_with_the_fitted(fitted, cut):
     """The kernel of all images at once gives the same as products with the fitted ones; so does gray in color."""
     images, readout = cut.val.images[:8, 0], fitted._model.parts[0]
-    stack = new_images.stack_of(readout.views, np.concatenate([cut.train.images, cut.val.images[:8]]), blur=BLUR)
+    both = np.concatenate([cut.train.images, cut.val.images[:8]])
+    stack = gram_by_place.stack_of(readout.views, both, n_train=len(both))
     learned = (readout.arrays[name] for name in ("masks", "dual", "mean"))
     expected = receptive_fields.predict(stack, *learned, bandwidth=readout.bandwidth)
     color = np.repeat(images[:, :, :, None], 3, axis=3)

@@ -41,7 +41,7 @@ def runs_of(dataset, *, seeds=1):
     rng = np.random.default_rng(1)
     shape = dataset.val.responses.shape
     values = [(0.5 * dataset.val.responses + rng.normal(size=shape)).astype(np.float32) for _ in range(seeds)]
-    return [Run(val, val, None, None, [], {}, "") for val in values]
+    return [Run(val, val, None, [], {}, "") for val in values]
 
 
 def panels(drawn):

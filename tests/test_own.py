@@ -5,16 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from IPython.core.interactiveshell import InteractiveShell
 from torch import nn
 
 from helpers import models
-from helpers.experiments import own, profiles, runs
+from helpers.experiments import own, profiles, runs, saved_model
 from helpers.experiments.rows import EXPERIMENTS
 from helpers.notebook import Study
-from helpers.training import loop
 
 TINY = profiles.PROFILES["tiny"]
 
@@ -44,8 +42,8 @@ def test_the_saved_network_predicts_in_the_units_of_the_file_by_either_recipe(re
     scaled = replace(tiny, train=train, fingerprint="scaled")
     row = own.row("small", Small, scaled, TINY, recipe=recipe)
     run = runs.run(row, scaled, TINY)
-    network, normalisation = runs.rebuild(row, scaled, safetensors.torch.load_file(run.folder / "weights.safetensors"))
-    np.testing.assert_array_equal(loop.predict(network, scaled.val.images, normalisation)[0], run.val)
+    tuned = saved_model.of_run(row, run, scaled)
+    np.testing.assert_array_equal(tuned.predict(scaled.val.images), run.val)
     assert run.info["epochs"] == row.recipe.epochs == 20
     assert recipe == "published" or abs(run.val.mean() - train.responses.mean()) < 5
 

@@ -81,7 +81,7 @@ def test_no_statistic_comes_from_images_that_are_not_fitted(network, generator):
 
 
 def test_unseen_images_have_the_norms_of_fitted_ones(tiny, kept_runs):
-    stack = layer_profile.grams_by_place(LITE0, tiny, TINY)
+    stack, _ = layer_profile.grams_by_place(LITE0, tiny, TINY)
     n_train = len(tiny.train.images)
     norms = np.diagonal(gram.centre(stack.sum(0), n_train))
     assert norms[n_train:].max() < 1.5 * norms[:n_train].max()

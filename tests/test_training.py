@@ -21,9 +21,9 @@ from helpers.cache import ROOT
 from helpers.datasets.images import IMAGENET, IMAGENET_MEAN, IMAGENET_SD
 from helpers.experiments.rows import ADAM, CNN, EXPERIMENTS, LITE0, SHALLOW, VIT, VIT_TINY, published_rows
 from helpers.readout import regression
-from helpers.training import loop
-from helpers.training.heads import RidgeHeads
-from helpers.training.recipe import CONSTANT, Step, make_optimiser, scaling_of
+from helpers.training import checkpoint, loop
+from helpers.training.heads import RidgeHeads, set_batch_norm
+from helpers.training.recipe import CONSTANT, Step, batches, make_optimiser, scaling_of
 
 
 def test_published_recipe_is_the_students_loop(tiny):
@@ -170,7 +170,7 @@ def cross_fitted(tiny, *, altered=None, n_heads=5):
     backbone, _ = models.load_backbone(LITE0, (32, 32), pretrained=False)
     model = models.Encoder(backbone, (32, 32), tiny.n_neurons, len(tiny.object_names), stages=(1, 2), grid=4)
     images, responses = torch.from_numpy(tiny.train.images), torch.from_numpy(tiny.train.responses)
-    loop.set_batch_norm(model, images, IMAGENET)
+    set_batch_norm(model, images, IMAGENET)
     features = loop.extract(model, images, IMAGENET)
     mean, sd = loop.scale_of(responses)
     targets = (responses - mean) / sd
@@ -323,7 +323,7 @@ def test_one_image_left_over_is_no_batch(tiny, n_images, recipe):
     arguments = {"seed": 0, "normalisation": IMAGENET, "fit_index": np.arange(n_images)}
     history = loop.fit(model, tiny, replace(recipe, epochs=1), **arguments)
     assert np.isfinite(history[0]["neural_loss"])
-    parts = loop.batches(torch.arange(n_images), 32)
+    parts = batches(torch.arange(n_images), 32)
     assert [len(part) for part in parts] == {33: [33], 65: [32, 33]}[n_images]
     assert torch.equal(torch.cat(parts), torch.arange(n_images))
 
@@ -366,7 +366,7 @@ def test_a_damaged_checkpoint_is_set_aside(tmp_path):
     cache.write_whole(path, lambda path: torch.save({"history": [torch.zeros(1000)]}, path))
     path.write_bytes(path.read_bytes()[:700])
     with pytest.warns(UserWarning, match="damaged"):
-        assert loop.load_checkpoint(path) is None
+        assert checkpoint.load(path) is None
     assert not path.exists() and (tmp_path / "checkpoint.pt.damaged").exists()
 
 

@@ -6,19 +6,16 @@ What is saved predicts any images: see saved_model.py.
 """
 
 import itertools
-import json
-from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from helpers import datasets, models
 from helpers.analyses import frozen_networks, layer_profile
-from helpers.experiments import runs
+from helpers.experiments import runs, saved_model
 from helpers.experiments.rows import EXPERIMENTS
-from helpers.experiments.saved_model import PIXELS, Model, frozen_view
 from helpers.readout import new_images, receptive_fields
+from helpers.readout.features import at_two_sizes
 
 # Not the one that the recipes' rates were chosen on, which would favour fine-tuned candidates. What readouts offer
 # (masks and widths; the second size; stages of plain sums; networks that count the same) was chosen on all folds
@@ -84,12 +81,9 @@ def fit(name, candidate, dataset, profile):
 
     What is in the cache is used: no network sees an image again that it has seen there.
     """
-    parts, predictions = [], []
-    for made in (_frozen, _tuned):
-        part, predicted = made(candidate, dataset, profile)
-        if part is not None:
-            parts.append(part)
-            predictions.append(predicted.astype(np.float64))
+    made = [_frozen(candidate, dataset, profile)] if candidate.readout else []
+    made += [_tuned(candidate, dataset, profile)] if candidate.run else []
+    parts, predictions = map(list, zip(*made, strict=True))
     description = {
         "name": name,
         "readout": candidate.readout,
@@ -98,52 +92,27 @@ def fit(name, candidate, dataset, profile):
         "profile": profile.name,
         "chosen on": f"fold {FOLD} of the training images",
     }
-    val, test = np.split(np.mean(predictions, axis=0), [len(dataset.val.images)])
-    return Model(description, parts, dataset.images[:0], {"val": val, "test": test})
+    mean = np.mean([predicted.astype(np.float64) for predicted in predictions], axis=0)
+    val, test = np.split(mean, [len(dataset.val.images)])
+    return saved_model.Model(description, parts, dataset.images[:0], {"val": val, "test": test})
 
 
 def _frozen(candidate, dataset, profile):
-    """The readout of frozen networks in a candidate, and its predictions; (None, None) where it has none."""
-    if candidate.readout is None:
-        return None, None
-    spec = frozen_networks.specs(dataset, profile)[candidate.readout]
-    K, responses = frozen_networks.kernel(spec, dataset), dataset.train.responses
+    """The readout of frozen networks in a candidate, and its predictions."""
+    spec, responses = frozen_networks.specs(dataset, profile)[candidate.readout], dataset.train.responses
+    K = frozen_networks.kernel(spec, dataset)
     fitted = spec.fit(K, responses, folds=datasets.choosing_folds(dataset))
-    made = (K, fitted, dataset.train.images, responses, _views(spec, dataset))
-    if spec.fit is receptive_fields.ridge:
-        return new_images.located(*made, blur=layer_profile.BLUR), fitted.predictions
-    return new_images.linear(*made), fitted.predictions
-
-
-def _views(spec, dataset):
-    """How networks saw the images of a RowSpec's Gram matrices: a list of View, from what lies beside their files."""
-    size, plain = list(dataset.images.shape[2:]), [[0.0] * 3, [1.0] * 3]
-    if spec.kernels is None:
-        return [frozen_view(PIXELS, "", [""], layer_profile.PIXEL_SIDE, size, plain)]
-    folders = {}
-    for path in (Path(K.filename) for group in spec.kernels for K in group):
-        folders.setdefault(path.parent, []).append(path.stem.partition("-")[2])
-    found = []
-    for folder, layers in folders.items():
-        seen = json.loads((folder / "result.json").read_text(encoding="utf-8"))["made"]["settings"]
-        tag, layers = seen["kernels"], seen["layers"] if seen["form"] else layers
-        normalisation = seen["normalisation"]["mean"], seen["normalisation"]["sd"]
-        source = models.RANDOM if folder.name.startswith("kernels-random") else models.find_weights(tag)[1]
-        found.append(frozen_view(tag, source, layers, seen["grid"], seen["pixels"], normalisation))
-    return found
+    return new_images.predictor(K, fitted, dataset.train.images, responses, spec.views()), fitted.predictions
 
 
 def _tuned(candidate, dataset, profile):
     """The fine-tuned network in a candidate, or its backbone's located readout, and its predictions."""
-    if candidate.run is None:
-        return None, None
     experiment = EXPERIMENTS[candidate.run]
-    finished = runs.run(experiment, dataset, profile)
-    tuned, data = frozen_networks.tuned_network(experiment, finished, dataset, profile)
+    finished, data = runs.run(experiment, dataset, profile), profile.training_data(experiment, dataset)
+    tuned = saved_model.of_run(experiment, finished, data)
     if not candidate.located:
         return tuned, np.concatenate([finished.val, finished.test])
-    views = tuned.views()
+    views, responses = at_two_sizes(tuned.view()), data.train.responses
     stack = layer_profile.by_place(views, data)
-    fitted = receptive_fields.ridge(stack, data.train.responses)
-    made = (stack, fitted, data.train.images, data.train.responses, views)
-    return replace(new_images.located(*made, blur=layer_profile.BLUR), tuned=tuned), fitted.predictions
+    fitted = receptive_fields.ridge(stack, responses)
+    return new_images.predictor(stack, fitted, data.train.images, responses, views, tuned=tuned), fitted.predictions

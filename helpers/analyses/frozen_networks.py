@@ -4,6 +4,7 @@ Pixels are the lowest bar, the object mean the control that knows the labels alo
 backbone is here too: it is frozen then.
 """
 
+import functools
 import itertools
 import time
 from collections.abc import Callable
@@ -11,16 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import safetensors.torch
 
 from helpers import cache, datasets, metrics, models, progress
 from helpers.analyses import labels, layer_profile, tables
-from helpers.experiments import runs
+from helpers.experiments import runs, saved_model
 from helpers.experiments.rows import LITE0
-from helpers.experiments.saved_model import Tuned
 from helpers.models import catalogue
 from helpers.models.weights import PACKAGED_WEIGHTS
-from helpers.readout import gram, receptive_fields, regression
+from helpers.readout import features, gram, receptive_fields, regression
 
 LOCATED = "located at two sizes"
 
@@ -32,10 +31,12 @@ class RowSpec(NamedTuple):
         matrix in its group. Stacks by place of the image (receptive_fields.ridge) are a single group and summed
         as they are. None for the pixels'
     fit : `regression.ridge` or `receptive_fields.ridge`
+    views : called without arguments; returns how networks saw the images, a list of View, one a group or a stack
     """
 
     kernels: list[list] | None
     fit: Callable = regression.ridge
+    views: Callable | None = None
 
 
 class Row(NamedTuple):
@@ -56,32 +57,43 @@ def specs(dataset, profile):
     are over those that `kept` chose. Every network counts the same, and so does every size (by folds of V4 recordings
     .001, of the stand-in .003 to .006 better than every block). A lite0 without its weights says so.
     """
-    blocks = layer_profile.block_readouts(LITE0, dataset, profile)
     grams, source = layer_profile.kernels(LITE0, dataset, profile)
+    best = layer_profile.best_block(layer_profile.block_readouts(LITE0, dataset, profile))
+
+    def view(tag, zoomed=False):
+        return layer_profile.block_view(tag, dataset, profile, zoomed=zoomed)
+
+    def blocks(tag, zoomed):
+        once = tag == LITE0 and not zoomed
+        return list(grams.values()) if once else [layer_profile.block_sum(tag, dataset, profile, zoomed=zoomed)]
+
+    def total(tags, sizes=(False,)):  # the sum of blocks of networks, zoomed or not
+        seen = [(tag, zoomed) for zoomed in sizes for tag in tags]
+        return RowSpec([blocks(*each) for each in seen], views=lambda: [view(*each) for each in seen])
+
     name = layer_profile.short_name(LITE0, source)
     found = {
-        "pixels": RowSpec(None),
-        f"{name}: best single block": RowSpec([[grams[layer_profile.best_block(blocks)]]]),
-        f"{name}: sum of blocks": RowSpec([list(grams.values())]),
+        "pixels": RowSpec(None, views=lambda: [features.pixel_view(layer_profile.PIXEL_SIDE)]),
+        f"{name}: best single block": RowSpec([[grams[best]]], views=lambda: [view(LITE0)._replace(layers=[best])]),
+        f"{name}: sum of blocks": total([LITE0]),
     }
     for tag in _unpackaged(at_hand(profile)):
-        found[f"{catalogue.label_of(tag)}: sum of blocks"] = RowSpec([[layer_profile.block_sum(tag, dataset, profile)]])
+        found[f"{catalogue.label_of(tag)}: sum of blocks"] = total([tag])
     tags = kept(dataset, profile)
     name = " + ".join(layer_profile.short_name(tag, source if tag == LITE0 else "") for tag in tags)
-    once = [list(grams.values()) if tag == LITE0 else [layer_profile.block_sum(tag, dataset, profile)] for tag in tags]
-    zoomed = [[layer_profile.block_sum(tag, dataset, profile, zoomed=True)] for tag in tags]
     if len(tags) > 1:
-        found[f"{name}: sum of blocks"] = RowSpec(once)
-    found[f"{name}: sum of blocks at two sizes"] = RowSpec(once + zoomed)
+        found[f"{name}: sum of blocks"] = total(tags)
+    found[f"{name}: sum of blocks at two sizes"] = total(tags, (False, True))
     found[f"{name}: {LOCATED}"] = located_spec(dataset, profile)
     return found
 
 
 def located_spec(dataset, profile, tags=None):
     """The RowSpec with a receptive field per neuron, of networks at both sizes. tags : those that are kept, if None"""
-    sizes = itertools.product(kept(dataset, profile) if tags is None else tags, (False, True))
-    stacks = [layer_profile.grams_by_place(tag, dataset, profile, zoomed=zoomed) for tag, zoomed in sizes]
-    return RowSpec([stacks], receptive_fields.ridge)
+    tags = kept(dataset, profile) if tags is None else tags
+    stacks = [stack for tag in tags for stack in layer_profile.grams_by_place(tag, dataset, profile)]
+    views = functools.partial(layer_profile.views_by_place, dataset=dataset, profile=profile)
+    return RowSpec([stacks], receptive_fields.ridge, lambda: [view for tag in tags for view in views(tag)])
 
 
 def at_hand(profile):
@@ -212,20 +224,14 @@ def tuned_held_out(experiment, dataset, profile, fold):
     fit, held_out = runs.fold_of(dataset, fold)
 
     def compute():
-        tuned, data = tuned_network(experiment, finished, dataset, profile)
+        data = profile.training_data(experiment, dataset)
+        views = features.at_two_sizes(saved_model.of_run(experiment, finished, data).view())
         order = np.concatenate([fit, held_out])
-        stack = np.stack([K[np.ix_(order, order)] for K in layer_profile.by_place(tuned.views(), data)])
+        stack = np.stack([K[np.ix_(order, order)] for K in layer_profile.by_place(views, data)])
         return {"held_out": receptive_fields.ridge(stack, dataset.train.responses[fit]).predictions}
 
     settings = {"tuned": finished.folder.name, "fold": fold}
     return cache.cached(dataset, "readouts", f"tuned-{experiment.name}", settings, compute)["held_out"]
-
-
-def tuned_network(experiment, finished, dataset, profile):
-    """The network of a finished run, a saved_model.Tuned, and the data set at the size that it was trained at."""
-    data = profile.training_data(experiment, dataset)
-    weights = safetensors.torch.load_file(finished.folder / "weights.safetensors")
-    return Tuned(experiment.name, *runs.rebuild(experiment, data, weights), data.images[:0]), data
 
 
 def _slug(name):

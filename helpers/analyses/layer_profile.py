@@ -1,6 +1,7 @@
 """Frozen networks block by block: their Gram matrices over all images, and a ridge readout of each."""
 
 import functools
+import itertools
 import tempfile
 import time
 from typing import NamedTuple
@@ -20,7 +21,6 @@ PIXEL_SIDE = 32  # pixel readouts see images of so many pixels a side
 # How many of a network's stages take part in the plain sum of a second size. With all seven: .361 for .366 by folds of
 # V4 recordings, .466 for .478 by those of the stand-in.
 ZOOMED_STAGES = 4
-BLUR = 0.1  # of maps before their Gram matrices by place, in shares of the image
 
 
 class Blocks(NamedTuple):
@@ -47,25 +47,6 @@ def stage_ends(layers):
     return ends if len(ends) > 1 else [layers[(i + 1) * len(layers) // n - 1] for i in range(n)]
 
 
-def grams(tag, dataset, *, pretrained=True, layers=list, zoom=1.0, summed=False):
-    """Gram matrices of a network's layers over all images, dict layer -> array, and the source of the weights.
-
-    Arrays have shape (n_images, n_images). Computed once; later calls map the files. `layers` is a
-    function from the names of all blocks to those that are taken. Maps are averaged to a grid of features.GRID. The
-    network sees images `zoom` times their size. `summed` writes one array of all layers, "sum", by gram.combine; in
-    memory it takes what all of them take.
-    """
-    view = view_of(tag, catalogue.seen_at(tag, dataset.images.shape[2:]), zoom=zoom, pretrained=pretrained)
-    view = view._replace(layers=layers(view.layers))
-
-    def compute():
-        n_train = len(dataset.train.images)
-        made = features.gram_of_layers(view, dataset.images, n_train=n_train)
-        return {"sum": gram.combine(list(made.values()), n_train=n_train)} if summed else made
-
-    return _cached(view, dataset, "summed" if summed else "", compute), view.weights
-
-
 def view_of(tag, pixels, *, zoom=1.0, pretrained=True):
     """How a network sees images of (height, width) `pixels`, `zoom` times their size: a View of all its blocks."""
     network, source = models.load_backbone(tag, tuple(round(side * zoom) for side in pixels), pretrained=pretrained)
@@ -74,14 +55,27 @@ def view_of(tag, pixels, *, zoom=1.0, pretrained=True):
     return View(network, layers, own, network.input_pixels, name=tag, weights=source)
 
 
-def located_view(tag, pixels, *, zoomed):
-    """`view_of` for a located readout: all rectified features, at either size.
+def block_view(tag, dataset, profile, *, pretrained=True, layers=None, zoomed=False):
+    """`view_of` for the images of a data set, at the size that the network sees them at.
+
+    layers : function from the names of all blocks to those that are taken; None for all blocks, with random weights for
+    the last one of each stage, and zoomed, of images features.ZOOM times as large, for that of each of the last
+    ZOOMED_STAGES stages. In the tests' profile: two blocks.
+    """
+    pixels, zoom = catalogue.seen_at(tag, dataset.images.shape[2:]), features.ZOOM if zoomed else 1.0
+    view = view_of(tag, pixels, zoom=zoom, pretrained=pretrained)
+    layers = layers or (_last_stages if zoomed else list if pretrained else stage_ends)
+    return view._replace(layers=(_few if profile.name == "tiny" else layers)(view.layers))
+
+
+def located_views(tags, pixels):
+    """`view_of` networks for a located readout: all rectified features, of each network at both sizes.
 
     At the second one the last four stages alone predicted .412 for .4145 by five folds of V4 recordings, and .588 for
     .595 by two of the stand-in.
     """
-    view = view_of(tag, pixels, zoom=features.ZOOM if zoomed else 1.0)
-    return view._replace(layers=architecture.rectified_layers(view.network))
+    views = [view_of(tag, pixels, zoom=zoom) for tag, zoom in itertools.product(tags, (1.0, features.ZOOM))]
+    return [view._replace(layers=architecture.rectified_layers(view.network)) for view in views]
 
 
 def _cached(view, dataset, form, compute):
@@ -100,46 +94,56 @@ def _cached(view, dataset, form, compute):
     return cache.cached(dataset, view.name, variant, settings, compute, kind="gram")
 
 
-def grams_by_place(tag, dataset, profile, *, zoomed=False):
-    """Gram matrices of a network's rectified features at each place of the image: (GRID², n_images, n_images).
+def views_by_place(tag, dataset, profile):
+    """How a network sees the images of a data set for its located readout: Views at both sizes."""
+    views = located_views([tag], catalogue.seen_at(tag, dataset.images.shape[2:]))
+    return [view._replace(layers=_few(view.layers)) if profile.name == "tiny" else view for view in views]
 
-    Computed once; later calls map the file. Zoomed: of images features.ZOOM times as large. See
+
+def grams_by_place(tag, dataset, profile):
+    """Gram matrices of a network's rectified features at each place of the image, at both sizes.
+
+    A list of two arrays (GRID², n_images, n_images). Computed once; later calls map the files. See
     gram_by_place.grams_by_place.
     """
-    view = located_view(tag, catalogue.seen_at(tag, dataset.images.shape[2:]), zoomed=zoomed)
-    if profile.name == "tiny":
-        view = view._replace(layers=_few(view.layers))
-    return _cached(view, dataset, "by-place", lambda: {"places": by_place([view], dataset)})["places"]
+
+    def places(view):
+        return _cached(view, dataset, "by-place", lambda: {"places": by_place([view], dataset)})["places"]
+
+    return [places(view) for view in views_by_place(tag, dataset, profile)]
 
 
 def by_place(views, dataset):
     """Gram matrices of what views take, by place, in an unnamed file. See `gram_by_place.grams_by_place`."""
     images, n_images = dataset.images, len(dataset.images)
     out = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=(features.GRID**2, n_images, n_images))
-    for view in views:
-        gram_by_place.grams_by_place(view, images, n_train=len(dataset.train.images), out=out, blur=BLUR)
-    return out
+    return gram_by_place.stack_of(views, images, n_train=len(dataset.train.images), out=out)
 
 
 def kernels(tag, dataset, profile, *, pretrained=True, layers=None):
-    """Gram matrices of a network's blocks by `grams`, and its weights' source.
+    """Gram matrices of a network's blocks, of those of `block_view`: dict layer -> array, and its weights' source.
 
-    layers : as there; None for all blocks, with random weights for the last one of each stage. In the tests' profile:
-    two blocks.
+    Arrays have shape (n_images, n_images). Computed once; later calls map the files. Maps are averaged to a grid of
+    features.GRID.
     """
-    layers = layers or (list if pretrained else stage_ends)
-    return grams(tag, dataset, pretrained=pretrained, layers=_few if profile.name == "tiny" else layers)
+    view = block_view(tag, dataset, profile, pretrained=pretrained, layers=layers)
+    n_train = len(dataset.train.images)
+    compute = functools.partial(features.gram_of_layers, view, dataset.images, n_train=n_train)
+    return _cached(view, dataset, "", compute), view.weights
 
 
 def block_sum(tag, dataset, profile, *, zoomed=False):
     """The Gram matrix of all blocks of a network side by side, each divided by its mean training diagonal.
 
-    Zoomed: for images features.ZOOM times as large, the last block of each of the last ZOOMED_STAGES stages. In the
-    tests' profile: two blocks.
+    Of those of `block_view`. Computed once, in the memory that all of them take.
     """
-    layers = _few if profile.name == "tiny" else _last_stages if zoomed else list
-    found, _ = grams(tag, dataset, layers=layers, zoom=features.ZOOM if zoomed else 1.0, summed=True)
-    return found["sum"]
+    view, n_train = block_view(tag, dataset, profile, zoomed=zoomed), len(dataset.train.images)
+
+    def compute():
+        made = features.gram_of_layers(view, dataset.images, n_train=n_train)
+        return {"sum": gram.combine(list(made.values()), n_train=n_train)}
+
+    return _cached(view, dataset, "summed", compute)["sum"]
 
 
 def _last_stages(layers):

@@ -28,14 +28,6 @@ LIKE_CNN, LIKE_VIT = "lite0", "vit-tiny"  # and those of backbones
 RECIPES = ("published", "repaired")
 
 
-@dataclass(frozen=True)
-class OwnNetwork(Experiment):
-    """A row whose network `make_model` makes; `code` is what its runs are found again by."""
-
-    make_model: Callable = field(default=None, repr=False)
-    code: str = ""
-
-
 class ScaledOutput(nn.Module):
     """A network's predictions in units of its recipe, brought to those of the file when training is over.
 
@@ -58,13 +50,19 @@ class ScaledOutput(nn.Module):
         return predicted * head.weight[:, 0] + head.bias, None
 
 
-@models.build.register
-def build_own(experiment: OwnNetwork, dataset, seed):
-    torch.manual_seed(seed)
-    network = experiment.make_model(dataset.images.shape[2:], dataset.n_neurons)
-    if not isinstance(network, nn.Module):
-        raise ValueError(f"{experiment.row}: made a {type(network).__name__}; expected a torch.nn.Module")
-    return ScaledOutput(network, dataset.n_neurons), models.RANDOM
+@dataclass(frozen=True)
+class OwnNetwork(Experiment):
+    """A row whose network `make_model` makes; `code` is what its runs are found again by."""
+
+    make_model: Callable = field(default=None, repr=False)
+    code: str = ""
+
+    def build(self, dataset, seed):
+        torch.manual_seed(seed)
+        network = self.make_model(dataset.images.shape[2:], dataset.n_neurons)
+        if not isinstance(network, nn.Module):
+            raise ValueError(f"{self.row}: made a {type(network).__name__}; expected a torch.nn.Module")
+        return ScaledOutput(network, dataset.n_neurons), models.RANDOM
 
 
 def row(name, network, dataset, profile, *, recipe="repaired"):
@@ -102,7 +100,7 @@ def row(name, network, dataset, profile, *, recipe="repaired"):
     like = EXPERIMENTS[f"{_like(None)}-{recipe}"]
     found = OwnNetwork(**vars(like) | named | {"make_model": network, "dropout_applied": True})
     data = profile.training_data(found, dataset)
-    model, _ = models.build(found, data, 0)
+    model, _ = found.build(data, 0)
     with torch.no_grad():
         model.eval()(torch.zeros(2, 3, *data.images.shape[2:]))
     parts = [Path(__file__).read_text(encoding="utf-8"), *sources(network)]

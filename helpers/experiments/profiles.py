@@ -169,12 +169,11 @@ def seconds_a_run(names, dataset, profile):
 
 
 def _seconds_an_image(experiment, data):
-    from helpers import models
     from helpers.training import loop
     from helpers.training.recipe import CONSTANT
 
     few = datasets.reduce(data, n_train=TIMED_STEPS * experiment.recipe.batch_size, pixels=None)
-    model, _ = models.build(replace(experiment, pretrained=False), few, 0)
+    model, _ = replace(experiment, pretrained=False).build(few, 0)
     recipe = replace(experiment.recipe, epochs=2, schedule=CONSTANT)
     normalisation = experiment.inputs.normalisation(few, experiment.backbone)
     how = {"normalisation": normalisation, "label_weight": experiment.label_weight}

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from helpers.models import networks
 from helpers.models.networks import Inputs
 from helpers.training.recipe import CONSTANT, Cosine, PerEpoch, Recipe, Step
 
@@ -39,6 +40,10 @@ class Experiment:
     stages: int | None = None  # how many of the backbone's the heads read, as grids; None: its pooled output
     repaired: bool = field(default=False, repr=False)  # whether this is a row's repaired recipe; no setting, as below
     in_table: bool = field(default=True, repr=False)  # no setting: a run's key has the fields with a repr
+
+    def build(self, dataset, seed):
+        """The untrained network for a data set, and where its weights came from."""
+        return networks.build(self, dataset, seed)
 
 
 def published_rows():

@@ -3,23 +3,20 @@
 import hashlib
 import os
 import shlex
-import shutil
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from helpers import cache, datasets, metrics, models, progress
 from helpers.datasets.hdf5 import plural
-from helpers.device import accelerator, half_precision
-from helpers.experiments import fitting, profiles
-from helpers.experiments.fitting import fold_of as fold_of
-from helpers.experiments.fitting import rebuild as rebuild
+from helpers.device import accelerator, half_precision, hardware
+from helpers.experiments import profiles
 from helpers.models.weights import cached_file
 from helpers.training import loop
-
-COPY_SECONDS = 600.0  # between copies of a checkpoint: Colab's Drive keeps every overwritten file in its trash
+from helpers.training.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -29,20 +26,22 @@ class Run:
     Attributes
     ----------
     val, test : predicted responses, float32 arrays of shape (n_images, n_neurons), in the units of the file
-    held_out : predictions for the held-out fold of the training images, or None
     object_accuracy : share of val images whose object is named correctly, or None without an object head
     history : list of dict, one an epoch; see loop.fit
     info : dict with name, seed, weights, epochs, n_train, seconds, processes, hardware, date, ...
     folder : where it lies
+    held_out : predictions for the held-out fold of the training images, or None
+    weights : path of the network's weights, of seed 0, or None
     """
 
     val: np.ndarray
     test: np.ndarray
-    held_out: np.ndarray | None
     object_accuracy: float | None
     history: list
     info: dict
     folder: Path
+    held_out: np.ndarray | None = None
+    weights: Path | None = None
 
 
 def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
@@ -69,64 +68,39 @@ def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
     label += f", on {dataset.name}" if dataset.name != dataset.path.stem else ""
 
     def compute():
-        began = time.monotonic()
+        fold, began = None if held_out_fold is None else fold_of(dataset, held_out_fold), time.monotonic()
         with progress.bar(label, experiment.recipe.epochs) as epochs_done:
-
-            def after_epoch(done, epochs, epoch):
-                progress.advance(epochs_done, done, epoch["seconds"])
-                checkpoint.keep()
-
-            result = fitting.fit_row(
+            result = loop.fit_row(
                 experiment,
                 dataset,
                 seed=seed,
-                held_out_fold=held_out_fold,
-                checkpoint=checkpoint.take_up(),
-                progress=after_epoch,
+                fold=fold,
                 held_out_score=held_out_score,
+                checkpoint=checkpoint,
+                progress=lambda done, _, epoch: progress.advance(epochs_done, done, epoch["seconds"]),
             )
         print(
             f"{label}: {plural(experiment.recipe.epochs, 'epoch')} in {time.monotonic() - began:.0f} s "
             f"from {result['info']['weights']} weights",
             flush=True,
         )
+        result["info"] |= {
+            "name": experiment.name,
+            "seed": seed,
+            "epochs": len(result["history"]),
+            "recipe_epochs": experiment.recipe.epochs,
+            "pixels": "x".join(map(str, dataset.images.shape[2:])),
+            "n_train": len(dataset.train.images if fold is None else fold[0]),
+            "seconds": sum(epoch["seconds"] for epoch in result["history"]),
+            "processes": accelerator().num_processes,
+            "hardware": hardware(),
+            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        }
         return result
 
     found = cache.cached(dataset, *place, compute, kind="run", together=True)
     checkpoint.remove()
-    return _as_run(found, folder)
-
-
-class Checkpoint:
-    """The checkpoint of the run whose result comes to `folder`.
-
-    With $IT_SCRATCH it is written to the local disk, which a machine that is taken away takes along; `keep` copies it
-    to the folder of the result, every ten minutes at most. Without, it lies in the folder of the result.
-    """
-
-    def __init__(self, folder):
-        self.kept = folder / "checkpoint.pt"
-        self.local = cache.scratch_folder() / self.kept.relative_to(cache.runs_folder())
-        self.kept_at = time.monotonic()
-
-    def take_up(self):
-        """Path that a run continues from and writes to; a copy that a lost machine left is fetched."""
-        if not self.local.exists() and self.kept.exists():
-            cache.write_whole(self.local, lambda path: shutil.copyfile(self.kept, path))
-        return self.local
-
-    def keep(self):
-        """Copy the local file, if there is one and the last copy is old enough. Call it after every epoch."""
-        if self.local == self.kept or time.monotonic() - self.kept_at < COPY_SECONDS or not self.local.exists():
-            return
-        cache.write_whole(self.kept, lambda path: shutil.copyfile(self.local, path))
-        self.kept_at = time.monotonic()
-
-    def remove(self):
-        """Delete both files, of a run that is finished."""
-        for path in (self.local, self.kept):
-            if path.exists():  # a disk that is only read has none
-                path.unlink(missing_ok=True)
+    return Run(**found, folder=folder)
 
 
 def find_all(experiment, dataset, profile, held_out_fold=None):
@@ -136,7 +110,16 @@ def find_all(experiment, dataset, profile, held_out_fold=None):
         folder = cache.result_folder(dataset, *_place(experiment, len(found), held_out_fold), kind="run")
         if (result := cache.load(folder)) is None:
             return found
-        found.append(_as_run(result, folder))
+        found.append(Run(**result, folder=folder))
+
+
+def fold_of(dataset, held_out_fold):
+    """Indices of the training images to fit and to hold out. Raises ValueError for a fold that is not there."""
+    folds = datasets.choosing_folds(dataset)
+    if not 0 <= held_out_fold < len(folds):
+        n_images = len(dataset.train.images)
+        raise ValueError(f"no fold {held_out_fold} of {n_images} training images; expected 0 to {len(folds) - 1}.")
+    return folds[held_out_fold]
 
 
 def _place(experiment, seed, held_out_fold):
@@ -149,11 +132,6 @@ def _place(experiment, seed, held_out_fold):
         "half precision": str(half_precision(accelerator().device)),
     }
     return experiment.name, f"seed{seed}" + ("" if held_out_fold is None else f"-fold{held_out_fold}"), settings
-
-
-def _as_run(found, folder):
-    values = {name: found.get(name) for name in ("val", "test", "held_out", "object_accuracy", "history", "info")}
-    return Run(**values, folder=folder)
 
 
 def held_out_score(responses, predictions):
@@ -226,7 +204,7 @@ def ready(counts, dataset, profile, held_out_fold):
             places = [_place(experiment, seed, held_out_fold) for seed in range(n_seeds)]
             folders = [cache.result_folder(data, *place, kind="run") for place in places]
             if left := sum(not (folder / "result.json").exists() for folder in folders):
-                model, _ = models.build(experiment, data, 0)
+                model, _ = experiment.build(data, 0)
                 loop.predict(model, data.train.images[:1], experiment.inputs.normalisation(data, experiment.backbone))
         except Exception as error:  # whatever a network raises
             say_failed(experiment, error)

@@ -24,11 +24,10 @@ from helpers.device import accelerator
 from helpers.experiments.rows import EXPERIMENTS
 from helpers.models import architecture
 from helpers.readout import new_images
-from helpers.readout.features import View, at_two_sizes
+from helpers.readout.features import PIXELS, View, pixel_view
 from helpers.readout.new_images import Predictor
 from helpers.training import loop
 
-PIXELS = "pixels"  # name of the view that is no network
 FORMAT = 1
 
 
@@ -45,14 +44,10 @@ class Tuned(NamedTuple):
         return loop.predict(self.model, images, self.normalisation)[0].astype(np.float64)
 
     def view(self):
-        """How its backbone's located readout sees images at the network's own size."""
+        """How its backbone's located readout sees images at the network's own size; see `at_two_sizes`."""
         backbone, pixels = self.model.backbone, self.model.features.pixels
         layers = architecture.rectified_layers(backbone)
         return View(backbone, layers, self.normalisation, pixels, name=self.run, weights="fine-tuned")
-
-    def views(self):
-        """The same at one size or two."""
-        return at_two_sizes(self.view())
 
     def of_ramp(self):
         """Its predictions (n_neurons,) of one image that needs none: brighter from the top to the bottom."""
@@ -62,6 +57,13 @@ class Tuned(NamedTuple):
         batch = to_batch(torch.from_numpy(ramp.astype(self.images.dtype)).to(accelerator().device), self.normalisation)
         with torch.inference_mode():  # in float32 on any device
             return self.model.eval()(batch)[0][0].cpu().numpy().astype(np.float64)
+
+
+def of_run(experiment, finished, dataset):
+    """The network of a finished run, a Tuned. dataset : at the size that it was trained at"""
+    state = safetensors.torch.load_file(finished.weights)
+    normalisation = experiment.inputs.normalisation(dataset, experiment.backbone)
+    return Tuned(experiment.name, rebuilt(experiment, dataset, state), normalisation, dataset.images[:0])
 
 
 @dataclass
@@ -103,8 +105,7 @@ class Model:
         held = [f"{len(part.images)} fitted images ({part.images.nbytes / 1e6:.1f} MB)" for part in readouts]
         description = self.description | {
             "format": FORMAT,
-            "image shape": list(self.images.shape[1:]),
-            "image type": self.images.dtype.name,
+            **_form(self.images),
             "size": f"{sum((folder / file).stat().st_size for file in files) / 1e6:.1f} MB",
             "holds": " and ".join(held) or "no images",
             "seconds for one image": round(sum(part.seconds_for_one() for part in readouts), 1),
@@ -129,7 +130,7 @@ def load(folder, dataset=None):
         if description.get("format") != FORMAT:
             raise ValueError(f"its format is {description.get('format')}, not {FORMAT}")
         parts = [_read(part, folder) for part in description["parts"]]
-        images = np.empty((0, *description["image shape"]), description["image type"])
+        images = _none(description)
     except Exception as error:  # whatever a damaged or foreign file raises
         reason = " ".join(str(error).split()).removesuffix(".") or type(error).__name__
         raise ValueError(f"{folder}: cannot be loaded ({reason}); expected a model as it was saved.") from error
@@ -173,10 +174,19 @@ def _write(part, folder):
         return said | {"files": said["network"]["files"] | said["readout"]["files"]}
     arrays = {name: tensor.cpu().numpy() for name, tensor in part.model.state_dict().items()}
     said = {"kind": "network", "run": part.run, "normalisation": _numbers(part.normalisation)}
-    said |= {"image shape": list(part.images.shape[1:]), "image type": part.images.dtype.name}
+    said |= _form(part.images)
     # shows that the code builds the same network around the weights
     said["responses to a ramp"] = part.of_ramp().tolist()
     return said | {"files": {"weights": _write_arrays(folder, "fine_tuned", arrays)}}
+
+
+def _form(images):
+    return {"image shape": images.shape[1:], "image type": images.dtype.name}
+
+
+def _none(said):
+    """No images, of the form that `_form` said."""
+    return np.empty((0, *said["image shape"]), said["image type"])
 
 
 def _write_arrays(folder, name, arrays):
@@ -189,13 +199,12 @@ def _write_arrays(folder, name, arrays):
 
 
 def _said(view):
-    said = {"network": view.name, "weights": view.weights, "layers": list(view.layers), "grid": view.grid}
-    said["pixels"] = view.pixels and list(view.pixels)
-    return said | {"normalisation": _numbers(view.normalisation)}
+    said = {"network": view.name, "weights": view.weights, "layers": view.layers, "grid": view.grid}
+    return said | {"pixels": view.pixels, "normalisation": _numbers(view.normalisation)}
 
 
 def _numbers(normalisation):
-    return [list(normalisation.mean), list(normalisation.sd)]
+    return [normalisation.mean, normalisation.sd]
 
 
 def _read(said, folder):
@@ -203,31 +212,33 @@ def _read(said, folder):
     if said["kind"] == "network":
         return _read_tuned(said, folder)
     if said["kind"] == "readout":
-        return _read_readout(said, folder, [frozen_view(**view) for view in said["views"]])
-    tuned, readout = _read_tuned(said["network"], folder), said["readout"]
-    seen = tuned.view()
-    views = [seen._replace(layers=v["layers"], grid=v["grid"], pixels=tuple(v["pixels"])) for v in readout["views"]]
-    return replace(_read_readout(readout, folder, views), tuned=tuned)
-
-
-def _read_readout(said, folder, views):
+        tuned, views = None, [frozen_view(**view) for view in said["views"]]
+    else:
+        tuned, said = _read_tuned(said["network"], folder), said["readout"]
+        own, seen = tuned.view(), said["views"]
+        views = [own._replace(layers=v["layers"], grid=v["grid"], pixels=tuple(v["pixels"])) for v in seen]
     arrays = safetensors.numpy.load_file(folder / said["files"]["arrays"])
-    return Predictor(views, arrays.pop("images"), arrays, said["bandwidth"], said["blur"])
+    return Predictor(views, arrays.pop("images"), arrays, said["bandwidth"], said["blur"], tuned)
 
 
 def _read_tuned(said, folder):
     state = safetensors.torch.load_file(folder / said["files"]["weights"])
-    images = np.empty((0, *said["image shape"]), said["image type"])
+    images = _none(said)
     n_objects = len(state.get("object_head.bias", ()))
     data = SimpleNamespace(images=images, n_neurons=len(state["neuron_head.bias"]), object_names=range(n_objects))
-    model, _ = models.build(replace(EXPERIMENTS[said["run"]], pretrained=False), data, 0)
-    model.load_state_dict(state)
     normalisation = Normalisation(*map(tuple, said["normalisation"]))
-    tuned = Tuned(said["run"], model.to(accelerator().device), normalisation, images)
+    tuned = Tuned(said["run"], rebuilt(EXPERIMENTS[said["run"]], data, state), normalisation, images)
     before = np.array(said["responses to a ramp"])
     if not np.abs(tuned.of_ramp() - before).max() <= new_images.TOLERANCE * max(np.abs(before).max(), 1):
         raise ValueError(f"{said['run']} predicts otherwise than when it was saved, as the code has changed since")
     return tuned
+
+
+def rebuilt(experiment, dataset, state):
+    """The trained network of a row from its saved weights (a state dict), on the device."""
+    model, _ = replace(experiment, pretrained=False).build(dataset, 0)
+    model.load_state_dict(state)
+    return model.to(accelerator().device)
 
 
 def frozen_view(network, weights, layers, grid, pixels, normalisation):
@@ -235,10 +246,9 @@ def frozen_view(network, weights, layers, grid, pixels, normalisation):
 
     Raises ValueError where it had pretrained weights that are not at hand.
     """
-    normalisation = Normalisation(*map(tuple, normalisation))
     if network == PIXELS:
-        return View(torch.nn.Identity(), layers, normalisation, None, grid, PIXELS, weights)
+        return pixel_view(grid)
     backbone, source = models.load_backbone(network, tuple(pixels), pretrained=weights != models.RANDOM)
     if models.RANDOM == source != weights:
         raise ValueError(f"{network}: its weights, {weights}, are not at hand")
-    return View(backbone, layers, normalisation, tuple(pixels), grid, network, weights)
+    return View(backbone, layers, Normalisation(*map(tuple, normalisation)), tuple(pixels), grid, network, weights)

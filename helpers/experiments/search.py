@@ -12,7 +12,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from helpers import cache, models, progress
+from helpers import cache, progress
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS
 from helpers.training import loop
@@ -99,12 +99,12 @@ def search(dataset, profile, *, n_trials, storage=None):
     start = EXPERIMENTS[STARTING_POINT]
     dataset = profile.training_data(start, dataset)
     study = open_study(start, dataset, storage)
-    fit_index, held_out_index = runs.fold_of(dataset, 0)
+    fold = runs.fold_of(dataset, 0)
 
     def objective(trial):
         study.sampler = optuna.samplers.TPESampler(seed=trial.number)  # the same every time, another for every worker
         experiment = suggest(trial)
-        model, _ = models.build(experiment, dataset, 0)
+        model, _ = experiment.build(dataset, 0)
 
         def report(done, epochs, epoch):
             if not np.isfinite(epoch["held_out_explained_variance"]):
@@ -119,8 +119,7 @@ def search(dataset, profile, *, n_trials, storage=None):
             experiment.recipe,
             seed=0,
             normalisation=experiment.inputs.normalisation(dataset, None),
-            fit_index=fit_index,
-            held_out_index=held_out_index,
+            fold=fold,
             held_out_score=runs.held_out_score,
             progress=report,
         )

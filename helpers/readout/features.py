@@ -20,6 +20,7 @@ from helpers.models import architecture
 # recordings, by .003 over full features.
 GRID = 7
 ZOOM = 1.5  # how many times larger networks see the images at a second size
+PIXELS = "pixels"  # name of the view that is no network
 SLAB_BYTES = 2**27  # features of all images that are in memory at once
 
 
@@ -216,8 +217,12 @@ def gram_of_layers(view, images, *, n_train, batch_size=16, slab_bytes=SLAB_BYTE
     return grams
 
 
+def pixel_view(size=None):
+    """The View that is no network: pixels themselves, averaged to size by size if given."""
+    plain = Normalisation(mean=(0.0, 0.0, 0.0), sd=(1.0, 1.0, 1.0))
+    return View(torch.nn.Identity(), [""], plain, grid=size, name=PIXELS)
+
+
 def gram_of_pixels(images, *, n_train, size=None):
     """Gram matrix of the pixels, averaged to size by size if given. Parameters and result as in `gram_of_layers`."""
-    plain = Normalisation(mean=(0.0, 0.0, 0.0), sd=(1.0, 1.0, 1.0))
-    view = View(torch.nn.Identity(), [""], plain, grid=size, name="pixels")
-    return gram_of_layers(view, images, n_train=n_train)[""]
+    return gram_of_layers(pixel_view(size), images, n_train=n_train)[""]

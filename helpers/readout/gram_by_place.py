@@ -9,8 +9,19 @@ import torch
 from helpers.models import architecture
 from helpers.readout import features
 
+BLUR = 0.1  # of maps before their Gram matrices by place, in shares of the image
 
-def grams_by_place(view, images, *, n_train, out, blur, batch_size=16, costs=None, product=features.product):
+
+def stack_of(views, images, *, n_train, blur=BLUR, out=None, product=features.product):
+    """`grams_by_place` summed over views: `out`, or a float32 array of shape (grid², n_images, n_images) without it."""
+    if out is None:
+        out = np.zeros((views[0].grid ** 2, len(images), len(images)), np.float32)
+    for view in views:
+        grams_by_place(view, images, n_train=n_train, out=out, blur=blur, product=product)
+    return out
+
+
+def grams_by_place(view, images, *, n_train, out, blur=BLUR, batch_size=16, costs=None, product=features.product):
     """Gram matrices of a network's layers at each place of the image, summed over layers and added to `out`.
 
     Maps are averaged to at most `grid` a side and blurred. Of the training images their mean alone is learned, which

@@ -10,26 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from helpers.readout import features, gram, gram_by_place, receptive_fields, regression
+from helpers.readout import features, gram, receptive_fields, regression
+from helpers.readout.gram_by_place import BLUR, stack_of
 from helpers.readout.receptive_fields import tensor
 
 TIMED = 16  # images on which `seconds_for_one` times the networks
 LEARNED = ("score", "masks", "weights", "alpha", "dual")  # fields of a Located that are kept with it
 TOLERANCE = 1e-3  # of the responses' sd, by which the first fitted image may be predicted otherwise than at the fit
-
-
-def stack_of(views, images, *, blur, n_train=None, product=features.product):
-    """Gram matrices by place summed over views, (grid², n_images, n_images) float32; see gram_by_place.
-
-    With `n_train` and `product=across`: those of the later images with the first n_train, see `across`.
-    """
-    n_images, grid = len(images), views[0].grid
-    shape = (n_images, n_images) if n_train is None else (n_images - n_train, n_train + 1)
-    out = np.zeros((grid**2, *shape), np.float32)
-    made = {"n_train": n_train or n_images, "out": out, "blur": blur, "product": product}
-    for view in views:
-        gram_by_place.grams_by_place(view, images, **made)
-    return out
 
 
 def across(columns, n_train, device):
@@ -59,24 +46,6 @@ def moments_of(stack, masks, *, bandwidth, n_train):
         norms = K.diagonal() - 2 * mean + mean.mean()
         found.append(torch.stack([mean, norms, gram.gaussian(K, n_train=n_train, bandwidth=bandwidth).mean(0)]))
     return torch.stack(found).cpu().numpy()
-
-
-def predict_located(crossed, masks, moments, dual, mean, *, bandwidth):
-    """Predictions (n_new, n_neurons) from products with the fitted images, as `receptive_fields.predict` has them.
-
-    crossed : array of shape (grid², n_new, n_train + 1), see `across`. moments : see `moments_of`; others : `Located`
-    """
-    predictions = 0
-    for mask, (means, norms, kernel_means), dual_weights in zip(masks, tensor(moments), dual, strict=True):
-        K = receptive_fields.through(crossed, mask)
-        K, own, scale = K[:, :-1], K[:, -1], norms.mean()
-        own_mean = K.mean(1)
-        K = (K - means - own_mean[:, None] + means.mean()) / scale
-        own = (own - 2 * own_mean + means.mean()) / scale
-        K = torch.exp((2 * K - own[:, None] - norms / scale).clip(max=0) / (2 * bandwidth**2))
-        K = (K - kernel_means - K.mean(1, keepdim=True) + kernel_means.mean()) / (1 - kernel_means.mean())
-        predictions = predictions + (K @ tensor(dual_weights)).cpu().numpy().astype(np.float64)
-    return predictions + mean
 
 
 @dataclass(frozen=True)
@@ -125,11 +94,28 @@ class Predictor:
         return receptive_fields.Located(None, **learned, bandwidth=self.bandwidth)
 
     def _predict_located(self, images):
-        n_train, learned = len(self.images), self.arrays
-        both = np.concatenate([self.images, images])
-        crossed = stack_of(self.views, both, blur=self.blur, n_train=n_train, product=across)
-        arrays = (learned[name] for name in ("masks", "moments", "dual", "mean"))
-        return predict_located(crossed, *arrays, bandwidth=self.bandwidth)
+        n_train, both = len(self.images), np.concatenate([self.images, images])
+        crossed = np.zeros((self.views[0].grid ** 2, len(images), n_train + 1), np.float32)
+        stack_of(self.views, both, n_train=n_train, blur=self.blur, out=crossed, product=across)
+        return self.of_products(crossed)
+
+    def of_products(self, crossed):
+        """Predictions of a located readout from products with the fitted images: those of `receptive_fields.predict`.
+
+        crossed : array of shape (grid², n_new, n_train + 1), see `across`
+        """
+        learned, predictions = self.arrays, 0
+        moments = tensor(learned["moments"])
+        for mask, (means, norms, kernel_means), dual in zip(learned["masks"], moments, learned["dual"], strict=True):
+            K = receptive_fields.through(crossed, mask)
+            K, own, scale = K[:, :-1], K[:, -1], norms.mean()
+            own_mean = K.mean(1)
+            K = (K - means - own_mean[:, None] + means.mean()) / scale
+            own = (own - 2 * own_mean + means.mean()) / scale
+            K = torch.exp((2 * K - own[:, None] - norms / scale).clip(max=0) / (2 * self.bandwidth**2))
+            K = (K - kernel_means - K.mean(1, keepdim=True) + kernel_means.mean()) / (1 - kernel_means.mean())
+            predictions = predictions + (K @ tensor(dual)).cpu().numpy().astype(np.float64)
+        return predictions + learned["mean"]
 
     def _predict_linear(self, images):
         n_train, both = len(self.images), np.concatenate([self.images, images])
@@ -148,25 +134,20 @@ class Predictor:
         return (time.perf_counter() - began) * (len(self.images) + 1) / len(some)
 
 
-def located(stack, fitted, images, responses, views, *, blur):
-    """The Predictor of a receptive_fields.Located. stack : of the fitted images first, others are ignored."""
-    n_train, masks, bandwidth = len(images), fitted.masks, float(fitted.bandwidth)
-    learned = {name: getattr(fitted, name) for name in LEARNED}
-    learned["moments"] = moments_of(stack, masks, bandwidth=bandwidth, n_train=n_train)
-    learned |= _scale(responses)
-    first = np.concatenate([stack[:, :1, :n_train], stack[:, :1, :1]], axis=2)
-    arrays = (learned[name] for name in ("masks", "moments", "dual", "mean"))
-    learned["first"] = predict_located(first, *arrays, bandwidth=bandwidth)[0]
-    return Predictor(views, images, learned, bandwidth, blur)
+def predictor(K, fitted, images, responses, views, *, tuned=None):
+    """The Predictor of a readout that was fitted to images and their responses.
 
-
-def linear(K, fitted, images, responses, views):
-    """The Predictor of a regression.Readout. K : as `regression.ridge` took it."""
-    n_train = len(images)
-    learned = {"dual": fitted.dual} | _scale(responses)
-    K = gram.scale(gram.centre(K, n_train), n_train)
-    return Predictor(views, images, learned | {"first": K[0, :n_train] @ fitted.dual + learned["mean"]})
-
-
-def _scale(responses):
-    return {"mean": responses.mean(0, dtype=np.float64), "sd": responses.std(0, dtype=np.float64).mean()[None]}
+    K : the Gram matrix or the stack that it was fitted on, of the fitted images first; others are ignored
+    fitted : regression.Readout or receptive_fields.Located. tuned : see Predictor
+    """
+    n_train, mean = len(images), responses.mean(0, dtype=np.float64)
+    learned = {"mean": mean, "sd": responses.std(0, dtype=np.float64).mean()[None]}
+    if isinstance(fitted, regression.Readout):
+        K = gram.scale(gram.centre(K, n_train), n_train)
+        learned |= {"dual": fitted.dual, "first": K[0, :n_train] @ fitted.dual + mean}
+        return Predictor(views, images, learned)
+    found = Predictor(views, images, learned, float(fitted.bandwidth), BLUR, tuned)
+    learned |= {name: getattr(fitted, name) for name in LEARNED}
+    learned["moments"] = moments_of(K, fitted.masks, bandwidth=found.bandwidth, n_train=n_train)
+    learned["first"] = found.of_products(np.concatenate([K[:, :1, :n_train], K[:, :1, :1]], axis=2))[0]
+    return found

@@ -1,4 +1,4 @@
-"""Linear heads on a backbone: trained with it by the optimiser, or fitted anew by ridge before every epoch.
+"""Linear heads on a backbone that are fitted anew by ridge before every epoch, and at rest within it.
 
 A head that was fitted to an image leaves a small residual there, unlike those of new images, and a backbone that is
 trained on such residuals predicts new images worse. Cross-fitted heads, one on all inner folds but one, give each
@@ -11,28 +11,7 @@ from torch import nn
 
 from helpers import datasets
 from helpers.readout.regression import ALPHAS
-
-
-class TrainedHeads:
-    """The network's own heads, trained with the backbone: mean squared error, and cross-entropy of the labels.
-
-    Both losses of a recipe that standardises are divided by their values for the best constant prediction.
-    """
-
-    def __init__(self, model, targets, objects, fit_index, recipe, label_weight):
-        self.module, self.targets, self.label_weight = model, targets, label_weight
-        self.labels = classes(objects).to(targets.device)
-        scaled = recipe.standardised and label_weight is not None
-        self.constant_loss = label_entropy(objects[fit_index]) if scaled else 1.0
-
-    def losses(self, output, batch):
-        """Neural and label loss of every image of a batch, each (b,)."""
-        predicted, logits = output
-        neural = (predicted.float() - self.targets[batch]).square().mean(1)
-        if self.label_weight is None:
-            return neural, torch.zeros_like(neural)
-        labels = nn.functional.cross_entropy(logits.float(), self.labels[batch], reduction="none")
-        return neural, labels / self.constant_loss
+from helpers.training.recipe import batches, make_batch
 
 
 class RidgeHeads:
@@ -145,6 +124,12 @@ def cross_fit(features, widths, targets, folds):
     centres = mean + share.float() @ features / gain
     bias = torch.stack([fit[-1] for fit in fits]).float() - (weights @ centres[:, :, None]).squeeze(2)
     return weights, bias, alpha
+
+
+def set_batch_norm(model, images, normalisation):
+    """Give the batch norms of a random backbone, which know no images yet, the statistics of resident images."""
+    indices = batches(torch.arange(len(images), device=images.device), 64)
+    torch.optim.swa_utils.update_bn((make_batch(images, normalisation, index) for index in indices), model)
 
 
 def classes(objects):

@@ -1,25 +1,58 @@
-"""Training: one loop for all stages, and checkpoints from which a killed run goes on bit for bit.
+"""Training: one loop for all stages, which goes on bit for bit where it was killed, and the fit of a row by it.
 
 All randomness of an epoch (order, translations, dropout) is drawn from (seed, epoch), so a checkpoint at the end of an
 epoch needs no random state. Images, responses and labels lie on the device; a step copies and waits for nothing.
 """
 
-import pickle
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 from timm.layers import convert_sync_batchnorm
 from torch import nn
 
-from helpers import cache
-from helpers.datasets.images import to_batch
+from helpers import models
 from helpers.device import accelerator, precision
-from helpers.training.heads import RidgeHeads, TrainedHeads
-from helpers.training.recipe import LossScaling, make_optimiser
+from helpers.training.heads import RidgeHeads, classes, label_entropy, set_batch_norm
+from helpers.training.recipe import LossScaling, batches, make_batch, make_optimiser, scaling_of
 
-CHECKPOINT_SECONDS = 30.0
+
+def fit_row(experiment, dataset, *, seed, fold, held_out_score, checkpoint, progress):
+    """Train the network of a row and predict: dict of arrays (n_images, n_neurons), values and weights; see runs.Run.
+
+    dataset : as `Profile.training_data` returned it; others as in `fit`. Raises ValueError for a training that is none;
+    see `scaling_of`.
+    """
+    model, weights = experiment.build(dataset, seed)
+    normalisation = experiment.inputs.normalisation(dataset, experiment.backbone)
+    history = fit(
+        model,
+        dataset,
+        experiment.recipe,
+        seed=seed,
+        normalisation=normalisation,
+        pretrained=weights != models.RANDOM,
+        label_weight=experiment.label_weight,
+        fold=fold,
+        held_out_score=held_out_score,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    info, accuracy = {"weights": weights, "diverged": False} | scaling_of(history), None
+    images = {"val": dataset.val.images, "test": dataset.test.images}
+    if fold is not None:
+        images["held_out"] = dataset.train.images[fold[1]]
+    found = {role: predict(model, shown, normalisation) for role, shown in images.items()}
+    predictions = {role: predicted for role, (predicted, _) in found.items()}
+    if (logits := found["val"][1]) is not None:
+        named = np.array(dataset.object_names)[logits.argmax(1)]
+        accuracy = float(np.mean(named == dataset.val.objects))
+    if not all(np.isfinite(predicted).all() for predicted in predictions.values()):
+        # no numbers: scored as the constant that anyone could have predicted
+        info["diverged"], mean = True, dataset.train.responses.mean(0)
+        predictions = {role: np.broadcast_to(mean, p.shape).copy() for role, p in predictions.items()}
+    kept = {"weights": model.state_dict()} if seed == 0 else {}
+    return predictions | kept | {"info": info, "object_accuracy": accuracy, "history": history}
 
 
 def fit(
@@ -31,8 +64,7 @@ def fit(
     normalisation,
     pretrained=False,
     label_weight=None,
-    fit_index=None,
-    held_out_index=None,
+    fold=None,
     held_out_score=None,
     checkpoint=None,
     progress=None,
@@ -45,21 +77,21 @@ def fit(
     normalisation : Normalisation of the inputs
     pretrained : whether the backbone's weights deserve protection (see Recipe)
     label_weight : weight of the object labels' loss beside the neural loss; None for one objective.
-    fit_index : training images to fit; None for all.
-    held_out_index : training images to score after each epoch; None for none. Never val.
+    fold : (fit_index, held_out_index), training images; the latter are scored after each epoch. None: all are fitted.
     held_out_score : function of their responses and predictions, in the units of the file; returns a number.
-    checkpoint : path to continue from, if it exists, and to write, or None.
+    checkpoint : Checkpoint to continue from and to write, or None.
     progress : called after each epoch with (epochs done, epochs, the epoch's entry of `history`)
 
     Returns
     -------
     history : list of dict, one an epoch: neural_loss and label_loss of its steps, in the recipe's units, seconds and,
-        with `held_out_index`, held_out_explained_variance; in float16 what LossScaling.of_epoch says.
+        with a fold, held_out_explained_variance; in float16 what LossScaling.of_epoch says.
     """
+    fit_index, held_out_index = (np.arange(len(dataset.train.images)), None) if fold is None else fold
     training = _Training(model, dataset, recipe, seed, normalisation, pretrained, label_weight, fit_index)
-    if checkpoint:
-        training.take_up(checkpoint)
-    began = saved_at = time.monotonic()
+    if saved := checkpoint and checkpoint.take_up():
+        training.go_on(saved)
+    began = time.monotonic()
     training.renew_heads()
     for epoch in range(len(training.history), recipe.epochs):
         entry = training.epoch(epoch)
@@ -71,9 +103,8 @@ def fit(
         training.history.append(entry)
         if progress:
             progress(epoch + 1, recipe.epochs, entry)
-        if checkpoint and ended - saved_at >= CHECKPOINT_SECONDS and epoch + 1 < recipe.epochs:
-            training.save(checkpoint)
-            saved_at = time.monotonic()
+        if checkpoint and training.run.is_main_process and epoch + 1 < recipe.epochs:
+            checkpoint.keep(training.state)
     return training.finish()
 
 
@@ -83,8 +114,7 @@ class _Training:
     def __init__(self, model, dataset, recipe, seed, normalisation, pretrained, label_weight, fit_index):
         self.run = run = accelerator()
         self.model, self.recipe, self.seed, self.normalisation = model, recipe, seed, normalisation
-        self.label_weight, self.history = label_weight, []
-        self.fit_index = np.arange(len(dataset.train.images)) if fit_index is None else np.asarray(fit_index)
+        self.label_weight, self.fit_index, self.history = label_weight, fit_index, []
         self.images = torch.from_numpy(dataset.train.images).to(run.device)
         responses = torch.from_numpy(dataset.train.responses).to(run.device)
         self.mean, self.sd = 0 * responses[0], 0 * responses[0] + 1
@@ -100,6 +130,8 @@ class _Training:
             set_batch_norm(model, self.images[self.fit_index], normalisation)
         self.optimiser = make_optimiser(self.heads.module, recipe, pretrained)
         self.scaler = LossScaling(run.device, self.dtype)
+        # of a checkpoint: not the heads by ridge, which follow from the backbone
+        self.parts = {"model": self.heads.module, "optimiser": self.optimiser, "scaler": self.scaler}
         self.wrapped = run.prepare(self.heads.module) if run.num_processes > 1 else self.heads.module
         self.n_steps = len(batches(torch.arange(len(self.fit_index)), recipe.batch_size, run.num_processes))
         self.scheduler = recipe.schedule.scheduler(self.optimiser, recipe.epochs * self.n_steps, self.n_steps)
@@ -112,7 +144,8 @@ class _Training:
 
     def losses(self, whole_batch):
         """Neural and label loss of this process's share of a batch; their means over processes are the batch's."""
-        batch, weight = _share(whole_batch, self.run.process_index, self.run.num_processes)
+        rank, n_processes = self.run.process_index, self.run.num_processes
+        batch, weight = whole_batch[rank::n_processes], n_processes / len(whole_batch)
         how = {"translation": self.translation, "memory_format": self.memory_format}
         inputs = make_batch(self.images, self.normalisation, batch, **how)
         with torch.autocast(self.run.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
@@ -122,7 +155,10 @@ class _Training:
 
     def epoch(self, epoch):
         """Train on every image once: dict of the steps' mean losses."""
-        _train_mode(self.model, batch_norm_at_rest=self.recipe.ridge_heads)
+        self.model.train()
+        for module in self.model.modules() if self.recipe.ridge_heads else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
         order = np.random.default_rng([self.seed, epoch]).permutation(self.fit_index)
         order = torch.from_numpy(order).to(self.run.device)
         torch.manual_seed((self.seed * 1000 + epoch) * 64 + self.run.process_index)
@@ -145,21 +181,15 @@ class _Training:
             return float("nan")
         return held_out_score(split.responses[index], predicted * self.sd.cpu().numpy() + self.mean.cpu().numpy())
 
-    def _parts(self):
-        # not the heads by ridge, which follow from the backbone
-        return {"model": self.heads.module, "optimiser": self.optimiser, "scaler": self.scaler}
+    def state(self):
+        """What a checkpoint holds."""
+        return {name: part.state_dict() for name, part in self.parts.items()} | {"history": self.history}
 
-    def save(self, path):
-        if self.run.is_main_process:
-            saved = {name: part.state_dict() for name, part in self._parts().items()} | {"history": self.history}
-            cache.write_whole(path, lambda path: torch.save(saved, path))
-
-    def take_up(self, path):
-        """Go on from a checkpoint, if there is one."""
-        if saved := load_checkpoint(path):
-            for name, part in self._parts().items():
-                part.load_state_dict(saved[name])
-            self.history = saved["history"]
+    def go_on(self, saved):
+        """Go on from the state that a checkpoint held."""
+        for name, part in self.parts.items():
+            part.load_state_dict(saved[name])
+        self.history = saved["history"]
 
     @torch.no_grad()
     def finish(self):
@@ -172,81 +202,59 @@ class _Training:
         return self.history
 
 
+class TrainedHeads:
+    """The network's own heads, trained with the backbone: mean squared error, and cross-entropy of the labels.
+
+    Both losses of a recipe that standardises are divided by their values for the best constant prediction.
+    """
+
+    def __init__(self, model, targets, objects, fit_index, recipe, label_weight):
+        self.module, self.targets, self.label_weight = model, targets, label_weight
+        if label_weight is not None:
+            self.labels = classes(objects).to(targets.device)
+            self.constant_loss = label_entropy(objects[fit_index]) if recipe.standardised else 1.0
+
+    def losses(self, output, batch):
+        """Neural and label loss of every image of a batch, each (b,)."""
+        predicted, logits = output
+        neural = (predicted.float() - self.targets[batch]).square().mean(1)
+        if self.label_weight is None:
+            return neural, torch.zeros_like(neural)
+        labels = nn.functional.cross_entropy(logits.float(), self.labels[batch], reduction="none")
+        return neural, labels / self.constant_loss
+
+
 def scale_of(responses):
     """Mean and sd per neuron, each (n_neurons,); the sd of a constant neuron is given as 1."""
     sd = responses.std(0, correction=0)
     return responses.mean(0), torch.where(sd > 0, sd, torch.ones_like(sd))
 
 
-def _train_mode(model, *, batch_norm_at_rest):
-    model.train()
-    if batch_norm_at_rest:
-        for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
-
-
-def _share(batch, rank, world):
-    """This process's images of a batch, every world-th, and the weight that makes the gradients' mean the batch's."""
-    return batch[rank::world], world / len(batch)
-
-
-def batches(index, size, n_processes=1):
-    """An index in batches; a last one of under two images a process, too few for batch norm, joins the one before."""
-    parts = list(index.split(size))
-    if len(parts) > 1 and len(parts[-1]) < 2 * n_processes:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    return parts
-
-
-@torch.no_grad()
-def predict(model, images, normalisation, *, batch_size=64):
+def predict(model, images, normalisation):
     """Predicted responses (n_images, n_neurons), float32, and object logits (n_images, n_objects) or None."""
-    device = next(model.parameters()).device
-    dtype, memory_format = precision(model, device)
     was_training = model.training
-    model.eval()
-    resident = torch.from_numpy(images).to(device)
-    responses, logits = [], []
-    for index in torch.arange(len(images), device=device).split(batch_size):
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            predicted, scores = model(make_batch(resident, normalisation, index, memory_format=memory_format))
-        responses.append(predicted.float())
-        logits += [scores.float()] if scores is not None else []
+    images = torch.from_numpy(images).to(next(model.parameters()).device)
+    parts = zip(*(output for _, output in outputs(model, model, images, normalisation)), strict=True)
+    responses, logits = (None if part[0] is None else torch.cat(part).float().cpu().numpy() for part in parts)
     model.train(was_training)
-    return torch.cat(responses).cpu().numpy(), torch.cat(logits).cpu().numpy() if logits else None
+    return responses, logits
 
 
-@torch.no_grad()
 def extract(model, images, normalisation):
     """Features (n_images, n_features), float32, of resident images, in the number type that the network trains in."""
-    model.eval()
-    dtype, memory_format = precision(model, images.device)
     features = torch.empty(len(images), sum(model.features.widths), device=images.device)
-    for index in torch.arange(len(images), device=images.device).split(64):
-        batch = make_batch(images, normalisation, index, memory_format=memory_format)
-        with torch.autocast(images.device.type, dtype=dtype, enabled=dtype != torch.float32):
-            features[index] = model.features(batch).float()
+    for index, output in outputs(model, model.features, images, normalisation):
+        features[index] = output.float()
     return features
 
 
-def set_batch_norm(model, images, normalisation):
-    """Give the batch norms of a random backbone, which know no images yet, the statistics of resident images."""
-    indices = batches(torch.arange(len(images), device=images.device), 64)
-    torch.optim.swa_utils.update_bn((make_batch(images, normalisation, index) for index in indices), model)
-
-
-def make_batch(images, normalisation, index, *, translation=0, memory_format=torch.contiguous_format):
-    return to_batch(images[index], normalisation, translation=translation).contiguous(memory_format=memory_format)
-
-
-def load_checkpoint(path):
-    """The saved state, or None where there is none; a damaged file is set aside with a warning."""
-    path = Path(path)
-    if not path.exists():
-        return None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        cache.set_aside(path, error)
-        return None
+@torch.no_grad()
+def outputs(model, part, images, normalisation):
+    """Pairs (index, output) of a model or a part of it, for resident images, a batch each; in evaluation mode."""
+    model.eval()
+    dtype, memory_format = precision(model, images.device)
+    for index in torch.arange(len(images), device=images.device).split(64):
+        batch = make_batch(images, normalisation, index, memory_format=memory_format)
+        with torch.autocast(images.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            output = part(batch)
+        yield index, output

@@ -9,6 +9,8 @@ from timm.scheduler import CosineLRScheduler, StepLRScheduler
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
+from helpers.datasets.images import to_batch
+
 
 @dataclass(frozen=True)
 class Step:
@@ -77,6 +79,18 @@ class Recipe:
     # and an image's loss goes through the head that has not seen it; 1: a single head that has seen all images; 0:
     # heads that are trained with the backbone.
     ridge_heads: int = 0
+
+
+def batches(index, size, n_processes=1):
+    """An index in batches; a last one of under two images a process, too few for batch norm, joins the one before."""
+    parts = list(index.split(size))
+    if len(parts) > 1 and len(parts[-1]) < 2 * n_processes:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
+
+
+def make_batch(images, normalisation, index, *, translation=0, memory_format=torch.contiguous_format):
+    return to_batch(images[index], normalisation, translation=translation).contiguous(memory_format=memory_format)
 
 
 def make_optimiser(model, recipe, pretrained):
