@@ -19,7 +19,7 @@ import pandas as pd
 from helpers import cache, datasets, metrics, notebook
 from helpers.analyses import frozen_networks, layer_profile, tables
 from helpers.experiments.profiles import PROFILES
-from helpers.readout import features, gram_by_place, receptive_fields, regression
+from helpers.readout import gram_by_place, receptive_fields, regression
 
 TABLE = Path(__file__).parent / "located.csv"
 LOCATED = "located"
@@ -31,16 +31,15 @@ def stacks(dataset, profile, blurs):
     whole = frozen_networks.kernel(frozen_networks.located_spec(dataset, profile), dataset)[:, :n_train, :n_train]
     yield LOCATED, whole
     yield "without receptive fields", whole.sum(0, keepdims=True)
-    yield "one size", sum(layer_profile.grams_by_place(tag, dataset, profile)[:, :n_train, :n_train] for tag in tags)
-    plain = next(spec for name, spec in frozen_networks.specs(dataset, profile).items() if name.endswith("two sizes"))
+    firsts = (layer_profile.grams_by_place(tag, dataset, profile)[0] for tag in tags)
+    yield "one size", sum(stack[:, :n_train, :n_train] for stack in firsts)
+    rows = frozen_networks.specs(dataset, profile).items()
+    plain = next(spec for name, spec in rows if name.endswith("sum of blocks at two sizes"))
     yield "plain sum of blocks", frozen_networks.kernel(plain, dataset)[None, :n_train, :n_train].astype(np.float32)
+    views = [view for tag in tags for view in layer_profile.views_by_place(tag, dataset, profile)]
     for blur in blurs:
-        out = np.zeros((features.GRID**2, n_train, n_train), np.float32)
-        for tag in tags:
-            for zoomed in (False, True):
-                view = layer_profile.located_view(tag, dataset.images.shape[2:], zoomed=zoomed)
-                gram_by_place.grams_by_place(view, dataset.train.images, n_train=n_train, out=out, blur=blur)
-        yield f"blur {blur:g} for {layer_profile.BLUR:g}", out
+        of_blur = gram_by_place.stack_of(views, dataset.train.images, n_train=n_train, blur=blur)
+        yield f"blur {blur:g} for {gram_by_place.BLUR:g}", of_blur
 
 
 def compare(dataset, profile, options):

@@ -18,11 +18,10 @@ SHALLOW, FINE_TUNED = "shallow-dropout-l2-repaired", "lite0-repaired"
 def learning_curve(dataset, profile):
     """Explained variance on val by the number of training images, of four approaches.
 
-    The shallow CNN, lite0 fine-tuned, the located readout of frozen networks, and the mean of the last two; a network
-    that the profile trains at another size than the readout's is left out. Each is fitted to the same images, every
-    object keeping its share; what is chosen, is chosen on these.
-    Raises ValueError where every network is left out. Runs come from the
-    cache of `runs.run`, Gram matrices from that of all images: only small networks are trained anew.
+    The shallow CNN, lite0 fine-tuned, the located readout of frozen networks, and the mean of the last two, at the
+    pixels that the profile trains lite0 at; a shallow CNN that it trains at others is left out. Each is fitted to the
+    same images, every object keeping its share; what is chosen, is chosen on these. Runs come from the cache of
+    `runs.run`, Gram matrices from that of all images.
 
     Parameters
     ----------
@@ -33,14 +32,14 @@ def learning_curve(dataset, profile):
     -------
     pandas.DataFrame
         Columns approach, n_train, explained_variance, and low and high, the 95 % interval over images and seeds. The
-        lines with all images are the main rows.
+        networks' lines with all images are the main rows.
     """
     weights = " (random weights)" if models.find_weights(LITE0)[1] == models.RANDOM else ""
-    fine_tuned, size, n_all = f"lite0 fine-tuned{weights}", dataset.images.shape[2:], len(dataset.train.images)
+    fine_tuned, n_all = f"lite0 fine-tuned{weights}", len(dataset.train.images)
+    dataset = profile.training_data(EXPERIMENTS[FINE_TUNED], dataset)
     rows = {"shallow CNN": EXPERIMENTS[SHALLOW], fine_tuned: EXPERIMENTS[FINE_TUNED]}
+    size = dataset.images.shape[2:]
     rows = {a: row for a, row in rows.items() if profile.training_data(row, dataset).images.shape[2:] == size}
-    if not rows:
-        raise ValueError(f"profile {profile.name!r} trains no network at the readouts' {size} pixels; take 'full'")
     lines = []
     for n_train in sorted({max(2, round(share * n_all)) for share in SHARES}):
         print(f"{n_train} of {n_all} training images", flush=True)

@@ -47,7 +47,7 @@ class View(NamedTuple):
 def at_two_sizes(view):
     """A view, whose `pixels` are given, and the same at ZOOM times as many if its network takes these as it is built.
 
-    For a trained network, which cannot be built for another size as `layer_profile.located_view` does.
+    For a trained network, which cannot be built for another size as `layer_profile.located_views` does.
     """
     zoomed = tuple(round(side * ZOOM) for side in view.pixels)
     return [view, view._replace(pixels=zoomed)] if models.takes(view.network, zoomed) else [view]
