@@ -1,6 +1,7 @@
 """The explorer: its dots, means and pictures are those of the data, whatever the data; it leaves no figure open."""
 
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.image import imread
 
-from helpers import cache, explore
+from helpers import cache, explore, plots
 from helpers.analyses import tables
 from helpers.datasets.dataset import Dataset, Split
 from helpers.experiments import profiles, runs, saved_model
@@ -128,6 +129,38 @@ def test_widget_turns_its_page_and_leaves_no_figure():
     assert imread(io.BytesIO(picture.value)).shape[1] <= 900
 
 
+def test_controls_go_below_each_other_where_the_page_is_narrow():
+    dataset = data()
+    *rows, _ = explore.explore({"a": runs_of(dataset)}, dataset, 0.8).children
+    beside_the_files = 833  # pixels of an output of JupyterLab in a window of 1280
+    for row in rows:
+        widths = [int(control.layout.width.removesuffix("px")) + 4 for control in row.children]
+        assert sum(widths) <= beside_the_files and row.layout.flex_flow == "row wrap"
+
+
+@pytest.mark.parametrize("beside", [None, "lite0 + lite1 + lite2: located at two sizes"])
+def test_all_words_are_inside_the_picture_and_clear_of_each_other(beside):
+    dataset = data(n_val=80, n_objects=20)
+    best = "best model: mean of lite0-repaired, located and lite0 + lite1 + lite2: located at two sizes"
+    done = {best: runs_of(dataset), "lite0 + lite1 + lite2: located at two sizes": runs_of(dataset)}
+    drawn = explore.figure(done, dataset, model=best, beside=beside, neuron=1, ceiling=0.8)
+    drawn.canvas.draw()
+    shown = explore.WITH_CAPTION.transformed(drawn.dpi_scale_trans)
+    legends = [axis.get_legend().get_window_extent() for axis in drawn.axes if axis.get_legend()]
+    title = drawn._suptitle.get_window_extent()
+    boxes = [*legends, title, *(axis.xaxis.label.get_window_extent() for axis in drawn.axes)]
+    assert all(shown.x0 <= box.x0 and box.x1 <= shown.x1 and box.y1 <= shown.y1 for box in boxes)
+    assert not any(title.overlaps(box) for box in legends)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(legends, 2))
+
+
+def test_the_best_model_has_its_colour_of_the_report():
+    dataset = data()
+    done = {"best model: a mean": runs_of(dataset)}
+    drawn = explore.figure(done, dataset, model="best model: a mean", neuron=1, ceiling=0.8)
+    assert panels(drawn)["tuning"].containers[1].lines[0].get_color() == plots.COLOURS["best model"]
+
+
 def test_neurons_come_in_the_order_that_is_asked_for_and_the_neuron_stays():
     dataset = data(n_neurons=5, n_objects=4)
     ceiling = np.array([0.3, np.nan, 0.9, 0.5, 0.1])
@@ -190,7 +223,7 @@ def test_it_opens_on_what_the_cache_holds_without_importing_networks(tiny, tiny_
         explore.open(tiny_file, profile="full")
 
 
-def test_the_best_model_stands_first_and_predicts_once(tiny, runs_folder, tmp_path, monkeypatch):
+def test_the_best_model_stands_first_and_predicts_once(tiny, runs_folder, tmp_path, monkeypatch, capsys):
     dataset, calls = profiles.PROFILES["tiny"].prepare(tiny), []
     monkeypatch.setenv("IT_OUT", str(tmp_path))
     (tmp_path / "best_model").mkdir()
@@ -200,7 +233,7 @@ def test_the_best_model_stands_first_and_predicts_once(tiny, runs_folder, tmp_pa
     monkeypatch.setattr(saved_model, "load", lambda *_: loaded)
     for _ in range(2):
         assert list(explore.held(dataset, profiles.PROFILES["tiny"])) == ["best model: a mean"]
-    assert calls == [1]
+    assert calls == [1] and capsys.readouterr().out.count("takes minutes, this time alone\n") == 1  # said when it is so
     model["data"] = "other"
     (tmp_path / "best_model" / "model.json").write_text(json.dumps(model), encoding="utf-8")
     assert explore.held(dataset, profiles.PROFILES["tiny"]) == {}

@@ -90,7 +90,7 @@ def results(dataset):
 def best(dataset, profile):
     """The best model that a report saved for this data: dict 'best model: <its name>' -> [Held]; empty without one.
 
-    It predicts once, which may take a minute; from then on its predictions are found.
+    It predicts once, which takes minutes and is said; from then on its predictions are found.
     """
     folders = [Path(os.environ["IT_OUT"])] if os.environ.get("IT_OUT") else []
     folders += [path for parent in ("report", "figures") for path in (cache.ROOT / parent).glob("*")]
@@ -105,10 +105,11 @@ def best(dataset, profile):
         def predict(path=path):
             from helpers.experiments import saved_model
 
+            print("the best model predicts the val images, which takes minutes, this time alone", flush=True)
             return {"val": saved_model.load(path.parent, dataset).predict(dataset.val.images)}
 
         settings = {"model": model}  # which names its files by what is in them
         return {
-            f"best model: {model['name']}": [Held(cache.cached(dataset, "best_model", "val", settings, predict)["val"])]
+            f"{page.BEST}{model['name']}": [Held(cache.cached(dataset, "best_model", "val", settings, predict)["val"])]
         }
     return {}

@@ -7,6 +7,7 @@ from matplotlib.transforms import Bbox
 from helpers import metrics, plots
 from helpers.datasets import SIMULATED
 
+BEST = "best model: "  # how the name of the best model begins
 MARKERS = "osD^v<>Phd"
 N_CATEGORIES = len(MARKERS)
 N_IMAGES = 10
@@ -54,7 +55,7 @@ def figure(done, dataset, *, model, neuron, ceiling, beside=None, note=""):
     }
 
     drawn = plt.figure(figsize=SIZE)
-    margins = {"left": 0.07, "right": 0.99, "top": 0.87 - 0.03 * len(names), "bottom": 0.01, "hspace": 0.3}
+    margins = {"left": 0.07, "right": 0.99, "top": 0.85 - 0.03 * len(names), "bottom": 0.01, "hspace": 0.3}
     layout = DOUBLE if beside else SINGLE
     axes = drawn.subplot_mosaic(layout, height_ratios=[1, 1.1], gridspec_kw=margins | {"wspace": 0.3})
     categories = plots.largest(val.categories, N_CATEGORIES)
@@ -64,12 +65,12 @@ def figure(done, dataset, *, model, neuron, ceiling, beside=None, note=""):
         among_neurons(explained(done[model], dataset), neuron, colour_of(model), axes["neurons"])
     responses = {"measured": measured} | predicted
     colours = ["black", *map(colour_of, names)]
-    legend_above(plots.tuning(responses, val.categories, categories, colours=colours, ax=axes["tuning"]), ncols=3)
+    legend_above(plots.tuning(responses, val.categories, categories, colours=colours, ax=axes["tuning"]), ncols=2)
     driving_images(responses, val.images, axes["images"])
 
-    titles = [f"{plots.short(name, 60)}, neuron {neuron}: {score_words(done[name], dataset, neuron)}" for name in names]
+    titles = [f"{plots.short(name, 90)}, neuron {neuron}: {score_words(done[name], dataset, neuron)}" for name in names]
     titles = titles if beside is None else [f"{number}: {title}" for number, title in enumerate(titles, 1)]
-    drawn.suptitle("\n".join([*titles, ceiling_words(ceiling, neuron)]), fontsize=11)
+    drawn.suptitle("\n".join([*titles, ceiling_words(ceiling, neuron)]), fontsize=10)
     n_seeds = [len(done[name]) for name in names]
     seeds = f"predictions and scores are means over {' and '.join(map(str, n_seeds))} seeds"
     seeds = "one seed" if max(n_seeds) == 1 else seeds
@@ -78,6 +79,8 @@ def figure(done, dataset, *, model, neuron, ceiling, beside=None, note=""):
 
 
 def colour_of(model):
+    if model.startswith(BEST):
+        return plots.COLOURS["best model"]
     recipes = [recipe for recipe in ("published", "repaired") if model.endswith(f"-{recipe}")]
     return plots.recipe_colour(recipes[0]) if recipes else plots.COLOURS["readout"]
 
@@ -114,18 +117,19 @@ def predicted_against_measured(measured, predicted, categories, shown, ax):
             measured[of], predicted[of], MARKERS[i], color=f"C{i}", alpha=0.7, markersize=4, label=plots.short(name)
         )
     ax.set(xlabel="measured response", ylabel="predicted")
-    return legend_above(ax, ncols=4)
+    return legend_above(ax, ncols=3)
 
 
 def legend_above(ax, *, ncols):
-    ax.legend(fontsize=7, frameon=False, ncols=ncols, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1)
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "columnspacing": 1, "handletextpad": 0.3}
+    ax.legend(fontsize=9, frameon=False, ncols=ncols, **place)
     return ax
 
 
 def among_neurons(explained, neuron, colour, ax):
     """Explained variance of all neurons (n_neurons,), this one marked."""
     if np.isfinite(explained).any():
-        plots.distribution(explained, xlabel=plots.EXPLAINED_VARIANCE, what="neurons", colour="#bbbbbb", ax=ax)
+        plots.distribution(explained, xlabel="explained variance", what="neurons", colour="#bbbbbb", ax=ax)
     if np.isfinite(explained[neuron]):
         ax.axvline(explained[neuron], color=colour, linewidth=2, label=f"neuron {neuron}: {explained[neuron]:.2f}")
         legend_above(ax, ncols=2)

@@ -36,10 +36,10 @@ def explore(done, dataset, ceiling, *, model=None):
     """
     if not done:
         raise ValueError("no finished runs to explore")
-    narrow = {"layout": {"width": "420px"}}
+    narrow = {"layout": {"width": "400px", "max_width": "98%"}}  # two beside each other beside JupyterLab's files
     first = ipywidgets.Dropdown(options=list(done), value=model or next(iter(done)), description="model", **narrow)
     second = ipywidgets.Dropdown(options=[ALONE, *done], description="beside", **narrow)
-    order = ipywidgets.Dropdown(options=ORDERS, description="sorted by", layout={"width": "260px"})
+    order = ipywidgets.Dropdown(options=ORDERS, description="sorted by", layout={"width": "240px"})
     steps = [ipywidgets.Button(description=word, layout={"width": "80px"}) for word in ("previous", "next")]
     by_score = in_order("score", done[first.value], dataset, ceiling)
     neuron = ipywidgets.SelectionSlider(
@@ -66,7 +66,8 @@ def explore(done, dataset, ceiling, *, model=None):
     for control in (first, second, neuron):
         control.observe(turn, names="value")
     turn()
-    rows = [ipywidgets.HBox([first, second]), ipywidgets.HBox([order, steps[0], neuron, steps[1]])]
+    rows = [[first, second], [order, neuron, *steps]]
+    rows = [ipywidgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows]
     return ipywidgets.VBox([*rows, picture])
 
 
