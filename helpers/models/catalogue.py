@@ -1,4 +1,4 @@
-"""The networks whose frozen features are read out, as data/networks.csv lists them: to add one, add a line there.
+"""The networks whose frozen features are read out, as data/frozen_networks.csv lists them: add one by a line there.
 
 Columns: tag (full timm name), label, pixels (side that the network sees images at; empty for their own), profiles
 (which read it out, by spaces), note.
@@ -12,7 +12,7 @@ from pathlib import Path
 from helpers.models.backbones import check_tag
 from helpers.models.weights import RANDOM, find_weights
 
-TABLE = Path(__file__).parents[2] / "data" / "networks.csv"
+TABLE = Path(__file__).parents[2] / "data" / "frozen_networks.csv"
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from timm.layers import convert_sync_batchnorm
 from torch import nn
 
 from helpers import models
-from helpers.device import accelerator, precision
+from helpers.device import LossScaling, accelerator, precision, scaling_of
 from helpers.training.heads import RidgeHeads, classes, label_entropy, set_batch_norm
-from helpers.training.recipe import LossScaling, batches, make_batch, make_optimiser, scaling_of
+from helpers.training.recipe import batches, make_batch, make_optimiser
 
 
 def fit_row(experiment, dataset, *, seed, fold, held_out_score, checkpoint, progress):
