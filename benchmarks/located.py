@@ -80,8 +80,8 @@ def main():
     table = pd.DataFrame(compare(dataset, profile, options)).assign(made=f"{command}; {notebook.stamp()}")
     if TABLE.exists():
         table = pd.concat([pd.read_csv(TABLE), table])
-        table = table.drop_duplicates(["data", "fold_seed", "part"], keep="last")
-    table = table.round(4).sort_values(["data", "fold_seed"], kind="stable")
+        table = table.drop_duplicates(["data", "pixels", "fold_seed", "part"], keep="last")
+    table = table.round(4).sort_values(["data", "pixels", "fold_seed"], kind="stable")
     cache.write_whole(TABLE, lambda beside: table.to_csv(beside, index=False))
     print(f"written to {TABLE}")
 

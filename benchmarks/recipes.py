@@ -122,7 +122,7 @@ def ablate(network, dataset, profile, options):
     dataset = profile.training_data(experiments_of[REPAIRED], dataset)
     chosen = options.variants or [slug(words) for words in experiments_of]
     chosen = {words: e for words, e in experiments_of.items() if words == REPAIRED or slug(words) in chosen}
-    held_out_index = np.concatenate([runs.fold_of(dataset, fold)[1] for fold in options.folds])
+    held_out_index = np.concatenate([datasets.fold_of(dataset, fold)[1] for fold in options.folds])
     responses, objects = dataset.train.responses[held_out_index], dataset.train.objects[held_out_index]
     n_runs = options.seeds * len(options.folds)
     print(

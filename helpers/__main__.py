@@ -54,7 +54,7 @@ def prepared(options):
 
 
 def run(options):
-    from helpers import metrics
+    from helpers import datasets, metrics
     from helpers.analyses import tables
     from helpers.datasets.hdf5 import plural
     from helpers.experiments import runs
@@ -71,7 +71,7 @@ def run(options):
     where, predicted = "val", finished.val
     responses, objects = dataset.val.responses, dataset.val.objects
     if options.held_out_fold is not None:
-        _, held_out = runs.fold_of(dataset, options.held_out_fold)
+        _, held_out = datasets.fold_of(dataset, options.held_out_fold)
         where, predicted = f"fold {options.held_out_fold} of the training images", finished.held_out
         responses, objects = dataset.train.responses[held_out], dataset.train.objects[held_out]
     found = metrics.interval(responses, predicted, objects)

@@ -1,4 +1,4 @@
-"""CPU or CUDA, and the number type that is fast there: decided here alone. Steps in float16, by scaled losses."""
+"""CPU or CUDA, and the number type that is fast there: decided here alone; float16's losses are scaled here too."""
 
 import functools
 import platform

@@ -14,7 +14,6 @@ from helpers.analyses import best_model
 from helpers.datasets import describe
 from helpers.datasets.hdf5 import DataError
 from helpers.datasets.images import IMAGENET, Normalisation, to_batch, training_statistics
-from helpers.experiments import runs
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]
 SD = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
@@ -238,9 +237,9 @@ def test_few_images_are_fewer_folds_for_readouts_and_for_training_alike():
     pairs = datasets.choosing_folds(few)
     assert sorted(held_out.tolist() for _, held_out in pairs) == [[0], [1], [2]]
     for fold, pair in enumerate(pairs):
-        assert all(map(np.array_equal, runs.fold_of(few, fold), pair))
+        assert all(map(np.array_equal, datasets.fold_of(few, fold), pair))
     with pytest.raises(ValueError, match="no fold 3 of 3 training images; expected 0 to 2"):
-        runs.fold_of(few, 3)
+        datasets.fold_of(few, 3)
     candidates = {name: SimpleNamespace(held_out=np.ones((1, 2))) for name in ("first", "second")}
     assert list(best_model.choose(candidates, np.zeros((1, 2)))) == ["first", "second"]  # one image has no score
 

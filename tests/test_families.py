@@ -77,7 +77,7 @@ def test_a_family_works_frozen_and_by_both_recipes(family, dataset, monkeypatch)
     gram_by_place.grams_by_place(view, dataset.images, n_train=8, out=places, blur=0.1)
     assert np.isfinite(places).all()  # every layer without a batch norm at its end counts as much as any
     for experiment in _backbone("any", family, tag, ADAM, pretrained=False, label_weight=1.0):
-        model, _ = models.build(experiment, dataset, seed=0)
+        model, _ = experiment.build(dataset, 0)
         recipe = replace(experiment.recipe, epochs=1, batch_size=8, schedule=CONSTANT)
         before = {name: p.clone() for name, p in model.features.backbone.named_parameters()}
         history = loop.fit(model, dataset, recipe, seed=0, normalisation=IMAGENET, label_weight=1.0)

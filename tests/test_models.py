@@ -63,7 +63,7 @@ def test_one_step_trains_backbone_and_heads_of_every_row(tag, recipe, monkeypatc
     responses = rng.standard_normal((4, 5)).astype(np.float32)
     train = SimpleNamespace(images=images, responses=responses, objects=np.array(["a", "b", "a", "b"]))
     dataset = SimpleNamespace(images=images, train=train, object_names=["a", "b"], n_neurons=5)
-    model, source = models.build(experiment, dataset, seed=0)
+    model, source = experiment.build(dataset, 0)
     before = {key: value.clone() for key, value in model.named_parameters()}
     one_step = replace(experiment.recipe, epochs=1, batch_size=4, schedule=CONSTANT)
     history = loop.fit(model, dataset, one_step, seed=0, normalisation=IMAGENET, pretrained=source != models.RANDOM)

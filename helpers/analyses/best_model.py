@@ -44,7 +44,7 @@ def candidates(dataset, profile):
 
     The best single block is no candidate, as all folds took part in naming it.
     """
-    _, held_out_index = runs.fold_of(dataset, FOLD)
+    _, held_out_index = datasets.fold_of(dataset, FOLD)
     rows = {name: row for name, row in frozen_networks.rows(dataset, profile).items() if "single" not in name}
     found = {name: Candidate(name, None, row.held_out[held_out_index]) for name, row in rows.items()}
     folded = runs.run_all(fine_tuned(dataset, profile), dataset, profile, held_out_fold=FOLD, seeds=1)

@@ -221,7 +221,7 @@ def object_mean(dataset):
 def tuned_held_out(experiment, dataset, profile, fold):
     """Predictions (n_held_out, n_neurons) of a fold by the located readout of a backbone tuned on the other folds."""
     finished = runs.run(experiment, dataset, profile, held_out_fold=fold)
-    fit, held_out = runs.fold_of(dataset, fold)
+    fit, held_out = datasets.fold_of(dataset, fold)
 
     def compute():
         data = profile.training_data(experiment, dataset)

@@ -11,12 +11,12 @@ from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS, LITE0
 from helpers.readout import receptive_fields
 
-SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training images; two at least
+SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training images, of which two at least are taken
 SHALLOW, FINE_TUNED = "shallow-dropout-l2-repaired", "lite0-repaired"
 
 
 def learning_curve(dataset, profile):
-    """Explained variance on val by the number of training images, of four approaches.
+    """Explained variance on val by the number of training images, of three or four approaches.
 
     The shallow CNN, lite0 fine-tuned, the located readout of frozen networks, and the mean of the last two, at the
     pixels that the profile trains lite0 at; a shallow CNN that it trains at others is left out. Each is fitted to the
@@ -37,9 +37,9 @@ def learning_curve(dataset, profile):
     weights = " (random weights)" if models.find_weights(LITE0)[1] == models.RANDOM else ""
     fine_tuned, n_all = f"lite0 fine-tuned{weights}", len(dataset.train.images)
     dataset = profile.training_data(EXPERIMENTS[FINE_TUNED], dataset)
-    rows = {"shallow CNN": EXPERIMENTS[SHALLOW], fine_tuned: EXPERIMENTS[FINE_TUNED]}
-    size = dataset.images.shape[2:]
-    rows = {a: row for a, row in rows.items() if profile.training_data(row, dataset).images.shape[2:] == size}
+    rows = {fine_tuned: EXPERIMENTS[FINE_TUNED]}
+    if profile.training_data(EXPERIMENTS[SHALLOW], dataset) is dataset:
+        rows = {"shallow CNN": EXPERIMENTS[SHALLOW]} | rows
     lines = []
     for n_train in sorted({max(2, round(share * n_all)) for share in SHARES}):
         print(f"{n_train} of {n_all} training images", flush=True)

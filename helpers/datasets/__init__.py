@@ -4,8 +4,8 @@ import os
 import warnings
 from pathlib import Path
 
-from helpers.datasets.dataset import N_FOLDS, Dataset, Split, choosing_folds, folds, object_folds, read, reduce
-from helpers.datasets.describe import DATA, catalogue, check
+from helpers.datasets.dataset import N_FOLDS, Dataset, Split, choosing_folds, fold_of, folds, object_folds, read, reduce
+from helpers.datasets.describe import DATA, catalogue, check, doubts
 from helpers.datasets.hdf5 import CATEGORY_OF, SIMULATED, DataError
 from helpers.datasets.images import (
     IMAGENET,
@@ -15,12 +15,6 @@ from helpers.datasets.images import (
     to_batch,
     training_statistics,
 )
-
-__all__ = [
-    "CATEGORY_OF", "DATA", "IMAGENET", "IMAGENET_MEAN", "IMAGENET_SD", "N_FOLDS", "SIMULATED", "DataError", "Dataset",
-    "Normalisation", "Split", "check", "choosing_folds", "find", "folds", "load", "object_folds", "reduce",
-    "standin_path", "to_batch", "training_statistics",
-]  # fmt: skip
 
 
 def find(path=None):
@@ -79,7 +73,7 @@ def load(path=None):
     DataError
         One sentence naming file, key, found and expected.
     """
-    dataset, doubts = read(find(path))
-    for sentence in doubts:
+    dataset, *found = read(find(path))
+    for sentence in doubts(dataset, *found):
         warnings.warn(f"{dataset.path}: {sentence}", stacklevel=2)
     return dataset

@@ -10,8 +10,6 @@ from helpers.datasets import hdf5
 from helpers.datasets.images import read_images, resized
 
 N_FOLDS = 5  # of the training images, wherever something is chosen
-FEW = 10  # val images
-SAME_MEAN = 0.01  # sds between the mean of the repeats and the responses
 
 
 @dataclass(frozen=True)
@@ -79,8 +77,8 @@ def read(path):
     Returns
     -------
     dataset : Dataset
-    doubts : list of str
-        What is odd in the file but does not stop its use, a sentence each.
+    digests : three arrays (train, val, test) of one value per image, equal for equal images
+    unverified : names of the files that this one was made from whose digest was not verified, or None
 
     Raises
     ------
@@ -101,7 +99,7 @@ def read(path):
     contents = [train.responses, val.responses, val.repeats, train.repeats, np.concatenate(digests)]
     fingerprint = _digest(described, [array for array in contents if array is not None])
     dataset = Dataset(path, path.stem, is_standin, fingerprint, images, train, val, test, neurons)
-    return dataset, _doubts(train, val, digests, unverified)
+    return dataset, digests, unverified
 
 
 def _splits(images, parts):
@@ -114,46 +112,6 @@ def _digest(description, arrays):
     for array in arrays:
         digest.update(array)
     return digest.hexdigest()
-
-
-def _doubts(train, val, digests, unverified):
-    """Sentences on what is odd; digests : of every image, three arrays (train, val, test)."""
-    sentences = []
-    if unverified:
-        sentences.append(f"made from files whose digest was not verified: {unverified}.")
-    for first, second in ((0, 1), (0, 2), (1, 2)):
-        if shared := int(np.isin(digests[second], digests[first]).sum()):
-            keys = f"both stimulus_{hdf5.SPLITS[first]} and stimulus_{hdf5.SPLITS[second]}"
-            sentences.append(f"{hdf5.plural(shared, 'image')} in {keys}, so scores leak; expected different images.")
-    if new := sorted(set(val.objects.tolist()) - set(train.objects.tolist())):
-        names = ", ".join(new[:5]) + (", ..." if len(new) > 5 else "")
-        sentences.append(f"object_val has {hdf5.plural(len(new), 'object')} that object_train lacks: {names}.")
-    if silent := int((np.ptp(val.responses, axis=0) == 0).sum()):
-        sentences.append(f"spikes_val has {hdf5.plural(silent, 'constant neuron')}, with no score to give.")
-    if len(val.responses) < FEW:
-        sentences.append(f"only {len(val.responses)} val images, too few for an interval; expected {FEW} or more.")
-    sentences += _other_mean("spikes_train", train)
-    if val.repeats is not None and np.isfinite(val.repeats).any(axis=2).sum(axis=1).max() < 2:
-        return [*sentences, "spikes_val_repeats has one trial per image, so no noise ceiling; expected two or more."]
-    return sentences + _other_mean("spikes_val", val)
-
-
-def _other_mean(key, split):
-    """A sentence where the mean over trials is not the responses."""
-    correlation, difference = agreement(split) if split.repeats is not None else (1, 0)
-    if difference < SAME_MEAN:
-        return []
-    found = f"the mean of {key}_repeats is not {key} (correlation {correlation:.2f}, rms difference {difference:.2f}"
-    return [f"{found} of its sd); expected the same order and units, and NaN for a trial that was not run."]
-
-
-def agreement(split):
-    """Correlation of the mean over trials with the responses, and rms difference in sds of the responses."""
-    mean = hdf5.mean_over_trials(split.repeats)
-    known = np.isfinite(mean)
-    mean, responses = mean[known], split.responses[known].astype(np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):  # not defined for constant responses
-        return np.corrcoef(mean, responses)[0, 1], np.sqrt(np.mean((mean - responses) ** 2)) / responses.std()
 
 
 def reduce(dataset, *, n_train, pixels):
@@ -234,6 +192,15 @@ def choosing_folds(dataset):
     """The folds of the training images by which everything is tuned and chosen: N_FOLDS, or as many as images."""
     objects = dataset.train.objects
     return folds(objects, min(N_FOLDS, len(objects)), seed=0)
+
+
+def fold_of(dataset, number):
+    """One of `choosing_folds`: training images to fit and to hold out. Raises ValueError for one that is not there."""
+    found = choosing_folds(dataset)
+    if not 0 <= number < len(found):
+        n_images = len(dataset.train.images)
+        raise ValueError(f"no fold {number} of {n_images} training images; expected 0 to {len(found) - 1}.")
+    return found[number]
 
 
 def object_folds(objects, n_folds, *, seed):

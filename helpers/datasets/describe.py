@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 
 from helpers.datasets import hdf5
-from helpers.datasets.dataset import agreement, read
+from helpers.datasets.dataset import read
 from helpers.datasets.images import IMAGES_AT_ONCE, encoding
 
 DATA = Path(__file__).parents[2] / "data"
 SIDE = 16  # images are compared at 16 x 16 gray pixels
 SIMILAR = 0.95
+SAME_MEAN = 0.01  # sds between the mean of the repeats and the responses
+FEW = 10  # val images
 
 
 def check(path):
@@ -36,7 +38,7 @@ def check(path):
     ------
     DataError
     """
-    dataset, doubts = read(path)
+    dataset, *found = read(path)
     train, val, test = dataset.train, dataset.val, dataset.test
     with hdf5.opened(path) as file:
         known, stored = _known(file.attrs, dataset), encoding(hdf5.examine(file)).words
@@ -54,7 +56,7 @@ def check(path):
     _, n_channels, height, width = dataset.images.shape
     lines += [f"images: {height} x {width} pixels, {'gray' if n_channels == 1 else 'colour'}, {stored}"]
     lines += [_similarity(thumbnails(train.images), thumbnails(val.images))]
-    return "\n".join(lines + [f"warning: {sentence}" for sentence in doubts])
+    return "\n".join(lines + [f"warning: {sentence}" for sentence in doubts(dataset, *found)])
 
 
 @functools.cache
@@ -120,3 +122,43 @@ def _similarity(train, val):
     twins = int((nearest > SIMILAR).sum())
     median = f"correlation with the nearest of {len(train)} training images: median {np.median(nearest):.2f}"
     return f"val images, {median}; above {SIMILAR}: {twins} of {len(val)}"
+
+
+def doubts(dataset, digests, unverified):
+    """Sentences on what is odd in a file but does not stop its use; arguments are what `dataset.read` returns."""
+    train, val, sentences = dataset.train, dataset.val, []
+    if unverified:
+        sentences.append(f"made from files whose digest was not verified: {unverified}.")
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        if shared := int(np.isin(digests[second], digests[first]).sum()):
+            keys = f"both stimulus_{hdf5.SPLITS[first]} and stimulus_{hdf5.SPLITS[second]}"
+            sentences.append(f"{hdf5.plural(shared, 'image')} in {keys}, so scores leak; expected different images.")
+    if new := sorted(set(val.objects.tolist()) - set(train.objects.tolist())):
+        names = ", ".join(new[:5]) + (", ..." if len(new) > 5 else "")
+        sentences.append(f"object_val has {hdf5.plural(len(new), 'object')} that object_train lacks: {names}.")
+    if silent := int((np.ptp(val.responses, axis=0) == 0).sum()):
+        sentences.append(f"spikes_val has {hdf5.plural(silent, 'constant neuron')}, with no score to give.")
+    if len(val.responses) < FEW:
+        sentences.append(f"only {len(val.responses)} val images, too few for an interval; expected {FEW} or more.")
+    sentences += _other_mean("spikes_train", train)
+    if val.repeats is not None and np.isfinite(val.repeats).any(axis=2).sum(axis=1).max() < 2:
+        return [*sentences, "spikes_val_repeats has one trial per image, so no noise ceiling; expected two or more."]
+    return sentences + _other_mean("spikes_val", val)
+
+
+def _other_mean(key, split):
+    """A sentence where the mean over trials is not the responses."""
+    correlation, difference = agreement(split) if split.repeats is not None else (1, 0)
+    if difference < SAME_MEAN:
+        return []
+    found = f"the mean of {key}_repeats is not {key} (correlation {correlation:.2f}, rms difference {difference:.2f}"
+    return [f"{found} of its sd); expected the same order and units, and NaN for a trial that was not run."]
+
+
+def agreement(split):
+    """Correlation of the mean over trials with the responses, and rms difference in sds of the responses."""
+    mean = hdf5.mean_over_trials(split.repeats)
+    known = np.isfinite(mean)
+    mean, responses = mean[known], split.responses[known].astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):  # not defined for constant responses
+        return np.corrcoef(mean, responses)[0, 1], np.sqrt(np.mean((mean - responses) ** 2)) / responses.std()

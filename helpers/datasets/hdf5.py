@@ -108,7 +108,7 @@ def _dataset(file, key, *n_dimensions, text=False):
 
 def is_standin(file):
     """Whether the file's root attribute `description` says that its responses are simulated."""
-    return str(file.attrs.get("description", "")).startswith("Simulated responses.")
+    return str(file.attrs.get("description", "")).startswith(SIMULATED.partition(". ")[0])
 
 
 def declared_constants(file):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers import progress
-from helpers.datasets.dataset import FEW
+from helpers.datasets.describe import FEW
 from helpers.datasets.formats import arrays, brainio, tables
 from helpers.datasets.formats.recordings import open_image
 from helpers.datasets.formats.whole import created, must_be_new, write_images

@@ -68,7 +68,7 @@ def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
     label += f", on {dataset.name}" if dataset.name != dataset.path.stem else ""
 
     def compute():
-        fold, began = None if held_out_fold is None else fold_of(dataset, held_out_fold), time.monotonic()
+        fold, began = None if held_out_fold is None else datasets.fold_of(dataset, held_out_fold), time.monotonic()
         with progress.bar(label, experiment.recipe.epochs) as epochs_done:
             result = loop.fit_row(
                 experiment,
@@ -111,15 +111,6 @@ def find_all(experiment, dataset, profile, held_out_fold=None):
         if (result := cache.load(folder)) is None:
             return found
         found.append(Run(**result, folder=folder))
-
-
-def fold_of(dataset, held_out_fold):
-    """Indices of the training images to fit and to hold out. Raises ValueError for a fold that is not there."""
-    folds = datasets.choosing_folds(dataset)
-    if not 0 <= held_out_fold < len(folds):
-        n_images = len(dataset.train.images)
-        raise ValueError(f"no fold {held_out_fold} of {n_images} training images; expected 0 to {len(folds) - 1}.")
-    return folds[held_out_fold]
 
 
 def _place(experiment, seed, held_out_fold):

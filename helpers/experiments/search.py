@@ -12,7 +12,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from helpers import cache, progress
+from helpers import cache, datasets, progress
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS
 from helpers.training import loop
@@ -99,7 +99,7 @@ def search(dataset, profile, *, n_trials, storage=None):
     start = EXPERIMENTS[STARTING_POINT]
     dataset = profile.training_data(start, dataset)
     study = open_study(start, dataset, storage)
-    fold = runs.fold_of(dataset, 0)
+    fold = datasets.fold_of(dataset, 0)
 
     def objective(trial):
         study.sampler = optuna.samplers.TPESampler(seed=trial.number)  # the same every time, another for every worker

@@ -3,5 +3,3 @@
 from helpers.explore.held import Held, held, open
 from helpers.explore.page import WITH_CAPTION, figure
 from helpers.explore.widget import explore
-
-__all__ = ["WITH_CAPTION", "Held", "explore", "figure", "held", "open"]

@@ -95,7 +95,7 @@ def best(dataset, profile):
     made = {"data": dataset.fingerprint, "profile": profile.name}
     for path in (folder / "best_model" / "model.json" for folder in folders):
         model = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if model.get("predictions") and all(model.get(key) == value for key, value in made.items()):
-            predictions = safetensors.numpy.load_file(path.with_name(model["predictions"]))
-            return {f"{page.BEST}{model['name']}": [Held(predictions["val"])]}
+        predictions = path.with_name(model.get("predictions") or "no file")
+        if predictions.exists() and all(model.get(key) == value for key, value in made.items()):
+            return {f"{page.BEST}{model['name']}": [Held(safetensors.numpy.load_file(predictions)["val"])]}
     return {}

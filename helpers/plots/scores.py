@@ -30,13 +30,15 @@ def contact_sheet(images, objects, categories, *, n_columns=12, n_rows=8, side=6
     labels = pd.DataFrame({"category": categories, "object": objects})
     labels["turn"] = labels.groupby(["category", "object"]).cumcount()
     rows = [labels[labels["category"] == name].sort_values(["turn", "object"]).index[:n_columns] for name in names]
-    tiles = np.pad(pixels, ((0, 1), (0, 2), (0, 2), (0, 0)), constant_values=1)  # a white gap beside each; a white one
-    chosen = pd.DataFrame(map(list, rows)).fillna(-1).to_numpy(int)  # short rows end in the white one
-    sheet = np.concatenate([np.concatenate(tiles[members], axis=1) for members in chosen])
-    inches = 0.75 * chosen.shape[1]  # of the rows, beside their names
+    height, width = pixels.shape[1] + 2, pixels.shape[2] + 2  # with a white gap
+    sheet = np.ones((len(names) * height, max(map(len, rows)) * width, pixels.shape[3]))
+    for top, members in enumerate(rows):
+        for left, image in enumerate(members):
+            sheet[top * height : (top + 1) * height - 2, left * width : (left + 1) * width - 2] = pixels[image]
+    inches = 0.75 * max(map(len, rows))  # of the rows, beside their names
     ax = style.new_axis(ax, size=(inches + 1.5, 0.5 + inches * len(sheet) / sheet.shape[1]))
     ax.imshow(sheet.repeat(3, axis=2) if sheet.shape[2] == 1 else sheet, interpolation="nearest")
-    ax.set_yticks((np.arange(len(names)) + 0.5) * tiles.shape[1], names)
+    ax.set_yticks((np.arange(len(names)) + 0.5) * height, names)
     ax.set_xticks([])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
@@ -94,7 +96,7 @@ def curves(histories, quantity, *, colour, ylabel, ax=None):
 
     histories : dict label -> list of histories, one a seed.
     """
-    epochs = {label: pd.concat(map(pd.DataFrame, seeds)) for label, seeds in histories.items()}
+    epochs = {label: pd.concat(map(pd.DataFrame, seeds)) for label, seeds in histories.items() if seeds}
     epochs = pd.concat(epochs, names=["label", "epoch"]).reset_index()
     ax = style.new_axis(ax)
     shades = sns.dark_palette(colour, len(histories) + 1)[1:]

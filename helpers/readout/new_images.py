@@ -5,7 +5,7 @@ networks again with the new ones. Only products between new and fitted images ar
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -146,8 +146,9 @@ def predictor(K, fitted, images, responses, views, *, tuned=None):
         K = gram.scale(gram.centre(K, n_train), n_train)
         learned |= {"dual": fitted.dual, "first": K[0, :n_train] @ fitted.dual + mean}
         return Predictor(views, images, learned)
-    found = Predictor(views, images, learned, float(fitted.bandwidth), BLUR, tuned)
+    bandwidth = float(fitted.bandwidth)
     learned |= {name: getattr(fitted, name) for name in LEARNED}
-    learned["moments"] = moments_of(K, fitted.masks, bandwidth=found.bandwidth, n_train=n_train)
-    learned["first"] = found.of_products(np.concatenate([K[:, :1, :n_train], K[:, :1, :1]], axis=2))[0]
-    return found
+    learned["moments"] = moments_of(K, fitted.masks, bandwidth=bandwidth, n_train=n_train)
+    found = Predictor(views, images, learned, bandwidth, BLUR, tuned)
+    first = found.of_products(np.concatenate([K[:, :1, :n_train], K[:, :1, :1]], axis=2))[0]
+    return replace(found, arrays=learned | {"first": first})

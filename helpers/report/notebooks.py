@@ -104,7 +104,7 @@ def build(path=None, *, profile=None, in_place=False):
     before any work, for a file that cannot be read or a folder that cannot be written.
     """
     path = (datasets.find(path) if path or not in_place else datasets.standin_path()).resolve()
-    datasets.check(path)  # known before any work: a file that can be read, folders that can be written
+    datasets.read(path)  # known before any work: a file that can be read, folders that can be written
     make_writable(runs_folder(), "IT_RUNS")
     simulated = path == (datasets.DATA / "standin.h5").resolve()
     target = notebook.folder_for(path, ROOT / "figures") if in_place else notebook.output_folder(path, below="report")

@@ -26,10 +26,8 @@ class Checkpoint:
         self.saved_at = self.kept_at = time.monotonic()
 
     def take_up(self):
-        """The saved state, or None where there is none; a copy that a lost machine left is fetched."""
-        if not self.local.exists() and self.kept.exists():
-            cache.write_whole(self.local, lambda path: shutil.copyfile(self.kept, path))
-        return load(self.local)
+        """The saved state: the local disk's, else the copy that a lost machine left; None where neither is there."""
+        return next((state for path in (self.local, self.kept) if (state := load(path)) is not None), None)
 
     def keep(self, state):
         """Write what `state()` returns, and copy it, each if the last time is long ago. Call it after every epoch."""

@@ -1,4 +1,4 @@
-"""Linear heads on a backbone that are fitted anew by ridge before every epoch, and at rest within it.
+"""Linear heads on a backbone: trained with it, or fitted anew by ridge before every epoch and at rest within it.
 
 A head that was fitted to an image leaves a small residual there, unlike those of new images, and a backbone that is
 trained on such residuals predicts new images worse. Cross-fitted heads, one on all inner folds but one, give each
@@ -12,6 +12,28 @@ from torch import nn
 from helpers import datasets
 from helpers.readout.regression import ALPHAS
 from helpers.training.recipe import batches, make_batch
+
+
+class TrainedHeads:
+    """The network's own heads, trained with the backbone: mean squared error, and cross-entropy of the labels.
+
+    Both losses of a recipe that standardises are divided by their values for the best constant prediction.
+    """
+
+    def __init__(self, model, targets, objects, fit_index, recipe, label_weight):
+        self.module, self.targets, self.label_weight = model, targets, label_weight
+        if label_weight is not None:
+            self.labels = classes(objects).to(targets.device)
+            self.constant_loss = label_entropy(objects[fit_index]) if recipe.standardised else 1.0
+
+    def losses(self, output, batch):
+        """Neural and label loss of every image of a batch, each (b,)."""
+        predicted, logits = output
+        neural = (predicted.float() - self.targets[batch]).square().mean(1)
+        if self.label_weight is None:
+            return neural, torch.zeros_like(neural)
+        labels = nn.functional.cross_entropy(logits.float(), self.labels[batch], reduction="none")
+        return neural, labels / self.constant_loss
 
 
 class RidgeHeads:

@@ -13,7 +13,7 @@ from torch import nn
 
 from helpers import models
 from helpers.device import LossScaling, accelerator, precision, scaling_of
-from helpers.training.heads import RidgeHeads, classes, label_entropy, set_batch_norm
+from helpers.training.heads import RidgeHeads, TrainedHeads, set_batch_norm
 from helpers.training.recipe import batches, make_batch, make_optimiser
 
 
@@ -200,28 +200,6 @@ class _Training:
         head.weight.mul_(self.sd[:, None])
         head.bias.mul_(self.sd).add_(self.mean)
         return self.history
-
-
-class TrainedHeads:
-    """The network's own heads, trained with the backbone: mean squared error, and cross-entropy of the labels.
-
-    Both losses of a recipe that standardises are divided by their values for the best constant prediction.
-    """
-
-    def __init__(self, model, targets, objects, fit_index, recipe, label_weight):
-        self.module, self.targets, self.label_weight = model, targets, label_weight
-        if label_weight is not None:
-            self.labels = classes(objects).to(targets.device)
-            self.constant_loss = label_entropy(objects[fit_index]) if recipe.standardised else 1.0
-
-    def losses(self, output, batch):
-        """Neural and label loss of every image of a batch, each (b,)."""
-        predicted, logits = output
-        neural = (predicted.float() - self.targets[batch]).square().mean(1)
-        if self.label_weight is None:
-            return neural, torch.zeros_like(neural)
-        labels = nn.functional.cross_entropy(logits.float(), self.labels[batch], reduction="none")
-        return neural, labels / self.constant_loss
 
 
 def scale_of(responses):

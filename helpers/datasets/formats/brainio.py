@@ -57,9 +57,7 @@ def read_assembly(path, stimuli, images, *, where=None):
     ids, index = np.unique(presented[next(name for name in ID if name in presented)].astype(str), return_inverse=True)
     order = np.argsort(presented["repetition"], kind="stable") if "repetition" in presented else np.arange(len(index))
     table, objects = _stimuli(stimuli, ids)
-    read = from_folder if Path(images).is_dir() else from_zip
-    files = table[next(name for name in _FILE if name in table)].astype(str).tolist()
-    pictures = read(images, files, stimuli)
+    pictures = _pictures(stimuli, table, images)
     metadata = {_RENAMED.get(name, name): np.array(table[name]) for name in table if name not in _FILE}
     return Recordings(Path(path), pictures, objects, gather(index[order], values[order]), neurons, metadata)
 
@@ -132,3 +130,14 @@ def _stimuli(path, ids):
     table = table.loc[ids]
     name = next((name for name in _OBJECT if name in table), None)
     return table, np.full(len(ids), "unknown") if name is None else table[name].astype(str).to_numpy(dtype=str)
+
+
+def _pictures(stimuli, table, images):
+    """The images by the first column of file names that are all there, else the error of the first."""
+    read, errors = from_folder if Path(images).is_dir() else from_zip, []
+    for name in [name for name in _FILE if name in table]:
+        try:
+            return read(images, table[name].astype(str).tolist(), stimuli)
+        except DataError as error:
+            errors.append(error)
+    raise errors[0]

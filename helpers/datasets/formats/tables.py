@@ -2,6 +2,7 @@
 
 import csv
 import fnmatch
+import io
 import re
 from pathlib import Path
 
@@ -69,17 +70,23 @@ def _read_csv(path):
     """The table's cells as text, indexed by line: commas, semicolons, tabs or bars between them, no blank lines."""
     if not Path(path).is_file():
         raise DataError(f"{path}: {'is a folder' if Path(path).exists() else 'no such file'}; expected a CSV table.")
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            text = file.read()
+    except (OSError, ValueError) as error:  # a UnicodeDecodeError is a ValueError
+        raise DataError(f"{path}: cannot be read ({error}); expected a CSV table in UTF-8.") from error
+    first = next((line for line in text.splitlines() if line.strip()), "")
     for separator in (",", ";", "\t", "|"):
-        lines = _lines(path, separator)
-        header = [name.strip() for name in next(iter(lines.values()), [])]
+        header = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
         if sum(_plain(name) in _KNOWN["file"] for name in header) == 1:
             break
     else:
-        first = next(iter(_lines(path, ",").values()), [""])
+        first = next(csv.reader([first]), [""])
         expected = "one called file, with the images' names, between commas, semicolons, tabs or bars"
         raise DataError(f"{path}: has columns {str(first[:5])[:60]}; expected {expected}.")
     if "" in header or len(set(header)) < len(header):
         raise DataError(f"{path}: has a column without a name or two of the same name; expected one name per column.")
+    lines = _lines(path, text, separator)
     for line, cells in lines.items():
         if len(cells) != len(header):
             found = f"line {line} has {plural(len(cells), 'cell')}"
@@ -90,13 +97,12 @@ def _read_csv(path):
     return rows
 
 
-def _lines(path, separator):
+def _lines(path, text, separator):
     """Cells of each line that is not blank: dict from its number, counted from 1, to a list of text."""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file, delimiter=separator, strict=True)
-            return dict((rows.line_num, row) for row in rows if any(map(str.strip, row)))
-    except (OSError, ValueError, csv.Error) as error:  # a UnicodeDecodeError is a ValueError
+        return dict((rows.line_num, row) for row in rows if any(map(str.strip, row)))
+    except csv.Error as error:
         raise DataError(f"{path}: cannot be read ({error}); expected a CSV table in UTF-8.") from error
 
 

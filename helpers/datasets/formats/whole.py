@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from helpers import progress
-from helpers.datasets.describe import check
+from helpers.datasets.dataset import read
 from helpers.datasets.hdf5 import DataError, examine, opened, refused
 from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD, IMAGES_AT_ONCE, KNOWN
 
@@ -34,6 +34,7 @@ def created(target):
         with h5py.File(content, "w") as file:
             yield file
         part.write_bytes(content.getbuffer())
+        content.close()  # before the images are read for the checks
 
 
 def declare(path, words):
@@ -52,7 +53,9 @@ def declare(path, words):
     with h5py.File(content, "r+") as file:
         file.attrs.update(image_mean=mean, image_sd=sd)
     with written_checked(target) as part:
+        part.chmod(0o600)  # until it is whole
         part.write_bytes(content.getbuffer())
+        content.close()
         shutil.copymode(target, part)
     return f"{path}: its images are declared to be (pixels - {mean}) / {sd}"
 
@@ -78,7 +81,7 @@ def written_checked(target):
         with cache.written_whole(target) as part:
             yield part
             try:
-                check(part)
+                read(part)
             except DataError as error:
                 raise DataError(str(error).replace(str(part), str(target))) from error
     except OSError as error:
