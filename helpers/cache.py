@@ -44,7 +44,8 @@ CODE = {
     + ("models/networks", *_BACKBONES, "experiments/saved_model"),  # of a tuned network
 }
 CODE["search"] = (*CODE["run"], "experiments/search", "metrics")
-# Executed beside them without a share in the numbers: settings and data, which stand in the key, and words on the way.
+# Executed beside them without a share in the numbers: settings and data, which stand in the key, words on the way, and
+# calls handed on (rows to models/networks).
 NO_INFLUENCE = ("cache", "progress", "datasets/hdf5", "experiments/profiles", "experiments/rows")
 NO_INFLUENCE += ("experiments/runs", "models/catalogue", "training/checkpoint")
 

@@ -16,7 +16,7 @@ from helpers.cache import write_whole
 STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 LOG_LINES = 4  # longer logs are folded
 IMAGES = "images"  # tag of cells that show images of the data file, which recordings' owners may not want handed on
-OPTIONAL = "optional"  # tag of cells that draw what a command has made; the first page leaves out a section without
+OPTIONAL = "optional"  # tag of cells that draw what a command has made; the first page leaves out a section without it
 
 
 def opening(notebook):
