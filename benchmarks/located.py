@@ -14,10 +14,10 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+from recipes import keep
 
-from helpers import cache, datasets, metrics, notebook
-from helpers.analyses import frozen_networks, layer_profile, tables
+from helpers import datasets, metrics, notebook
+from helpers.analyses import frozen_networks, tables
 from helpers.experiments.profiles import PROFILES
 from helpers.readout import gram_by_place, receptive_fields, regression
 
@@ -27,18 +27,16 @@ LOCATED = "located"
 
 def stacks(dataset, profile, blurs):
     """For each part that is tried its name and Gram matrices of the training images, (n_places, n_train, n_train)."""
-    n_train, tags = len(dataset.train.images), frozen_networks.kept(dataset, profile)
-    whole = frozen_networks.kernel(frozen_networks.located_spec(dataset, profile), dataset)[:, :n_train, :n_train]
+    n_train, spec = len(dataset.train.images), frozen_networks.located_spec(dataset, profile)
+    whole = frozen_networks.kernel(spec, dataset)[:, :n_train, :n_train]
     yield LOCATED, whole
     yield "without receptive fields", whole.sum(0, keepdims=True)
-    firsts = (layer_profile.grams_by_place(tag, dataset, profile)[0] for tag in tags)
-    yield "one size", sum(stack[:, :n_train, :n_train] for stack in firsts)
+    yield "one size", sum(stack[:, :n_train, :n_train] for stack in spec.kernels[0][::2])  # the first of each network's
     rows = frozen_networks.specs(dataset, profile).items()
-    plain = next(spec for name, spec in rows if name.endswith("sum of blocks at two sizes"))
+    plain = next(row for name, row in rows if name.endswith("sum of blocks at two sizes"))
     yield "plain sum of blocks", frozen_networks.kernel(plain, dataset)[None, :n_train, :n_train].astype(np.float32)
-    views = [view for tag in tags for view in layer_profile.views_by_place(tag, dataset, profile)]
     for blur in blurs:
-        of_blur = gram_by_place.stack_of(views, dataset.train.images, n_train=n_train, blur=blur)
+        of_blur = gram_by_place.stack_of(spec.views(), dataset.train.images, n_train=n_train, blur=blur)
         yield f"blur {blur:g} for {gram_by_place.BLUR:g}", of_blur
 
 
@@ -77,12 +75,8 @@ def main():
     seeds, blurs = (" ".join(map(str, some)) for some in (options.fold_seeds, options.blurs))
     command = f"python benchmarks/located.py{data} --fold-seeds {seeds}" + (f" --blurs {blurs}" if blurs else "")
     command += f" --profile {profile.name}" if profile.name != "quick" else ""
-    table = pd.DataFrame(compare(dataset, profile, options)).assign(made=f"{command}; {notebook.stamp()}")
-    if TABLE.exists():
-        table = pd.concat([pd.read_csv(TABLE), table])
-        table = table.drop_duplicates(["data", "pixels", "fold_seed", "part"], keep="last")
-    table = table.round(4).sort_values(["data", "pixels", "fold_seed"], kind="stable")
-    cache.write_whole(TABLE, lambda beside: table.to_csv(beside, index=False))
+    lines, made = compare(dataset, profile, options), f"{command}; {notebook.stamp()}"
+    keep([line | {"made": made} for line in lines], TABLE, key=("data", "pixels", "fold_seed", "part"))
     print(f"written to {TABLE}")
 
 

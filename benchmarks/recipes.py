@@ -151,14 +151,14 @@ def command(network, options):
     return f"python benchmarks/recipes.py{data} --networks {network} --folds {folds} --seeds {options.seeds}{few}"
 
 
-def keep(lines, path):
-    """Put lines into the table, in place of those of the same data set, network and variant; the others stay."""
-    key = ["data", "network", "variant"]
-    table = pd.DataFrame(lines)
+def keep(lines, path, key=("data", "network", "variant")):
+    """Put lines into the table, in place of those of the same key, sorted by all of it but its last; others stay."""
+    key, table = list(key), pd.DataFrame(lines)
     if path.exists():
         table = pd.concat([pd.read_csv(path), table]).drop_duplicates(key, keep="last")
     counts = ["seeds", "diverged", "epochs", "recipe_epochs", "n_train", "n_held_out", "pixels"]
-    table = table.astype(dict.fromkeys(counts, "Int64")).round(4).sort_values(key[:2], kind="stable")
+    table = table.astype({count: "Int64" for count in counts if count in table})
+    table = table.round(4).sort_values(key[:-1], kind="stable")
     cache.write_whole(path, lambda beside: table.to_csv(beside, index=False))
 
 
