@@ -4,10 +4,11 @@
 
 The located readout of the report, against itself with one part taken away, and against the plain sum of all blocks at
 two sizes through the same Gaussian kernel. Each is fitted to four folds, its masks, bandwidth and penalties chosen on
-these, and predicts the fifth. Folds dealt by seed 0 have chosen what the readout is; others have not. Another blur of
-maps passes all images through the networks again. Lines go to benchmarks/located.csv, where those of other data sets
-and seeds stay: explained variance of the held-out images, and the paired difference to the located readout with its
-95 % interval over images within objects (not corrected for the number of parts).
+these, and predicts the fifth; the blur of maps was chosen on all five. Folds dealt by seed 0 have chosen what the
+readout is; others have not. Another blur passes all images through the networks again. Lines go to
+benchmarks/located.csv, where those of other data sets and seeds stay: explained variance of the held-out images, and
+the paired difference to the located readout with its 95 % interval over images within objects (not corrected for the
+number of parts).
 """
 
 import argparse
@@ -36,8 +37,10 @@ def stacks(dataset, profile, blurs):
     plain = next(row for name, row in rows if name.endswith("sum of blocks at two sizes"))
     yield "plain sum of blocks", frozen_networks.kernel(plain, dataset)[None, :n_train, :n_train].astype(np.float32)
     for blur in blurs:
-        of_blur = gram_by_place.stack_of(spec.views(), dataset.train.images, n_train=n_train, blur=blur)
-        yield f"blur {blur:g} for {gram_by_place.BLUR:g}", of_blur
+        views = spec.views()
+        of_blur = [view._replace(blur=blur) for view in views]
+        of_blur = gram_by_place.stack_of(of_blur, dataset.train.images, n_train=n_train)
+        yield f"blur {blur:g} for {views[0].blur:g}", of_blur
 
 
 def compare(dataset, profile, options):

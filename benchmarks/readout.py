@@ -132,8 +132,8 @@ def by_place(options):
     begin, costs = time.perf_counter(), Counter()
     with Peak() as peak, tempfile.NamedTemporaryFile() as file:
         stack = np.memmap(file, np.float32, "w+", shape=(features.GRID**2, n_images, n_images))
-        view = View(network, architecture.rectified_layers(network), IMAGENET)
-        gram_by_place.grams_by_place(view, images, n_train=n_train, blur=0.1, out=stack, costs=costs)
+        view = View(network, architecture.rectified_layers(network), IMAGENET, blur=receptive_fields.BLURS[0])
+        gram_by_place.grams_by_place(view, images, n_train=n_train, out=stack, costs=costs)
         fits = time.perf_counter()
         predictions = receptive_fields.ridge(stack, responses[:n_train]).predictions
         costs["fits"] = time.perf_counter() - fits

@@ -29,7 +29,7 @@ class EncodingModel(BaseEstimator):
     """Kernel ridge through networks' features at two image sizes, with a receptive field for each neuron.
 
     The readout that predicts best here of all that train no network; see readout/receptive_fields.py. Penalties,
-    receptive fields and bandwidth are chosen by leave-one-out inside the fitted images. It takes about
+    receptive fields, bandwidth and the maps' blur are chosen by leave-one-out inside the fitted images. It takes about
     4 grid² n_images² bytes (grid 7): 0.2 GB for 1,000 images, 20 GB for 10,000. To predict others it keeps the fitted
     images, and so does a saved model; each call of `predict` shows them to the networks again.
 
@@ -83,6 +83,8 @@ class EncodingModel(BaseEstimator):
             if models.find_weights(tag)[1] == models.RANDOM:
                 raise ValueError(f"{tag}: its weights are not at hand; expected them in $IT_WEIGHTS or on the hub.")
         views = layer_profile.located_views(self.networks, images.shape[2:])
+        blur = receptive_fields.best_blur(views[0], images, responses)
+        views = [view._replace(blur=blur) for view in views]
         stack = gram_by_place.stack_of(views, images, n_train=n_images)
         fitted = receptive_fields.ridge(stack, responses)
         self._set(new_images.predictor(stack, fitted, images, responses, views), ceiling)
@@ -110,8 +112,8 @@ class EncodingModel(BaseEstimator):
         predictor, (responses, objects) = self._model.parts[0], self._fitted_to
         check_room(len(responses), copies=2)
         folds = datasets.folds(objects, min(n_folds, len(objects)), seed=0)
-        images, blur = predictor.images, predictor.blur
-        stack = gram_by_place.stack_of(predictor.views, images, n_train=len(images), blur=blur)
+        images = predictor.images
+        stack = gram_by_place.stack_of(predictor.views, images, n_train=len(images))
         held_out = regression.cross_predict(receptive_fields.ridge, stack, responses, folds)
         return metrics.explained_variance(responses, held_out)
 

@@ -65,7 +65,7 @@ def test_a_family_works_frozen_and_by_both_recipes(family, dataset, monkeypatch)
     network, _ = models.load_backbone(tag, (64, 64), pretrained=False)
     assert network.input_pixels == (side, side)
     layers = architecture.default_layers(network)
-    view = features.View(network, layers, IMAGENET, network.input_pixels, grid=2)
+    view = features.View(network, layers, IMAGENET, network.input_pixels, grid=2, blur=0.1)
     grams = features.gram_of_layers(view, dataset.images, n_train=8)
     assert list(grams) == layers and len(layers) == n_layers
     if family != "densenet":  # whose last stage is a norm after its last block
@@ -74,7 +74,7 @@ def test_a_family_works_frozen_and_by_both_recipes(family, dataset, monkeypatch)
     for layer, K in grams.items():
         assert np.isfinite(K).all() and K.trace() > 0, layer
     places = np.zeros((4, 8, 8), np.float32)
-    gram_by_place.grams_by_place(view, dataset.images, n_train=8, out=places, blur=0.1)
+    gram_by_place.grams_by_place(view, dataset.images, n_train=8, out=places)
     assert np.isfinite(places).all()  # every layer without a batch norm at its end counts as much as any
     for experiment in _backbone("any", family, tag, ADAM, pretrained=False, label_weight=1.0):
         model, _ = experiment.build(dataset, 0)

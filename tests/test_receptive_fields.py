@@ -31,8 +31,8 @@ def network():
 
 def by_place(network, images, layers, *, grid=7, n_train=None, blur=0):
     out = np.zeros((grid**2, len(images), len(images)), np.float32)
-    view = View(network, layers, PLAIN, grid=grid)
-    return gram_by_place.grams_by_place(view, images, out=out, n_train=n_train or len(images), blur=blur)
+    view = View(network, layers, PLAIN, grid=grid, blur=blur)
+    return gram_by_place.grams_by_place(view, images, out=out, n_train=n_train or len(images))
 
 
 def test_gram_matrices_by_place_sum_to_that_of_the_layer(generator, monkeypatch):
@@ -99,6 +99,18 @@ def test_leave_one_out_equals_scikit_learns_explicit_one(features, generator):
         errors = ((responses - predictions) ** 2).mean(0)
         assert_allclose(found[:3], 1 - errors[:3] / responses[:, :3].var(0), rtol=1e-8)
         assert found[3] == 0
+
+
+@pytest.mark.parametrize(("pooled", "expected"), [(0.03, receptive_fields.BLURS[0]), (0.5, receptive_fields.BLURS[-1])])
+def test_the_blur_is_as_wide_as_neurons_pool_over(network, generator, pooled, expected):
+    images = generator.random((80, 3, 14, 14), dtype=np.float32)
+    with torch.inference_mode():
+        maps = features.to_grid(network(torch.from_numpy(images)), 7).numpy()
+    y, x = np.mgrid[:7, :7]
+    weights = np.exp(-((y - 3) ** 2 + (x - 2) ** 2) / (2 * (7 * pooled) ** 2))
+    responses = (maps * weights).sum((2, 3)) @ generator.standard_normal((5, 6))
+    view = View(network, ["2"], PLAIN, blur=9.0)  # its own blur is ignored
+    assert receptive_fields.best_blur(view, images, responses) == expected
 
 
 N_TRAIN, GRID = 150, 7

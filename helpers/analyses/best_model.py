@@ -18,7 +18,7 @@ from helpers.readout import new_images, receptive_fields
 from helpers.readout.features import at_two_sizes
 
 # Not the one that the recipes' rates were chosen on, which would favour fine-tuned candidates. What readouts offer
-# (masks and widths; the second size; stages of plain sums; networks that count the same) was chosen on all folds
+# (masks, widths and blur; the second size; stages of plain sums; networks that count the same) was chosen on all folds
 # of the stand-in and of V4, and is favoured on these two; networks that come with no package are chosen on all folds of
 # the data at hand (frozen_networks.kept), which favours their sums.
 FOLD = 1
@@ -112,7 +112,8 @@ def _tuned(candidate, dataset, profile):
     tuned = saved_model.of_run(experiment, finished, data)
     if not candidate.located:
         return tuned, np.concatenate([finished.val, finished.test])
-    views, responses = at_two_sizes(tuned.view()), data.train.responses
+    views = at_two_sizes(tuned.view(layer_profile.best_blur(dataset, profile)))
+    responses = data.train.responses
     stack = layer_profile.by_place(views, data)
     fitted = receptive_fields.ridge(stack, responses)
     return new_images.predictor(stack, fitted, data.train.images, responses, views, tuned=tuned), fitted.predictions

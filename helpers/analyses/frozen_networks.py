@@ -221,16 +221,17 @@ def object_mean(dataset):
 def tuned_held_out(experiment, dataset, profile, fold):
     """Predictions (n_held_out, n_neurons) of a fold by the located readout of a backbone tuned on the other folds."""
     finished = runs.run(experiment, dataset, profile, held_out_fold=fold)
+    blur = layer_profile.best_blur(dataset, profile)
     fit, held_out = datasets.fold_of(dataset, fold)
 
     def compute():
         data = profile.training_data(experiment, dataset)
-        views = features.at_two_sizes(saved_model.of_run(experiment, finished, data).view())
+        views = features.at_two_sizes(saved_model.of_run(experiment, finished, data).view(blur))
         order = np.concatenate([fit, held_out])
         stack = np.stack([K[np.ix_(order, order)] for K in layer_profile.by_place(views, data)])
         return {"held_out": receptive_fields.ridge(stack, dataset.train.responses[fit]).predictions}
 
-    settings = {"tuned": finished.folder.name, "fold": fold}
+    settings = {"tuned": finished.folder.name, "fold": fold, "blur": blur}
     return cache.cached(dataset, "readouts", f"tuned-{experiment.name}", settings, compute)["held_out"]
 
 

@@ -13,7 +13,7 @@ import torch
 from helpers import cache, datasets, metrics, models, progress
 from helpers.experiments.rows import LITE0
 from helpers.models import architecture, catalogue
-from helpers.readout import features, gram, gram_by_place, regression
+from helpers.readout import features, gram, gram_by_place, receptive_fields, regression
 from helpers.readout.features import View
 
 TINY = ("blocks.1.1", "blocks.3.2")  # layers of lite0 that stand for all in the tests' profile
@@ -78,26 +78,33 @@ def located_views(tags, pixels):
     return [view._replace(layers=architecture.rectified_layers(view.network)) for view in views]
 
 
+def _seen(view):
+    """A view's settings for the cache."""
+    said = {field: getattr(view, field) for field in ("name", "layers", "normalisation", "pixels", "grid", "blur")}
+    return said | {"weights": cache.weights_digest(view.network.state_dict())}
+
+
 def _cached(view, dataset, form, compute):
     """A view's Gram matrices: found, or computed and kept."""
-    settings = {
-        "kernels": view.name,
-        "layers": view.layers,
-        "grid": view.grid,
-        "pixels": view.pixels,
-        "normalisation": view.normalisation,
-        "form": form,
-        "weights": cache.weights_digest(view.network.state_dict()),
-    }
+    settings = _seen(view) | {"form": form}
     weights, size = "pretrained" if view.weights != models.RANDOM else "random", f"{view.pixels[0]}x{view.pixels[1]}"
     variant = "-".join(filter(None, ["kernels", weights, size, str(len(view.layers)), form]))
     return cache.cached(dataset, view.name, variant, settings, compute, kind="gram")
 
 
-def views_by_place(tag, dataset, profile):
-    """How a network sees the images of a data set for its located readout: Views at both sizes."""
+def views_by_place(tag, dataset, profile, *, blur=None):
+    """How a network sees the images of a data set for its located readout: Views at both sizes, of its `best_blur`."""
     views = located_views([tag], catalogue.seen_at(tag, dataset.images.shape[2:]))
-    return [view._replace(layers=_few(view.layers)) if profile.name == "tiny" else view for view in views]
+    views = [view._replace(layers=_few(view.layers)) if profile.name == "tiny" else view for view in views]
+    blur = best_blur(dataset, profile) if blur is None else blur
+    return [view._replace(blur=blur) for view in views]
+
+
+def best_blur(dataset, profile):
+    """The blur of a data set's located readouts, chosen with lite0: see receptive_fields.best_blur."""
+    (view, _), train = views_by_place(LITE0, dataset, profile, blur=0.0), dataset.train
+    compute = functools.partial(receptive_fields.best_blur, view, train.images, train.responses)
+    return cache.cached(dataset, LITE0, "blur", _seen(view), lambda: {"blur": compute()})["blur"]
 
 
 def grams_by_place(tag, dataset, profile):
@@ -229,15 +236,11 @@ def best_block(blocks):
 def weighted_and_plain_sum(dataset, profile):
     """Out-of-fold predictions of multiple-kernel ridge over lite0's early, middle and late blocks, and of their sum."""
     blocks, _ = kernels(LITE0, dataset, profile)
-    n_train, folds = len(dataset.train.images), datasets.choosing_folds(dataset)
-    thirds = [
-        gram.combine([blocks[layer] for layer in third], n_train=n_train) for third in np.array_split(list(blocks), 3)
-    ]
-    weighted = regression.cross_predict(
-        regression.multiple_kernel_ridge, np.stack(thirds), dataset.train.responses, folds
-    )
-    plain = gram.combine(thirds, n_train=n_train)
-    return weighted, regression.cross_predict(regression.ridge, plain, dataset.train.responses, folds)
+    combine = functools.partial(gram.combine, n_train=len(dataset.train.images))
+    thirds = [combine([blocks[layer] for layer in third]) for third in np.array_split(list(blocks), 3)]
+    responses, folds = dataset.train.responses, datasets.choosing_folds(dataset)
+    weighted = regression.cross_predict(regression.multiple_kernel_ridge, np.stack(thirds), responses, folds)
+    return weighted, regression.cross_predict(regression.ridge, combine(thirds), responses, folds)
 
 
 def by_role(predictions, dataset):

@@ -28,7 +28,7 @@ from helpers.readout.features import PIXELS, View, pixel_view
 from helpers.readout.new_images import Predictor
 from helpers.training import loop
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Tuned(NamedTuple):
@@ -43,11 +43,11 @@ class Tuned(NamedTuple):
         """Predictions (n_images, n_neurons), float64, of images of its shape and number type."""
         return loop.predict(self.model, images, self.normalisation)[0].astype(np.float64)
 
-    def view(self):
+    def view(self, blur=0.0):
         """How its backbone's located readout sees images at the network's own size; see `at_two_sizes`."""
         backbone, pixels = self.model.backbone, self.model.features.pixels
         layers = architecture.rectified_layers(backbone)
-        return View(backbone, layers, self.normalisation, pixels, name=self.run, weights="fine-tuned")
+        return View(backbone, layers, self.normalisation, pixels, blur=blur, name=self.run, weights="fine-tuned")
 
     def of_ramp(self):
         """Its predictions (n_neurons,) of one image that needs none: brighter from the top to the bottom."""
@@ -168,8 +168,7 @@ def _write(part, folder):
     """Write a part's arrays; what model.json says of it."""
     if isinstance(part, Predictor):
         arrays = part.arrays | {"images": part.images}
-        said = {"kind": "readout", "bandwidth": part.bandwidth, "blur": part.blur}
-        said |= {"views": [_said(view) for view in part.views]}
+        said = {"kind": "readout", "bandwidth": part.bandwidth, "views": [_said(view) for view in part.views]}
         said |= {"files": {"arrays": _write_arrays(folder, "readout", arrays)}}
         if part.tuned is None:
             return said
@@ -203,7 +202,7 @@ def _write_arrays(folder, name, arrays):
 
 def _said(view):
     said = {"network": view.name, "weights": view.weights, "layers": view.layers, "grid": view.grid}
-    return said | {"pixels": view.pixels, "normalisation": _numbers(view.normalisation)}
+    return said | {"blur": view.blur, "pixels": view.pixels, "normalisation": _numbers(view.normalisation)}
 
 
 def _numbers(normalisation):
@@ -219,9 +218,10 @@ def _read(said, folder):
     else:
         tuned, said = _read_tuned(said["network"], folder), said["readout"]
         own, seen = tuned.view(), said["views"]
-        views = [own._replace(layers=v["layers"], grid=v["grid"], pixels=tuple(v["pixels"])) for v in seen]
+        fields = ("layers", "grid", "blur")
+        views = [own._replace(**{f: v[f] for f in fields}, pixels=tuple(v["pixels"])) for v in seen]
     arrays = safetensors.numpy.load_file(folder / said["files"]["arrays"])
-    return Predictor(views, arrays.pop("images"), arrays, said["bandwidth"], said["blur"], tuned)
+    return Predictor(views, arrays.pop("images"), arrays, said["bandwidth"], tuned)
 
 
 def _read_tuned(said, folder):
@@ -244,7 +244,7 @@ def rebuilt(experiment, dataset, state):
     return model.to(accelerator().device)
 
 
-def frozen_view(network, weights, layers, grid, pixels, normalisation):
+def frozen_view(network, weights, layers, grid, blur, pixels, normalisation):
     """The View of a frozen network, or of pixels, from what model.json says of it.
 
     Raises ValueError where it had pretrained weights that are not at hand.
@@ -254,4 +254,5 @@ def frozen_view(network, weights, layers, grid, pixels, normalisation):
     backbone, source = models.load_backbone(network, tuple(pixels), pretrained=weights != models.RANDOM)
     if models.RANDOM == source != weights:
         raise ValueError(f"{network}: its weights, {weights}, are not at hand")
-    return View(backbone, layers, Normalisation(*map(tuple, normalisation)), tuple(pixels), grid, network, weights)
+    own = Normalisation(*map(tuple, normalisation))
+    return View(backbone, layers, own, tuple(pixels), grid, blur, network, weights)

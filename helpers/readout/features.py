@@ -32,6 +32,7 @@ class View(NamedTuple):
     normalisation : Normalisation that the network wants
     pixels : (height, width) that the network sees the images at, interpolated; None for their own
     grid : side of the grid that feature maps and patch tokens are averaged to; None for full features
+    blur : sd of the Gaussian by which Gram matrices by place blur maps over the grid, in shares of the image's sides
     name, weights : of the network, and where they came from
     """
 
@@ -40,6 +41,7 @@ class View(NamedTuple):
     normalisation: Normalisation
     pixels: tuple | None = None
     grid: int | None = GRID
+    blur: float = 0.0
     name: str = ""
     weights: str = ""
 

@@ -9,24 +9,22 @@ import torch
 from helpers.models import architecture
 from helpers.readout import features
 
-BLUR = 0.1  # of maps before their Gram matrices by place, in shares of the image
 
-
-def stack_of(views, images, *, n_train, blur=BLUR, out=None, product=features.product):
+def stack_of(views, images, *, n_train, out=None, product=features.product):
     """`grams_by_place` summed over views: `out`, or a float32 array of shape (grid², n_images, n_images) without it."""
     if out is None:
         out = np.zeros((views[0].grid ** 2, len(images), len(images)), np.float32)
     for view in views:
-        grams_by_place(view, images, n_train=n_train, out=out, blur=blur, product=product)
+        grams_by_place(view, images, n_train=n_train, out=out, product=product)
     return out
 
 
-def grams_by_place(view, images, *, n_train, out, blur=BLUR, batch_size=16, costs=None, product=features.product):
+def grams_by_place(view, images, *, n_train, out, batch_size=16, costs=None, product=features.product):
     """Gram matrices of a network's layers at each place of the image, summed over layers and added to `out`.
 
-    Maps are averaged to at most `grid` a side and blurred. Of the training images their mean alone is learned, which
-    centring on others takes out again, and the variance of layers that end in no batch norm, by whose root these are
-    divided. After a batch norm, channels and layers are divided by the variance that it gives them (_channel_scale).
+    Maps are averaged to at most the view's grid a side and blurred. Of the training images their mean alone is learned,
+    which centring on others takes out again, and the variance of layers that end in no batch norm, by whose root these
+    are divided. After a batch norm, channels and layers are divided by the variance it gives them (_channel_scale).
     Averaging photographs' maps to a grid divides it by about the maps' side, which is given back: so layers count about
     the same. A map with fewer places than the grid shares out each place's Gram matrix by area.
 
@@ -36,7 +34,6 @@ def grams_by_place(view, images, *, n_train, out, blur=BLUR, batch_size=16, cost
     Parameters
     ----------
     out : float32 array of shape (grid², n_images, n_images), such as a mapped file; is added to
-    blur : sd of the Gaussian over places, in shares of the image's sides
     product : function of (features, n_train, device) that makes a place's matrix; `out` has its shape
     """
     modules = dict(view.network.named_modules())
@@ -46,7 +43,7 @@ def grams_by_place(view, images, *, n_train, out, blur=BLUR, batch_size=16, cost
         maps = architecture.to_maps(output, view.network, view.pixels or images.shape[2:])
         if maps.ndim != 4:
             raise ValueError(f"layer {name} has no places: expected maps or tokens, found shape {tuple(maps.shape)}.")
-        return _weighted(maps, scales[name], view.grid, blur)
+        return _weighted(maps, scales[name], view)
 
     costs = Counter() if costs is None else costs
     with features.spilled(view, images, reduced, batch_size=batch_size, costs=costs) as files:
@@ -67,11 +64,11 @@ def grams_by_place(view, images, *, n_train, out, blur=BLUR, batch_size=16, cost
     return out
 
 
-def _weighted(maps, scale, grid, blur):
-    """Maps (b, c, h, w) averaged to a grid, blurred, and their channels times `scale`: (b, rows, columns, c)."""
+def _weighted(maps, scale, view):
+    """Maps (b, c, h, w) averaged to a view's grid, blurred, and their channels times `scale`: (b, rows, columns, c)."""
     side = (maps.shape[2] * maps.shape[3]) ** 0.5
-    maps = features.to_grid(maps, grid)
-    down, right = (torch.from_numpy(_blur(side, blur)).to(maps) for side in maps.shape[2:])
+    maps = features.to_grid(maps, view.grid)
+    down, right = (torch.from_numpy(_blur(side, view.blur)).to(maps) for side in maps.shape[2:])
     maps = torch.einsum("ij,bcjk,lk->bilc", down, maps, right)
     n_places = maps.shape[1] * maps.shape[2]
     return maps if scale is None else maps * (torch.as_tensor(scale).to(maps) * (side / n_places) ** 0.5)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from helpers.readout import features, gram, receptive_fields, regression
-from helpers.readout.gram_by_place import BLUR, stack_of
+from helpers.readout.gram_by_place import stack_of
 from helpers.readout.receptive_fields import tensor
 
 TIMED = 16  # images on which `seconds_for_one` times the networks
@@ -60,7 +60,7 @@ class Predictor:
     arrays : dict of what was learned: `mean` (n_neurons,), `dual` (n_train, n_neurons); of a located readout the fields
         of receptive_fields.Located and `moments` (see `moments_of`); `first` (n_neurons,), the prediction of the first
         fitted image, and `sd` (1,) of the responses, by which a changed network or code is known
-    bandwidth, blur : of a located readout; None of a linear one
+    bandwidth : of a located readout; None of a linear one
     tuned : the trained network whose backbone the views are of, which is saved with it; None of frozen networks
     """
 
@@ -68,7 +68,6 @@ class Predictor:
     images: np.ndarray
     arrays: dict
     bandwidth: float | None = None
-    blur: float | None = None
     tuned: object = None
 
     def predict(self, images):
@@ -96,7 +95,7 @@ class Predictor:
     def _predict_located(self, images):
         n_train, both = len(self.images), np.concatenate([self.images, images])
         crossed = np.zeros((self.views[0].grid ** 2, len(images), n_train + 1), np.float32)
-        stack_of(self.views, both, n_train=n_train, blur=self.blur, out=crossed, product=across)
+        stack_of(self.views, both, n_train=n_train, out=crossed, product=across)
         return self.of_products(crossed)
 
     def of_products(self, crossed):
@@ -149,6 +148,6 @@ def predictor(K, fitted, images, responses, views, *, tuned=None):
     bandwidth = float(fitted.bandwidth)
     learned |= {name: getattr(fitted, name) for name in LEARNED}
     learned["moments"] = moments_of(K, fitted.masks, bandwidth=bandwidth, n_train=n_train)
-    found = Predictor(views, images, learned, bandwidth, BLUR, tuned)
+    found = Predictor(views, images, learned, bandwidth, tuned)
     first = found.of_products(np.concatenate([K[:, :1, :n_train], K[:, :1, :1]], axis=2))[0]
     return replace(found, arrays=learned | {"first": first})

@@ -11,13 +11,15 @@ import numpy as np
 import torch
 
 from helpers.device import accelerator
-from helpers.readout import gram
+from helpers.readout import gram, gram_by_place
 
 ALPHAS = np.logspace(-3, 1, 9)  # penalties for a kernel whose mean training diagonal is 1
 BANDWIDTHS = (1.0, 1.5, 2.2)  # of Gaussian kernels, where the root mean square norm of the features is 1
+BANDWIDTH = 1.5  # with which masks and blur are chosen
 CENTRES, SDS = np.linspace(0.1, 0.9, 7), (0.15, 0.22, 0.33)  # of the masks, in shares of the image's sides
 N_MASKS, TEMPERATURE = 12, 0.003  # masks that are kept; score that multiplies a mask's weight by e
-N_SEARCHED = 500  # images at most on which masks and bandwidth are chosen: 148 eigendecompositions
+BLURS = (0.1, 0.2, 0.3)  # of the maps; V4 recordings are predicted best with the first, the stand-in with the second
+N_SEARCHED = 500  # images at most on which masks, bandwidth and blur are chosen: 148 eigendecompositions
 PLACES = 2**26  # numbers in the kernels of several masks that are in memory at once
 
 
@@ -124,6 +126,27 @@ def ridge(stack, responses, *, folds=None):
     return Located(predictions, torch.stack(scores).max(0).values.cpu().numpy(), *arrays)
 
 
+def best_blur(view, images, responses):
+    """The blur of `BLURS` with which leave-one-out predicts best from one view, each neuron through its best mask.
+
+    A small network at its smaller size names the same blur as all that a readout sums, on at most `N_SEARCHED` images.
+
+    Parameters
+    ----------
+    view : View, whose own blur is ignored
+    images, responses : the training images (n_train, 1 or 3, height, width) and their responses (n_train, n_neurons)
+    """
+    index = _searched(len(images))
+    y = tensor(responses[index])
+
+    def score(blur):
+        stack = gram_by_place.stack_of([view._replace(blur=blur)], images[index], n_train=len(index))
+        found = best_scores(tensor(stack), y - y.mean(0), candidates(), BANDWIDTH)
+        return float(torch.stack(list(found)).max(0).values.mean())
+
+    return max(BLURS, key=score)
+
+
 def predict(stack, masks, dual, mean, *, bandwidth):
     """Predictions (n_other, n_neurons) for the images after the training images; arguments as in `Located`."""
     n_train = dual.shape[1]
@@ -146,13 +169,12 @@ def through(stack, mask, n_rows=None):
 
 
 def _choose(stack, responses):
-    """Masks and bandwidth, by leave-one-out; the masks through the middle of the bandwidths."""
-    n_train = len(responses)
-    index = np.unique(np.arange(N_SEARCHED) * n_train // N_SEARCHED)
+    """Masks and bandwidth, by leave-one-out."""
+    index = _searched(len(responses))
     few, y = np.stack([K[np.ix_(index, index)] for K in stack]), tensor(responses[index])
     few, y = tensor(few), y - y.mean(0)
     masks = candidates()
-    scores = torch.stack(list(best_scores(few, y, masks, BANDWIDTHS[len(BANDWIDTHS) // 2])))
+    scores = torch.stack(list(best_scores(few, y, masks, BANDWIDTH)))
     chosen, reached = [], torch.full_like(scores[0], -torch.inf)
     for _ in range(N_MASKS):
         chosen.append(int(torch.maximum(scores, reached).mean(1).argmax()))
@@ -160,6 +182,11 @@ def _choose(stack, responses):
     masks = masks[sorted(set(chosen))]
     reached = {b: torch.stack(list(best_scores(few, y, masks, b))).max(0).values.mean() for b in BANDWIDTHS}
     return masks, max(reached, key=reached.get)
+
+
+def _searched(n_train):
+    """Indices of at most N_SEARCHED training images, evenly spread."""
+    return np.unique(np.arange(N_SEARCHED) * n_train // N_SEARCHED)
 
 
 def best_scores(stack, responses, masks, bandwidth):
