@@ -68,6 +68,13 @@ def test_an_interval_is_drawn_where_it_is():
     assert "noise ceiling 0.90, off the axis" in ax.get_legend_handles_labels()[1]
 
 
+def test_one_wide_interval_does_not_squeeze_the_others():
+    found = [Interval(0.1, -3.0, 5.0), Interval(0.2, 0.1, 0.3), Interval(0.4, 0.35, 0.45)]
+    ax = plots.interval_rows(pd.DataFrame(found, index=["a", "b", "c"]))
+    assert 0.45 < ax.get_xlim()[1] < 0.6 and -0.1 < ax.get_xlim()[0] < 0
+    assert texts(ax) == ["-3.00 to 5.00"]
+
+
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_layers_without_a_score_are_no_reason_to_fail():
     scores = pd.DataFrame({"stage 1 of 2": np.full(3, np.nan), "stage 2 of 2": np.array([0.1, 0.2, np.nan])})

@@ -223,7 +223,8 @@ def shown(table, dataset):
     frame = pd.DataFrame(lines, columns=None if lines else ["row", "recipe", "state"])
     frame["state"] = frame.pop("state")  # the last column
     frame = frame.fillna("").set_index(["row", "recipe"])
-    return frame.style.set_caption(SIMULATED if dataset.is_standin else f"Recordings: {dataset.path.name}")
+    style = frame.style.set_caption(SIMULATED if dataset.is_standin else f"Recordings: {dataset.path.name}")
+    return style.set_table_styles([{"selector": "td:last-child", "props": "min-width: 22em; text-align: left"}])
 
 
 def published_block(table):

@@ -7,6 +7,7 @@ import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 
 from helpers.plots.names import readable
@@ -105,4 +106,20 @@ def interval_rows(frame, *, xlabel=EXPLAINED_VARIANCE, ceiling=None, width=32, a
             ax.plot(line["dots"], np.full(len(line["dots"]), at - 0.2), ".", color=colour, markersize=4)
     if ceiling is not None:
         ceiling_line(ceiling, ax, vertical=True, highest=frame["high"].max())
+    _cut_wide_intervals(frame, ax)
     return legend_above(ax)
+
+
+def _cut_wide_intervals(frame, ax):
+    """End the axis where the other rows' intervals do, and write the ends of one many times as wide beside it."""
+    width = frame["high"] - frame["low"]
+    wide = width > 6 * width.median()
+    others = frame[~wide & width.notna()]
+    if wide.any():
+        seen = pd.concat([others["low"], others["high"], frame["estimate"]])
+        low, high = min(0, seen.min()), max(0, seen.max())
+        ax.set_xlim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+    heights = dict(zip(dict.fromkeys(frame.index), ax.get_yticks(), strict=True))
+    for name, line in frame[wide].iterrows():
+        words = f"{line['low']:.2f} to {line['high']:.2f}"
+        ax.annotate(words, (line["estimate"], heights[name]), (0, 6), textcoords="offset points", fontsize=SMALL)
