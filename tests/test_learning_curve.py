@@ -45,11 +45,11 @@ def test_a_line_per_approach_and_number_of_images_and_the_last_is_the_main_row(t
     assert (frame.groupby("n_train").size() == 4).all()
     assert ((frame["low"] <= frame["explained_variance"]) & (frame["explained_variance"] <= frame["high"])).all()
     last = frame[frame["n_train"] == 64].set_index("approach")["explained_variance"]
-    for kind, name in (("shallow", learning_curve.SHALLOW), ("lite0 fine-tuned", learning_curve.FINE_TUNED)):
+    for kind, name in (("shallow", learning_curve.SHALLOW), ("Lite0 fine-tuned", learning_curve.FINE_TUNED)):
         predicted = [run.val for run in runs.run_all([EXPERIMENTS[name]], dataset, TINY)[name]]
         expected = metrics.interval(dataset.val.responses, np.array(predicted), dataset.val.objects).estimate
         assert_allclose(last[last.index.str.startswith(kind)].item(), expected)
     rows = frozen_networks.rows(dataset, TINY)
     row = next(rows[name] for name in rows if name.endswith(frozen_networks.LOCATED))
     expected = metrics.interval(dataset.val.responses, row.val, dataset.val.objects).estimate
-    assert_allclose(last[last.index.str.startswith("located readout")].item(), expected, atol=1e-4)
+    assert_allclose(last[last.index.str.startswith("receptive-field kernel ridge")].item(), expected, atol=1e-4)

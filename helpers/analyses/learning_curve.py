@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from helpers import datasets, metrics, models
-from helpers.analyses import frozen_networks
+from helpers.analyses import frozen_networks, layer_profile
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.plots import readable
 from helpers.readout import receptive_fields
 
 SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training images, of which two at least are taken
@@ -34,12 +35,14 @@ def learning_curve(dataset, profile):
         Columns approach, n_train, explained_variance, and low and high, the 95 % interval over images and seeds. The
         networks' lines with all images are the main rows.
     """
-    weights = " (random weights)" if models.find_weights(LITE0)[1] == models.RANDOM else ""
-    fine_tuned, n_all = f"lite0 fine-tuned{weights}", len(dataset.train.images)
+    weights, n_all = models.find_weights(LITE0)[1], len(dataset.train.images)
+    fine_tuned = readable(FINE_TUNED) + (", random weights" if weights == models.RANDOM else "")
     dataset = profile.training_data(EXPERIMENTS[FINE_TUNED], dataset)
     rows = {fine_tuned: EXPERIMENTS[FINE_TUNED]}
     if profile.training_data(EXPERIMENTS[SHALLOW], dataset) is dataset:
         rows = {"shallow CNN": EXPERIMENTS[SHALLOW]} | rows
+    networks = [layer_profile.short_name(tag, weights) for tag in frozen_networks.kept(dataset, profile)]
+    readout = readable(f"{' + '.join(networks)}: {frozen_networks.LOCATED}")
     lines = []
     for n_train in sorted({max(2, round(share * n_all)) for share in SHARES}):
         print(f"{n_train} of {n_all} training images", flush=True)
@@ -48,8 +51,8 @@ def learning_curve(dataset, profile):
         done = runs.run_all(list(rows.values()), few, profile)
         predictions = {a: np.array([run.val for run in done[row.name]]) for a, row in rows.items() if row.name in done}
         if fine_tuned in predictions:
-            predictions["mean of fine-tuned and readout"] = (predictions[fine_tuned] + frozen) / 2
-        predictions[f"located readout{weights}"] = frozen
+            predictions[f"mean of {fine_tuned} and {readout}"] = (predictions[fine_tuned] + frozen) / 2
+        predictions[readout] = frozen
         for approach, predicted in predictions.items():
             found = metrics.interval(dataset.val.responses, predicted, dataset.val.objects)
             line = {"approach": approach, "n_train": n_train, "explained_variance": found.estimate}
