@@ -79,7 +79,7 @@ def cached(dataset, name, variant, settings, compute, *, kind="readout", togethe
     ----------
     dataset : Dataset
     name, variant : str, names of the folder for those who look for it
-    settings : dict of what JSON can write, dataclasses, enumerations and classes
+    settings : dict of what JSON can write, dataclasses, enumerations, classes and partials of these
     compute : called without arguments; returns dict name -> array, value for JSON, or state dict of a network
     kind : of `CODE`; the arrays of "gram" are mapped
     together : whether all processes of one training call this at once, of which the first writes
@@ -136,6 +136,8 @@ def plain(value):
         return [plain(item) for item in value]
     if isinstance(value, enum.Enum):
         return value.name
+    if isinstance(value, functools.partial):
+        return {"class": plain(value.func)} | plain(value.keywords)
     return f"{value.__module__}.{value.__qualname__}" if isinstance(value, type) else value
 
 

@@ -1,6 +1,7 @@
 """The training loop against a loop written out by hand, killed processes, and several processes."""
 
 import contextlib
+import functools
 import json
 import os
 import runpy
@@ -111,6 +112,19 @@ def test_rates_of_heads_and_backbone_are_what_the_recipe_says():
     np.testing.assert_allclose(np.divide(blocks[:-1], blocks[1:]), 0.8)
     assert 1e-3 * 0.8 <= blocks[-1] <= 1e-3
     assert {id(p) for p in model.parameters()} == set(rate)
+
+
+@pytest.mark.parametrize("optimiser", [torch.optim.RMSprop, functools.partial(torch.optim.SGD, momentum=0.9)])
+def test_a_recipe_takes_any_optimiser_and_its_options(tiny, optimiser):
+    recipe = replace(ADAM, optimiser=optimiser, epochs=1)
+    model = models.ShallowCNN(tiny.images.shape[2:], tiny.n_neurons)
+    history = loop.fit(model, tiny, recipe, seed=0, normalisation=IMAGENET)
+    assert np.isfinite(history[0]["neural_loss"])
+    made = make_optimiser(model, recipe, pretrained=False)
+    assert getattr(optimiser, "keywords", {}).items() <= made.defaults.items()
+    assert cache.digest({"recipe": recipe}) not in (
+        cache.digest({"recipe": r}) for r in (ADAM, replace(recipe, optimiser=torch.optim.SGD))
+    )
 
 
 @pytest.mark.parametrize(("recipe", "n_groups"), [(CNN, 2), (replace(CNN, layer_decay=0.75), 34), (ADAM, 1)])

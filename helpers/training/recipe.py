@@ -1,5 +1,7 @@
 """Recipes as data: epochs, rates and schedules, batches, augmentation, heads; the optimiser they ask for."""
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -66,7 +68,7 @@ class Recipe:
     epochs: int
     learning_rate: float = 1e-3
     layer_decay: float = 1.0  # factor from one block of the backbone to the block before it
-    optimiser: type = torch.optim.AdamW
+    optimiser: Callable = torch.optim.AdamW  # a class of torch.optim, or a functools.partial of one
     weight_decay: float = 0.05
     schedule: Step | Cosine | PerEpoch = Cosine()
     batch_size: int = 32
@@ -108,4 +110,5 @@ def make_optimiser(model, recipe, pretrained):
     if heads := [p for p in model.parameters() if id(p) not in of_backbone]:
         groups.setdefault((1.0, recipe.weight_decay), []).extend(heads)
     groups = [{"params": params, "lr_scale": scale, "weight_decay": wd} for (scale, wd), params in groups.items()]
-    return recipe.optimiser(groups, lr=recipe.learning_rate, fused=True)
+    fused = {"fused": True} if "fused" in inspect.signature(recipe.optimiser).parameters else {}
+    return recipe.optimiser(groups, lr=recipe.learning_rate, **fused)
