@@ -132,12 +132,12 @@ def plain(value):
         return {"class": type(value).__name__} | fields
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, functools.partial):
+        value = [value.func, value.keywords]
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, enum.Enum):
         return value.name
-    if isinstance(value, functools.partial):
-        return {"class": plain(value.func)} | plain(value.keywords)
     return f"{value.__module__}.{value.__qualname__}" if isinstance(value, type) else value
 
 
