@@ -132,10 +132,9 @@ def plain(value):
         return {"class": type(value).__name__} | fields
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, functools.partial):
-        value = [value.func, value.keywords]
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+    if isinstance(value, list | tuple | functools.partial):
+        items = [value.func, value.keywords] if isinstance(value, functools.partial) else value
+        return [plain(item) for item in items]
     if isinstance(value, enum.Enum):
         return value.name
     return f"{value.__module__}.{value.__qualname__}" if isinstance(value, type) else value
