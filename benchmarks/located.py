@@ -13,6 +13,7 @@ number of parts).
 
 import argparse
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from recipes import keep
@@ -23,7 +24,7 @@ from helpers.experiments.profiles import PROFILES
 from helpers.readout import gram_by_place, receptive_fields, regression
 
 TABLE = Path(__file__).parent / "located.csv"
-LOCATED = "located"
+LOCATED, WITHOUT_OUTPUT = "located", "without output stage"
 
 
 def stacks(dataset, profile, blurs):
@@ -32,6 +33,7 @@ def stacks(dataset, profile, blurs):
     whole = frozen_networks.kernel(spec, dataset)[:, :n_train, :n_train]
     yield LOCATED, whole
     yield "without receptive fields", whole.sum(0, keepdims=True)
+    yield WITHOUT_OUTPUT, whole
     yield "one size", sum(stack[:, :n_train, :n_train] for stack in spec.kernels[0][::2])  # the first of each network's
     rows = frozen_networks.specs(dataset, profile).items()
     plain = next(row for name, row in rows if name.endswith("sum of blocks at two sizes"))
@@ -49,8 +51,10 @@ def compare(dataset, profile, options):
     folds = {seed: datasets.folds(objects, datasets.N_FOLDS, seed=seed) for seed in options.fold_seeds}
     located, lines = {}, []
     for part, stack in stacks(dataset, profile, options.blurs):
+        prior = 1e12 if part == WITHOUT_OUTPUT else receptive_fields.OUTPUT_PRIOR
         for seed, of_seed in folds.items():
-            predicted = regression.cross_predict(receptive_fields.ridge, stack, responses, of_seed)
+            with mock.patch.object(receptive_fields, "OUTPUT_PRIOR", prior):
+                predicted = regression.cross_predict(receptive_fields.ridge, stack, responses, of_seed)
             score = float(np.nanmean(metrics.explained_variance(responses, predicted)))
             line = {"data": dataset.name, "simulated": dataset.is_standin, "fold_seed": seed, "part": part}
             line["explained_variance"] = score

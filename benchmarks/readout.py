@@ -217,25 +217,28 @@ def parts(options):
         with timed(f"passes, {view.pixels[0]} pixels", FEW / n):
             gram_by_place.grams_by_place(view, images, n_train=FEW, out=out, costs=costs)
         n_features += costs["bytes"] // (4 * FEW)
+    searched, n_blurs = min(n, receptive_fields.N_SEARCHED), len(receptive_fields.BLURS)
+    spent["passes to choose the blur"] = (
+        n_blurs * searched / n * next(iter(spent.values()))
+    )  # lite0's at the first size
     width = features.SLAB_BYTES // (4 * n)
     columns = generator.standard_normal((n, width), dtype=np.float32)
     with timed("products", width / n_features):
         K = features.product(columns, n, torch.device("cpu"))
     y = torch.from_numpy(generator.standard_normal((n, neurons), dtype=np.float32))
-    searched = min(n, receptive_fields.N_SEARCHED)
     few = torch.from_numpy(np.stack([K[:searched, :searched]] * features.GRID**2))
     masks = receptive_fields.candidates()
-    n_search = len(masks) + receptive_fields.N_MASKS * len(receptive_fields.BANDWIDTHS)
+    n_search = (1 + n_blurs) * len(masks) + receptive_fields.N_MASKS * len(receptive_fields.BANDWIDTHS)
     with timed("search", FEW / n_search):
         list(receptive_fields.best_scores(few, y[:searched], masks[:FEW], 1.5))
     with timed("fits", 1 / receptive_fields.N_MASKS):
         K = receptive_fields.kernel([K] * features.GRID**2, masks[1], n_train=n, bandwidth=1.5)
-        _, values, vectors = receptive_fields.leave_one_out(K, y)
+        *_, values, vectors = receptive_fields.leave_one_out(K, y)
         vectors @ ((vectors.T @ y) / (values[:, None] + 1))
     print(f"{n} images of {options.px} pixels, {neurons} neurons, {n_features} features; {hardware()}")
     for part, seconds in spent.items():
-        print(f"{part:24s} {seconds:7.0f} s")
-    print(f"{'in all':24s} {spent.total():7.0f} s of one core, {spent.total() / 60:.0f} minutes", flush=True)
+        print(f"{part:26s} {seconds:7.0f} s")
+    print(f"{'in all':26s} {spent.total():7.0f} s of one core, {spent.total() / 60:.0f} minutes", flush=True)
 
 
 def course(options):

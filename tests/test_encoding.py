@@ -41,7 +41,7 @@ def test_new_images_are_predicted_as_in_one_stack_with_the_fitted(fitted, cut):
     images, readout = cut.val.images[:8, 0], fitted._model.parts[0]
     both = np.concatenate([cut.train.images, cut.val.images[:8]])
     stack = gram_by_place.stack_of(readout.views, both, n_train=len(both))
-    learned = (readout.arrays[name] for name in ("masks", "dual", "mean"))
+    learned = (readout.arrays[name] for name in ("masks", "dual", "output", "mean"))
     expected = receptive_fields.predict(stack, *learned, bandwidth=readout.bandwidth)
     color = np.repeat(images[:, :, :, None], 3, axis=3)
     assert_allclose(fitted.predict(color), expected, atol=1e-5 * cut.train.responses.std())

@@ -93,9 +93,10 @@ def test_leave_one_out_equals_scikit_learns_explicit_one(features, generator):
     responses = X[:, :3] @ generator.standard_normal((3, 4)) + 0.1 * generator.standard_normal((40, 4))
     responses[:, 3] = 2
     K, centred = gram.centre(X @ X.T, 40), responses - responses.mean(0)
-    scores, *_ = receptive_fields.leave_one_out(torch.from_numpy(K), torch.from_numpy(centred), [0.1, 5.0])
-    for alpha, found in zip([0.1, 5.0], scores.numpy(), strict=True):
+    scores, left_out, *_ = receptive_fields.leave_one_out(torch.from_numpy(K), torch.from_numpy(centred), [0.1, 5.0])
+    for alpha, found, missed in zip([0.1, 5.0], scores.numpy(), left_out.numpy(), strict=True):
         predictions = cross_val_predict(Ridge(alpha=alpha), X, responses, cv=LeaveOneOut())
+        assert_allclose(missed, responses - predictions, atol=1e-8)
         errors = ((responses - predictions) ** 2).mean(0)
         assert_allclose(found[:3], 1 - errors[:3] / responses[:, :3].var(0), rtol=1e-8)
         assert found[3] == 0
@@ -157,8 +158,25 @@ def test_predictions_are_the_weighted_mean_of_kernel_ridge_through_the_masks(pop
         mean = responses[:N_TRAIN].mean(0)
         model = KernelRidge(alpha=alpha, kernel="precomputed").fit(K[:N_TRAIN, :N_TRAIN], responses[:N_TRAIN] - mean)
         expected += weights * (model.predict(K[N_TRAIN:, :N_TRAIN]) + mean)
+    expected = mean + np.polynomial.polynomial.polyval(expected - mean, fitted.output, tensor=False)
     assert_allclose(fitted.predictions, expected, atol=1e-3)
     assert_allclose(fitted.weights.sum(0), 1, rtol=1e-5)
+
+
+def test_the_output_stage_is_scikit_learns_ridge_on_what_is_left(generator):
+    left_out = np.column_stack([3 * generator.standard_normal((200, 2)) - 1, np.zeros(200)])
+    responses = left_out + [0.1, -0.2, 0] * left_out**2 + [1, 1, 0] * generator.standard_normal((200, 3))
+    responses -= responses.mean(0)
+    output = receptive_fields._output_stage(responses, responses - left_out)
+    for neuron in (0, 1):
+        z = (left_out[:, neuron] - left_out[:, neuron].mean()) / left_out[:, neuron].std()
+        missing = responses[:, neuron] - left_out[:, neuron]
+        model = Ridge(alpha=receptive_fields.OUTPUT_PRIOR, fit_intercept=False)
+        found = model.fit(np.column_stack([z, z**2 - 1]), missing - missing.mean())
+        expected = left_out[:, neuron] + found.predict(np.column_stack([z, z**2 - 1]))
+        assert_allclose(receptive_fields.shaped(left_out, output)[:, neuron], expected)
+    assert output[2, 0] > 0.02 and output[2, 1] < -0.05
+    assert_allclose(output[:, 2], [0, 1, 0])  # a neuron that never varies
 
 
 def test_receptive_fields_are_drawn_where_they_lie(population, fitted):

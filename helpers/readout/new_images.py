@@ -15,7 +15,7 @@ from helpers.readout.gram_by_place import stack_of
 from helpers.readout.receptive_fields import tensor
 
 TIMED = 16  # images on which `seconds_for_one` times the networks
-LEARNED = ("score", "masks", "weights", "alpha", "dual")  # fields of a Located that are kept with it
+LEARNED = ("score", "masks", "weights", "alpha", "dual", "output")  # fields of a Located that are kept with it
 TOLERANCE = 1e-3  # of the responses' sd, by which the first fitted image may be predicted otherwise than at the fit
 
 
@@ -114,7 +114,7 @@ class Predictor:
             K = torch.exp((2 * K - own[:, None] - norms / scale).clip(max=0) / (2 * self.bandwidth**2))
             K = (K - kernel_means - K.mean(1, keepdim=True) + kernel_means.mean()) / (1 - kernel_means.mean())
             predictions = predictions + (K @ tensor(dual)).cpu().numpy().astype(np.float64)
-        return predictions + learned["mean"]
+        return receptive_fields.shaped(predictions, learned["output"]) + learned["mean"]
 
     def _predict_linear(self, images):
         n_train, both = len(self.images), np.concatenate([self.images, images])
