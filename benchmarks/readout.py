@@ -218,9 +218,7 @@ def parts(options):
             gram_by_place.grams_by_place(view, images, n_train=FEW, out=out, costs=costs)
         n_features += costs["bytes"] // (4 * FEW)
     searched, n_blurs = min(n, receptive_fields.N_SEARCHED), len(receptive_fields.BLURS)
-    spent["passes to choose the blur"] = (
-        n_blurs * searched / n * next(iter(spent.values()))
-    )  # lite0's at the first size
+    spent["passes to choose the blur"] = n_blurs * searched / n * next(iter(spent.values()))  # the first view's
     width = features.SLAB_BYTES // (4 * n)
     columns = generator.standard_normal((n, width), dtype=np.float32)
     with timed("products", width / n_features):
