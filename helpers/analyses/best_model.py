@@ -19,8 +19,8 @@ from helpers.readout.features import at_two_sizes
 
 # Not the one that the recipes' rates were chosen on, which would favour fine-tuned candidates. What readouts offer
 # (masks, widths, blur and output stage; the second size; stages of plain sums; networks that count the same) was chosen
-# on all folds of the stand-in and of V4, and is favoured on these two; networks that come with no package are chosen on all folds of
-# the data at hand (frozen_networks.kept), which favours their sums.
+# on all folds of the stand-in and of V4, and is favoured on these two; networks that come with no package are chosen on
+# all folds of the data at hand (frozen_networks.kept), which favours their sums.
 FOLD = 1
 
 
