@@ -196,8 +196,8 @@ def parts(options):
     """Processor seconds of a located readout of the packaged networks, from some of each part, at the size asked for.
 
     Passes, and their features written and read, are those of FEW images at both sizes; products those of as many
-    random features as a slab holds; fits those of one of the masks, at the true number of images; the search that of
-    FEW of the masks it goes through.
+    random features as a slab holds; fits those of one of the masks, at the true number of images; the search, that for
+    the blur among it, that of FEW of the masks it goes through.
     """
     n, neurons, generator = options.n_images, options.neurons, np.random.default_rng(0)
     images = generator.integers(0, 256, (FEW, 1, options.px, options.px), dtype=np.uint8)
@@ -210,15 +210,16 @@ def parts(options):
         yield
         spent[part] += (time.process_time() - begin) / share
 
-    n_features = 0
+    n_features, first = 0, 0.0
     for view in layer_profile.located_views(encoding.PACKAGED, images.shape[2:]):
         costs = Counter()
         out = np.zeros((features.GRID**2, FEW, FEW), np.float32)
         with timed(f"passes, {view.pixels[0]} pixels", FEW / n):
             gram_by_place.grams_by_place(view, images, n_train=FEW, out=out, costs=costs)
         n_features += costs["bytes"] // (4 * FEW)
+        first = first or spent.total() * FEW / n  # lite0's at the first size
     searched, n_blurs = min(n, receptive_fields.N_SEARCHED), len(receptive_fields.BLURS)
-    spent["passes to choose the blur"] = n_blurs * searched / n * next(iter(spent.values()))  # the first view's
+    spent["passes to choose the blur"] = n_blurs * searched / FEW * first
     width = features.SLAB_BYTES // (4 * n)
     columns = generator.standard_normal((n, width), dtype=np.float32)
     with timed("products", width / n_features):

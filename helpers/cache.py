@@ -133,7 +133,7 @@ def plain(value):
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | functools.partial):
-        items = [value.func, value.keywords] if isinstance(value, functools.partial) else value
+        items = [value.func, value.args, value.keywords] if isinstance(value, functools.partial) else value
         return [plain(item) for item in items]
     if isinstance(value, enum.Enum):
         return value.name

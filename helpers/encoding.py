@@ -35,7 +35,7 @@ class EncodingModel(BaseEstimator):
 
     Parameters
     ----------
-    networks : full timm tags; networks count about the same, whatever their size
+    networks : full timm tags; networks count about the same, whatever their size; the first one chooses the blur
     pixels : images are made smaller to at most so many pixels a side; networks see them so, and 1.5 times as large
 
     Attributes
@@ -103,8 +103,8 @@ class EncodingModel(BaseEstimator):
     def cross_validate(self, n_folds=datasets.N_FOLDS):
         """Explained variance (n_neurons,) of the fitted images, each predicted by a fit without its fold.
 
-        Folds spread each object's images evenly. Takes about as long as n_folds fits and twice a fit's memory. A loaded
-        model has no responses to do it with: ValueError.
+        The blur alone stays that of the whole fit. Folds spread each object's images evenly. Takes about as long as
+        n_folds fits and twice a fit's memory. A loaded model has no responses to do it with: ValueError.
         """
         check_is_fitted(self)
         if self._fitted_to is None:

@@ -73,6 +73,10 @@ def test_one_wide_interval_does_not_squeeze_the_others():
     ax = plots.interval_rows(pd.DataFrame(found, index=["a", "b", "c"]))
     assert 0.45 < ax.get_xlim()[1] < 0.6 and -0.1 < ax.get_xlim()[0] < 0
     assert texts(ax) == ["-3.00 to 5.00"]
+    ax = plots.interval_rows(pd.DataFrame(found, index=["a", "b", "c"]), ceiling=0.7)
+    assert 0.7 < ax.get_xlim()[1] < 0.9  # the ceiling is in view
+    frame = pd.DataFrame(found, index=["a", "b", "c"]).assign(dots=[(-1.2, 1.4), (), ()])
+    assert plots.interval_rows(frame).get_xlim()[0] < -1.2  # and so are seeds
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")

@@ -158,7 +158,7 @@ def test_predictions_are_the_weighted_mean_of_kernel_ridge_through_the_masks(pop
         mean = responses[:N_TRAIN].mean(0)
         model = KernelRidge(alpha=alpha, kernel="precomputed").fit(K[:N_TRAIN, :N_TRAIN], responses[:N_TRAIN] - mean)
         expected += weights * (model.predict(K[N_TRAIN:, :N_TRAIN]) + mean)
-    expected = mean + np.polynomial.polynomial.polyval(expected - mean, fitted.output, tensor=False)
+    expected = mean + receptive_fields.shaped(expected - mean, fitted.output)
     assert_allclose(fitted.predictions, expected, atol=1e-3)
     assert_allclose(fitted.weights.sum(0), 1, rtol=1e-5)
 
@@ -175,8 +175,11 @@ def test_the_output_stage_is_scikit_learns_ridge_on_what_is_left(generator):
         found = model.fit(np.column_stack([z, z**2 - 1]), missing - missing.mean())
         expected = left_out[:, neuron] + found.predict(np.column_stack([z, z**2 - 1]))
         assert_allclose(receptive_fields.shaped(left_out, output)[:, neuron], expected)
-    assert output[2, 0] > 0.02 and output[2, 1] < -0.05
-    assert_allclose(output[:, 2], [0, 1, 0])  # a neuron that never varies
+    far = np.array([[50.0], [51], [52]]) * np.ones(3)  # no parabola where nothing was seen
+    assert_allclose(np.diff(receptive_fields.shaped(far, output), axis=0), 1 + output[[0, 0]])
+    assert_allclose(receptive_fields.shaped(far, output)[:, 2], far[:, 2])  # a neuron that never varies
+    against = receptive_fields._output_stage(-9 * left_out, -10 * left_out)
+    assert (np.diff(receptive_fields.shaped(far, against), axis=0) > -1e-9).all()  # never upside down
 
 
 def test_receptive_fields_are_drawn_where_they_lie(population, fitted):

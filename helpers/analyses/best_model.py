@@ -1,7 +1,8 @@
 """The best model: chosen on a fold of the training images and fitted to all of them.
 
 Candidates are the readouts, the fine-tuned network, the located readout of its backbone in the place of its own heads,
-and means of a frozen and a fine-tuned one. In a fold everything, tuning included, is made anew. Val takes no part.
+and means of a frozen and a fine-tuned one. In a fold everything, tuning included, is made anew but what FOLD names. Val
+takes no part.
 What is saved predicts any images: see saved_model.py.
 """
 
@@ -18,9 +19,9 @@ from helpers.readout import new_images, receptive_fields
 from helpers.readout.features import at_two_sizes
 
 # Not the one that the recipes' rates were chosen on, which would favour fine-tuned candidates. What readouts offer
-# (masks, widths, blur and output stage; the second size; stages of plain sums; networks that count the same) was chosen
-# on all folds of the stand-in and of V4, and is favoured on these two; networks that come with no package are chosen on
-# all folds of the data at hand (frozen_networks.kept), which favours their sums.
+# (masks, widths, output stage; the second size; stages of plain sums; networks that count the same) was chosen on all
+# folds of the stand-in and of V4, and is favoured on these two. On all folds of the data at hand are chosen the blur of
+# located readouts (layer_profile.best_blur) and networks that come with no package (frozen_networks.kept).
 FOLD = 1
 
 

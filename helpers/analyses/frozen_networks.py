@@ -42,7 +42,7 @@ class RowSpec(NamedTuple):
 class Row(NamedTuple):
     """Predictions of one readout: arrays of shape (n_images, n_neurons) in the units of the file.
 
-    `held_out` are the training images, each predicted by a fit that saw neither it nor its fold.
+    `held_out` are the training images, each predicted by a fit that saw neither it nor its fold (but its blur).
     """
 
     held_out: np.ndarray

@@ -21,8 +21,8 @@ def learning_curve(dataset, profile):
 
     The shallow CNN, lite0 fine-tuned, the located readout of frozen networks, and the mean of the last two, at the
     pixels that the profile trains lite0 at; a shallow CNN that it trains at others is left out. Each is fitted to the
-    same images, every object keeping its share; what is chosen, is chosen on these. Runs come from the cache of
-    `runs.run`, Gram matrices from that of all images.
+    same images, every object keeping its share; all but the readout's blur is chosen on these. Runs come from the cache
+    of `runs.run`, Gram matrices from that of all images.
 
     Parameters
     ----------
@@ -42,7 +42,8 @@ def learning_curve(dataset, profile):
     if profile.training_data(EXPERIMENTS[SHALLOW], dataset) is dataset:
         rows = {"shallow CNN": EXPERIMENTS[SHALLOW]} | rows
     networks = [layer_profile.short_name(tag, weights) for tag in frozen_networks.kept(dataset, profile)]
-    readout = readable(f"{' + '.join(networks)}: {frozen_networks.LOCATED}")
+    name = f"{' + '.join(networks)}: {frozen_networks.LOCATED}"
+    readout = readable(name)
     lines = []
     for n_train in sorted({max(2, round(share * n_all)) for share in SHARES}):
         print(f"{n_train} of {n_all} training images", flush=True)
@@ -51,7 +52,7 @@ def learning_curve(dataset, profile):
         done = runs.run_all(list(rows.values()), few, profile)
         predictions = {a: np.array([run.val for run in done[row.name]]) for a, row in rows.items() if row.name in done}
         if fine_tuned in predictions:
-            predictions[f"mean of {fine_tuned} and {readout}"] = (predictions[fine_tuned] + frozen) / 2
+            predictions[readable(f"mean of {FINE_TUNED} and {name}")] = (predictions[fine_tuned] + frozen) / 2
         predictions[readout] = frozen
         for approach, predicted in predictions.items():
             found = metrics.interval(dataset.val.responses, predicted, dataset.val.objects)
@@ -76,7 +77,7 @@ def subset(dataset, n_train):
 def readout_from_few(dataset, profile, n_train):
     """Val predictions (n_images, n_neurons) of the located readout fitted to `subset`'s images.
 
-    Rows and columns of the Gram matrices of all images, which nothing but their mean has been learned for: no forward
+    Rows and columns of the Gram matrices of all images, of which their mean and the blur alone were learned: no forward
     pass.
     """
     few, index = subset(dataset, n_train)

@@ -130,7 +130,7 @@ def load(folder, dataset=None):
     try:
         description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         if description.get("format") != FORMAT:
-            raise ValueError(f"its format is {description.get('format')}, not {FORMAT}")
+            raise ValueError("it was saved by another version of this project; fit it again")
         parts = [_read(part, folder) for part in description["parts"]]
         images = _none(description)
     except Exception as error:  # whatever a damaged or foreign file raises

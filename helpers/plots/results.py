@@ -88,8 +88,8 @@ def ladder(panels):
         ax.axvline(ceiling, color=style.COLOURS["ceiling"], linestyle="--", linewidth=1)
         ax.annotate("ceiling", (ceiling, 0.3), (-3, 0), textcoords="offset points", fontsize=style.SMALL, ha="right")
         ax.set_title(title, fontsize=style.SMALL + 1, loc="left")
-        ends = min(0, frame["low"].min()), max(ceiling, frame["high"].max())
-        ax.set_xlim(ends[0] - 0.03, ends[1] + 0.24 * (ends[1] - ends[0]))  # with room for the numbers
+        low, high = ax.get_xlim()
+        ax.set_xlim(low, max(ceiling, high) + 0.24 * (max(ceiling, high) - low))  # with room for the numbers
     return axes
 
 

@@ -7,7 +7,6 @@ import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import seaborn as sns
 
 from helpers.plots.names import readable
@@ -93,7 +92,8 @@ def interval_rows(frame, *, xlabel=EXPLAINED_VARIANCE, ceiling=None, width=32, a
     ax.set(xlabel=xlabel, ylim=(0.4 - len(words), 0.6))
     ax.axvline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
     plain = {"hollow": False, "up": 0.0, "dots": (), "note": ""}
-    for name, given in zip(frame.index, frame.to_dict("records"), strict=True):
+    wide, seen = _wide(frame), [0.0]
+    for name, given, is_wide in zip(frame.index, frame.to_dict("records"), wide, strict=True):
         line = plain | {"colour": approach_colour(name)} | given
         at, colour = heights[name] + line["up"], line["colour"]
         if line["note"]:
@@ -104,22 +104,20 @@ def interval_rows(frame, *, xlabel=EXPLAINED_VARIANCE, ceiling=None, width=32, a
             face = "white" if line["hollow"] else colour
             ax.plot([line["estimate"]], [at], "o", color=colour, markerfacecolor=face, markersize=7)
             ax.plot(line["dots"], np.full(len(line["dots"]), at - 0.2), ".", color=colour, markersize=4)
+            seen += [line["estimate"], *line["dots"], *(() if is_wide else (line["low"], line["high"]))]
+            if is_wide:
+                words = f"{line['low']:.2f} to {line['high']:.2f}"
+                ax.annotate(words, (line["estimate"], at), (0, 6), textcoords="offset points", fontsize=SMALL)
+    low, high = np.nanmin(seen), np.nanmax(seen)
     if ceiling is not None:
-        ceiling_line(ceiling, ax, vertical=True, highest=frame["high"].max())
-    _cut_wide_intervals(frame, ax)
+        ceiling_line(ceiling, ax, vertical=True, highest=high)
+        high = max(high, float(np.nanmean(ceiling))) if float(np.nanmean(ceiling)) < 2 * high else high
+    if wide.any():  # the axis ends where the others do
+        ax.set_xlim(low - 0.1 * (high - low), high + 0.1 * (high - low))
     return legend_above(ax)
 
 
-def _cut_wide_intervals(frame, ax):
-    """End the axis where the other rows' intervals do, and write the ends of one many times as wide beside it."""
-    width = frame["high"] - frame["low"]
-    wide = width > 6 * width.median()
-    others = frame[~wide & width.notna()]
-    if wide.any():
-        seen = pd.concat([others["low"], others["high"], frame["estimate"]])
-        low, high = min(0, seen.min()), max(0, seen.max())
-        ax.set_xlim(low - 0.1 * (high - low), high + 0.1 * (high - low))
-    heights = dict(zip(dict.fromkeys(frame.index), ax.get_yticks(), strict=True))
-    for name, line in frame[wide].iterrows():
-        words = f"{line['low']:.2f} to {line['high']:.2f}"
-        ax.annotate(words, (line["estimate"], heights[name]), (0, 6), textcoords="offset points", fontsize=SMALL)
+def _wide(frame):
+    """Which rows' intervals are so many times as wide as most that they would squeeze the others: booleans."""
+    width = (frame["high"] - frame["low"]).where(frame["estimate"].notna())
+    return width > 6 * width[width > 0].median()

@@ -20,9 +20,9 @@ BANDWIDTH = 1.5  # with which masks and blur are chosen
 CENTRES, SDS = np.linspace(0.1, 0.9, 7), (0.15, 0.22, 0.33)  # of the masks, in shares of the image's sides
 N_MASKS, TEMPERATURE = 12, 0.003  # masks that are kept; score that multiplies a mask's weight by e
 BLURS = (0.1, 0.2, 0.3)  # of the maps; V4 recordings are predicted best with the first, the stand-in with the second
-N_SEARCHED = 500  # images at most on which masks, bandwidth and blur are chosen: 148 eigendecompositions
-OUTPUT_PRIOR = 300  # images that the plain output counts as beside a neuron's quadratic one: of 45 V4 images the latter
-# alone lost .05 of the variance, of 350 both gained .003
+N_SEARCHED = 500  # images at most on which masks, bandwidth and blur are chosen: 148 eigendecompositions a choice
+OUTPUT_PRIOR = 300  # by which the output stage is drawn to the plain one, in images: fitted to 45 of V4 it lost .05 of
+# the variance without, to 350 it gained .003 with and without
 PLACES = 2**26  # numbers in the kernels of several masks that are in memory at once
 
 
@@ -35,7 +35,8 @@ class Located(NamedTuple):
     weights : (n_masks, n_neurons), of the masks' predictions in the mean
     alpha : (n_masks, n_neurons), penalties of kernels whose mean training diagonal is 1
     dual : (n_masks, n_train, n_neurons), dual weights of each mask's kernel, times `weights`
-    output : (3, n_neurons), coefficients of 1, p and p², p the masks' mean prediction less the mean response
+    output : (6, n_neurons), what the output stage adds to a slope of 1, its curvature, and mean, variance, lowest and
+        highest of the leave-one-out predictions, less the mean response, that it was fitted to
     bandwidth : of the Gaussian kernels
     """
 
@@ -138,7 +139,8 @@ def ridge(stack, responses, *, folds=None):
 def best_blur(view, images, responses):
     """The blur of `BLURS` with which leave-one-out predicts best from one view, each neuron through its best mask.
 
-    A small network at its smaller size names the same blur as all that a readout sums, on at most `N_SEARCHED` images.
+    On at most `N_SEARCHED` images. A small network at its smaller size named the blur that folds did for all that a
+    readout sums, on V4 recordings and on the stand-in.
 
     Parameters
     ----------
@@ -167,13 +169,18 @@ def _output_stage(responses, errors):
     terms = np.stack([z, z**2 - 1], axis=2)
     squares = np.einsum("inj,ink->njk", terms, terms) + OUTPUT_PRIOR * np.eye(2)
     missing = np.einsum("inj,in->nj", terms, errors - errors.mean(0))
-    slope, curvature = np.linalg.solve(squares, missing[:, :, None])[:, :, 0].T / sd ** np.array([[1], [2]])
-    return np.stack([curvature * (mean**2 - sd**2) - slope * mean, 1 + slope - 2 * curvature * mean, curvature])
+    slope, curvature = np.linalg.solve(squares, missing[:, :, None])[:, :, 0].T
+    # never upside down: of a neuron that cannot be predicted, leave-one-out predictions run against the responses
+    return np.stack([np.maximum(slope / sd, -1.0), curvature / sd**2, mean, sd**2, p.min(0), p.max(0)])
 
 
 def shaped(p, output):
-    """Predictions p (n_images, n_neurons), less the mean response, through the output stage of `Located`."""
-    return output[0] + p * (output[1] + p * output[2])
+    """Predictions p (n_images, n_neurons), less the mean response, through the output stage of `Located`.
+
+    Beyond the predictions that it was fitted to it goes on in a straight line.
+    """
+    slope, curvature, mean, variance, low, high = output
+    return p + slope * (p - mean) + curvature * ((p.clip(low, high) - mean) ** 2 - variance)
 
 
 def predict(stack, masks, dual, output, mean, *, bandwidth):

@@ -138,7 +138,7 @@ def navigation(links, here):
     items = [
         f'<span aria-current="page">{html.escape(title)}</span>'
         if address == here
-        else f'<a href="{html.escape(address)}">{html.escape(title)}</a>'
+        else f'<a href="{html.escape(address)}" title="{html.escape(title)}">{html.escape(title)}</a>'
         for title, address in links
     ]
     return f'<nav class="pages">{" ".join(items)}</nav>' if items else ""

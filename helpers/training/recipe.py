@@ -68,7 +68,7 @@ class Recipe:
     epochs: int
     learning_rate: float = 1e-3
     layer_decay: float = 1.0  # factor from one block of the backbone to the block before it
-    optimiser: Callable = torch.optim.AdamW  # a class of torch.optim, or a functools.partial of one
+    optimiser: Callable = torch.optim.AdamW  # of torch.optim, or a partial with options but rate and decay
     weight_decay: float = 0.05
     schedule: Step | Cosine | PerEpoch = Cosine()
     batch_size: int = 32
