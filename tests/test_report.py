@@ -192,7 +192,10 @@ def test_the_first_page_answers_first_and_says_once_that_it_is_simulated(tmp_pat
     assert re.findall(r'<img[^>]*alt="([^"]*)"', text)[0] == "Layers. Which layer is best."
     assert "<summary>Rows: the table</summary>" in text and 'class="hint"' in text
     assert "It climbs" not in text  # nobody has made that figure yet
-    assert '<a href="code.html" title="With code">With code</a>' in text and '<span aria-current="page">Report</span>' in text
+    assert (
+        '<a href="code.html" title="With code">With code</a>' in text
+        and '<span aria-current="page">Report</span>' in text
+    )
     anchors = re.findall(r'<a href="#([^"]+)">', text.split('class="contents"')[1].split("</nav>")[0])
     assert anchors == ["Layers", "Rows"] and all(f'<h2 id="{anchor}"' in text for anchor in anchors)
 
