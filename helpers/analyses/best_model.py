@@ -2,8 +2,7 @@
 
 Candidates are the readouts, the fine-tuned network, the located readout of its backbone in the place of its own heads,
 and means of a frozen and a fine-tuned one. In a fold everything, tuning included, is made anew but what FOLD names. Val
-takes no part.
-What is saved predicts any images: see saved_model.py.
+takes no part. What is saved predicts any images: see saved_model.py.
 """
 
 import itertools

@@ -65,8 +65,10 @@ def found_where_none_is():
     Of benchmarks/planted_truth.py's table; no smaller difference says anything of labels.
     """
     path = cache.ROOT / "figures" / "standin" / "planted_truth.csv"
-    planted = pd.read_csv(path) if path.exists() else pd.DataFrame({"declared": [], "label_share": [], "found": []})
-    nothing = planted.loc[planted["declared"].astype(bool) & (planted["label_share"] == 0), "found"]
+    if not path.exists():
+        return 0.0
+    planted = pd.read_csv(path)
+    nothing = planted.loc[planted["declared"] & (planted["label_share"] == 0), "found"]
     return float(nothing.abs().max()) if len(nothing) else 0.0
 
 

@@ -63,6 +63,11 @@ def legend_above(ax, *, dots=None, ncols=2):
     return ax
 
 
+def _in_view(ceiling, highest):
+    """Whether a mean ceiling leaves scores up to `highest` more than half of the axis."""
+    return float(np.nanmean(ceiling)) < 2 * highest
+
+
 def ceiling_line(ceiling, ax, *, vertical=False, highest=np.inf):
     """Dashed line at the mean noise ceiling (a number, or one per neuron), dotted line at 0, what a constant scores.
 
@@ -71,7 +76,7 @@ def ceiling_line(ceiling, ax, *, vertical=False, highest=np.inf):
     ceiling, line = float(np.nanmean(ceiling)), ax.axvline if vertical else ax.axhline
     line(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
     dashed = {"color": COLOURS["ceiling"], "linestyle": "--", "linewidth": 1}
-    if ceiling < 2 * highest:
+    if _in_view(ceiling, highest):
         line(ceiling, **dashed, label="noise ceiling")
     else:
         ax.plot([], [], **dashed, label=f"noise ceiling {ceiling:.2f}, off the axis")
@@ -111,7 +116,7 @@ def interval_rows(frame, *, xlabel=EXPLAINED_VARIANCE, ceiling=None, width=32, a
     low, high = np.nanmin(seen), np.nanmax(seen)
     if ceiling is not None:
         ceiling_line(ceiling, ax, vertical=True, highest=high)
-        high = max(high, float(np.nanmean(ceiling))) if float(np.nanmean(ceiling)) < 2 * high else high
+        high = max(high, float(np.nanmean(ceiling))) if _in_view(ceiling, high) else high
     if wide.any():  # the axis ends where the others do
         ax.set_xlim(low - 0.1 * (high - low), high + 0.1 * (high - low))
     return legend_above(ax)
