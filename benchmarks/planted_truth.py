@@ -4,8 +4,9 @@
 
 Stand-ins whose object labels drive no part of the responses, and half of their explainable variance, are analysed as
 notebook 3 does: two objectives against one, paired. Two scores are tried. Explained variance of all of the responses
-also counts what any second loss costs; the object part (`labels.object_part_differences`) is what labels can teach, and
-the declared analysis is its difference under the raw losses. It was declared on stand-ins of seed 0; this uses seed 1.
+also counts what any second loss costs; the object part (`labels.OBJECT_PART`) is what labels can teach, and the
+declared analysis is its difference under the raw losses. It was declared on stand-ins of seeds 0 and 1, where an
+interval over images alone gave an effect where there is none; this uses seed 2.
 
 Beside it, what an estimate says of each stand-in against what was put in: noise ceiling, share of the explainable
 variance between objects, explained variance within objects, and the layers in which labels and local contrast are read
@@ -35,7 +36,7 @@ from helpers.readout import features, regression
 
 # the normalised losses, which would take as long again, are notebook 3's
 PAIRS = [("raw losses", "lite0-bi-objective-published", "lite0-published")]
-DECLARED = ("object part, correlation", "raw losses")
+DECLARED = "object part"
 TOLERANCE = 0.03  # of an estimate, in shares of variance
 
 
@@ -43,9 +44,11 @@ def effects(dataset, profile, n_seeds):
     """Two objectives less one by both scores and both losses: a frame with a line per score and loss."""
     chosen = [EXPERIMENTS[name] for _, *names in PAIRS for name in names]
     done = runs.run_all(chosen, dataset, profile, seeds=n_seeds)
+    over_images = labels.OBJECT_PART | {"new_objects": False}
     found = {
         "all of the responses, explained variance": tables.differences(PAIRS, done, dataset),
-        "object part, correlation": labels.object_part_differences(PAIRS, done, dataset),
+        "object part, interval over images": tables.differences(PAIRS, done, dataset, **over_images),
+        DECLARED: tables.differences(PAIRS, done, dataset, **labels.OBJECT_PART),
     }
     frame = pd.concat([lines.assign(quantity=score) for score, lines in found.items()], ignore_index=True)
     return frame.rename(columns={"difference": "found"})[["quantity", "comparison", "found", "low", "high", "verdict"]]
@@ -128,7 +131,7 @@ def analyse(share, options, folder, profile):
     effect = effects(profile.prepare(dataset), profile, options.seeds)
     is_there = (effect["low"] > 0) | (effect["high"] < 0)
     effect["as_planted"] = is_there == (share > 0)
-    effect["declared"] = (effect["quantity"] == DECLARED[0]) & (effect["comparison"] == DECLARED[1])
+    effect["declared"] = effect["quantity"] == DECLARED
     return pd.concat([effect, found.assign(declared=False)], ignore_index=True).assign(label_share=share)
 
 
@@ -139,7 +142,7 @@ def parser():
     options.add_argument("--n-images", nargs=3, type=int, default=[1000, 1500, 64], help="train, val and test")
     options.add_argument("--n-objects", type=int, default=64)
     options.add_argument("--pixels", type=int, default=64)
-    options.add_argument("--standin-seed", type=int, default=1)
+    options.add_argument("--standin-seed", type=int, default=2)
     options.add_argument("--profile", choices=profiles.PROFILES, default="quick")
     options.add_argument("--folder", type=Path, help="for stand-ins and runs; a temporary one without it")
     options.add_argument("--out", type=Path, default=cache.ROOT / "figures" / "standin" / "planted_truth.csv")

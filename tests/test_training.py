@@ -114,7 +114,14 @@ def test_rates_of_heads_and_backbone_are_what_the_recipe_says():
     assert {id(p) for p in model.parameters()} == set(rate)
 
 
-@pytest.mark.parametrize("optimiser", [torch.optim.RMSprop, functools.partial(torch.optim.SGD, momentum=0.9)])
+@pytest.mark.parametrize(
+    "optimiser",
+    [
+        torch.optim.RMSprop,
+        functools.partial(torch.optim.SGD, momentum=0.9),
+        functools.partial(torch.optim.AdamW, foreach=True),
+    ],
+)
 def test_a_recipe_takes_any_optimiser_and_its_options(tiny, optimiser):
     recipe = replace(ADAM, optimiser=optimiser, epochs=1)
     model = models.ShallowCNN(tiny.images.shape[2:], tiny.n_neurons)
@@ -125,6 +132,12 @@ def test_a_recipe_takes_any_optimiser_and_its_options(tiny, optimiser):
     assert cache.digest({"recipe": recipe}) not in (
         cache.digest({"recipe": r}) for r in (ADAM, replace(recipe, optimiser=torch.optim.SGD))
     )
+
+
+def test_an_optimiser_brings_no_rate_or_decay_of_its_own(tiny):
+    recipe = replace(ADAM, optimiser=functools.partial(torch.optim.SGD, lr=0.5))
+    with pytest.raises(ValueError, match="lr in the optimiser's options"):
+        make_optimiser(models.ShallowCNN(tiny.images.shape[2:], tiny.n_neurons), recipe, pretrained=False)
 
 
 @pytest.mark.parametrize(("recipe", "n_groups"), [(CNN, 2), (replace(CNN, layer_decay=0.75), 34), (ADAM, 1)])

@@ -71,8 +71,7 @@ def block_view(tag, dataset, profile, *, pretrained=True, layers=None, zoomed=Fa
 def located_views(tags, pixels):
     """`view_of` networks for a located readout: all rectified features, of each network at both sizes.
 
-    At the second one the last four stages alone predicted .412 for .4145 by five folds of V4 recordings, and .588 for
-    .595 by two of the stand-in.
+    With the last four stages alone at the second one: by folds of V4 .412 for .4145, of the stand-in .588 for .595.
     """
     views = [view_of(tag, pixels, zoom=zoom) for tag, zoom in itertools.product(tags, (1.0, features.ZOOM))]
     return [view._replace(layers=architecture.rectified_layers(view.network)) for view in views]
@@ -86,23 +85,25 @@ def _seen(view):
 
 def _cached(view, dataset, form, compute):
     """A view's Gram matrices: found, or computed and kept."""
-    settings = _seen(view) | {"form": form}
     weights, size = "pretrained" if view.weights != models.RANDOM else "random", f"{view.pixels[0]}x{view.pixels[1]}"
     variant = "-".join(filter(None, ["kernels", weights, size, str(len(view.layers)), form]))
-    return cache.cached(dataset, view.name, variant, settings, compute, kind="gram")
+    return cache.cached(dataset, view.name, variant, _seen(view) | {"form": form}, compute, kind="gram")
 
 
-def views_by_place(tag, dataset, profile, *, blur=None):
+def views_by_place(tag, dataset, profile):
     """How a network sees the images of a data set for its located readout: Views at both sizes, of its `best_blur`."""
+    blur = best_blur(dataset, profile)
+    return [view._replace(blur=blur) for view in _at_both_sizes(tag, dataset, profile)]
+
+
+def _at_both_sizes(tag, dataset, profile):
     views = located_views([tag], catalogue.seen_at(tag, dataset.images.shape[2:]))
-    views = [view._replace(layers=_few(view.layers)) if profile.name == "tiny" else view for view in views]
-    blur = best_blur(dataset, profile) if blur is None else blur
-    return [view._replace(blur=blur) for view in views]
+    return [view._replace(layers=_few(view.layers)) if profile.name == "tiny" else view for view in views]
 
 
 def best_blur(dataset, profile):
     """The blur of a data set's located readouts, chosen with lite0: see receptive_fields.best_blur."""
-    (view, _), train = views_by_place(LITE0, dataset, profile, blur=0.0), dataset.train
+    (view, _), train = _at_both_sizes(LITE0, dataset, profile), dataset.train
     compute = functools.partial(receptive_fields.best_blur, view, train.images, train.responses)
     return cache.cached(dataset, LITE0, "blur", _seen(view), lambda: {"blur": compute()})["blur"]
 
@@ -134,8 +135,7 @@ def kernels(tag, dataset, profile, *, pretrained=True, layers=None):
     features.GRID.
     """
     view = block_view(tag, dataset, profile, pretrained=pretrained, layers=layers)
-    n_train = len(dataset.train.images)
-    compute = functools.partial(features.gram_of_layers, view, dataset.images, n_train=n_train)
+    compute = functools.partial(features.gram_of_layers, view, dataset.images, n_train=len(dataset.train.images))
     return _cached(view, dataset, "", compute), view.weights
 
 

@@ -96,8 +96,12 @@ def make_batch(images, normalisation, index, *, translation=0, memory_format=tor
 def make_optimiser(model, recipe, pretrained):
     """The recipe's optimiser; groups carry timm's `lr_scale`, which its schedulers multiply into the rate.
 
-    Parameters of equal rate and decay are one group: a step launches kernels group by group.
+    Parameters of equal rate and decay are one group: a step launches kernels group by group. Raises ValueError where
+    the recipe's optimiser is a partial that sets rate or decay, which are the recipe's.
     """
+    options = getattr(recipe.optimiser, "keywords", {})
+    if given := sorted({"lr", "weight_decay"} & options.keys()):
+        raise ValueError(f"{' and '.join(given)} in the optimiser's options; expected them as fields of the recipe")
     backbone = getattr(model, "backbone", None)
     groups = {}  # (lr_scale, weight_decay) -> parameters
     if backbone is not None:
@@ -110,5 +114,6 @@ def make_optimiser(model, recipe, pretrained):
     if heads := [p for p in model.parameters() if id(p) not in of_backbone]:
         groups.setdefault((1.0, recipe.weight_decay), []).extend(heads)
     groups = [{"params": params, "lr_scale": scale, "weight_decay": wd} for (scale, wd), params in groups.items()]
-    fused = {"fused": True} if "fused" in inspect.signature(recipe.optimiser).parameters else {}
+    takes_fused = "fused" in inspect.signature(recipe.optimiser).parameters
+    fused = {"fused": True} if takes_fused and not {"foreach", "differentiable"} & options.keys() else {}
     return recipe.optimiser(groups, lr=recipe.learning_rate, **fused)
