@@ -132,43 +132,36 @@ def ratio_of_means(scores, ceiling):
 
 
 def interval(
-    responses,
-    predictions,
-    objects,
-    *,
-    against=None,
-    metric=explained_variance,
-    new_objects=False,
-    n_resamples=2000,
-    seed=0,
-    comparisons=1,
+    responses, predictions, objects, *, against=None, metric=explained_variance, n_resamples=2000, seed=0, comparisons=1
 ):
     """Interval of the mean over neurons and seeds of a metric, for new images of the same objects and new seeds.
 
-    With predictions to compare `against`, of the difference of both means, on the same resampled images. Seeds are
-    paired too, as they share initial weights and the order of images; different numbers count as independent.
+    With predictions to compare `against`, of the difference of both means, on the same resampled images. With as many
+    seeds of one as of the other, seeds are paired too: they share initial weights and the order of images. With
+    different numbers they count as independent.
 
     The estimate plus and minus a Student t quantile times its standard error. Two sources of variance are added:
 
     - Images are resampled within objects, for all neurons together, which are not independent samples. Drawing n of an
-      object's n images would understate the variance by (n - 1) / n: n - 1 are drawn, and weigh n / (n - 1) (Rao & Wu
-      1988, JASA 83:231). Objects with a single image are resampled as if they were one, which can only widen the
-      interval. For new objects, objects are drawn instead, each with all its images.
-    - Seeds: the variance of their scores over n_seeds, with n_seeds - 1 degrees of freedom. What images do to one seed
-      and not to another is in both sources, and is counted once (two-way analysis of variance). With one seed the
-      interval is over images alone.
+      object's n images would understate the variance by (n - 1) / n, half of it at two images: n - 1 are drawn, and
+      weigh n / (n - 1) (Rao & Wu 1988, JASA 83:231). Objects with a single image are resampled as if they were one
+      object, which can only widen the interval.
+    - Seeds: the variance of their scores over n_seeds, with n_seeds - 1 degrees of freedom; percentiles of three to
+      five resampled seeds would be far too narrow. What images do to one seed and not to another is in both sources,
+      and is counted once (two-way analysis of variance). With one seed the interval is over images alone.
 
-    Degrees of freedom combine by Welch-Satterthwaite; many comparisons do not run out of resamples as percentiles do.
-    A neuron whose responses are equal in a resample takes no part in it; where none is left, the ends are NaN.
+    Degrees of freedom combine by Welch-Satterthwaite. In simulation the ends cover as well as percentiles do, and they
+    do not run out of resamples at the levels that many comparisons ask for. A neuron whose responses are equal in a
+    resample takes no part in it; where a resample leaves no neuron, as with a handful of images, the ends are NaN.
 
     responses : array of shape (n_images, n_neurons). predictions, against : the same or (n_seeds, n_images, n_neurons).
-    objects : (n_images,). metric : `explained_variance` or `correlation`. new_objects : for what an object's images
-    share, whose chance agreement no more images average out. comparisons : how many intervals the table shows
-    (Bonferroni). Raises ValueError if shapes disagree, a value is not finite, or the metric is another one.
+    objects : (n_images,). metric : `explained_variance` or `correlation`. comparisons : how many intervals the table
+    shows (Bonferroni). Raises ValueError if shapes disagree, a value is not finite, or the metric is another one.
     """
-    weights, freedom = _resampled_weights(np.asarray(objects), new_objects, n_resamples, seed)
+    weights, freedom = _image_weights(np.asarray(objects), n_resamples, seed)
     estimate, over_images, counted_twice, variances = 0.0, 0.0, 0.0, []
-    scored = [_scores(responses, each, weights, metric) for each in (predictions, against) if each is not None]
+    models = [predictions] if against is None else [predictions, against]
+    scored = [_scores(responses, model, weights, metric) for model in models]
     if len(scored) == 2 and len(scored[0]) == len(scored[1]):
         scored = [scored[0] - scored[1]]
     for sign, scores in zip((1, -1), scored, strict=False):  # scores : (n_seeds, 1 + n_resamples)
@@ -199,23 +192,22 @@ def _scores(responses, predictions, weights, metric):
     return np.array([known_mean(formulas[metric](*each)) for each in moments])
 
 
-def _resampled_weights(objects, new_objects, n_resamples, seed):
+def _image_weights(objects, n_resamples, seed):
     """Weights (1 + n_resamples, n_images), the first row without resampling, and the degrees of freedom they leave."""
-    _, index, n_images = np.unique(objects, return_inverse=True, return_counts=True)
-    alone = n_images == 1
-    if alone.sum() == 1 and len(n_images) > 1:  # a lone image joins the smallest other object
-        alone[np.argmin(np.where(alone, len(objects), n_images))] = True
-    drawn, stratum = np.arange(len(objects)), np.where(alone[index], -1, index)
-    if new_objects:
-        drawn, stratum = index, np.zeros(len(n_images))
-    rng, labels = np.random.default_rng(seed), np.unique(stratum)
-    weights = np.ones((1 + n_resamples, len(stratum)))
+    _, stratum, n_images = np.unique(objects, return_inverse=True, return_counts=True)
+    single = n_images[stratum] == 1
+    if single.sum() == 1 and len(n_images) > 1:  # a lone image joins the smallest of the other objects
+        stratum[single] = np.argmin(np.where(n_images > 1, n_images, n_images.max() + 1))
+    else:
+        stratum[single] = -1
+    rng = np.random.default_rng(seed)
+    weights = np.ones((1 + n_resamples, len(objects)))
+    labels = np.unique(stratum)
     for label in labels:
         (members,) = np.nonzero(stratum == label)
         n = len(members)
         weights[1:, members] = rng.multinomial(n - 1, np.full(n, 1 / n), size=n_resamples) * (n / max(n - 1, 1))
-    weights = weights[:, drawn]
-    return weights / np.maximum(weights.sum(1, keepdims=True), 1), len(stratum) - len(labels)
+    return weights / len(objects), len(objects) - len(labels)
 
 
 def _checked(responses, predictions):

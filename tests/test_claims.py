@@ -9,7 +9,7 @@ import pytest
 from conftest import runs_of
 from sklearn.metrics import explained_variance_score
 
-from helpers import metrics, models, notebook
+from helpers import cache, metrics, models, notebook
 from helpers.analyses import claims, layer_profile, tables
 from helpers.analyses.claims import CLAIMS, Claim
 from helpers.experiments import runs
@@ -66,8 +66,9 @@ def test_a_comparison_has_one_interval_in_the_register_and_in_every_table(tiny):
     done = {name: runs_of(name, tiny, predicted) for name, predicted in predictions.items()}
     assert {c.quantity for c in tested} == set(claims.QUANTITIES)
     for claim, line in zip(tested, register, strict=True):
+        part, metric = claims.QUANTITIES[claim.quantity]
         pairs = [("alone", claim.row, claim.against)]
-        table = tables.differences(pairs, done, tiny, **claims.QUANTITIES[claim.quantity]).iloc[0]
+        table = tables.differences(pairs, done, tiny, part=part, metric=metric).iloc[0]
         assert tuple(table[["difference", "low", "high"]]) == (line["effect"], line["low"], line["high"])
     a, b = (predictions[n] for n in pairs[0][1:])
     plain = metrics.interval(responses, a, tiny.val.objects, against=b)
@@ -211,6 +212,20 @@ def test_a_claim_whose_rows_did_not_run_whole_has_no_number(tiny):
     single = {name: of_row[:1] for name, of_row in whole.items()}
     assert claims.qualified(line, claim, whole) == {"verdict": "supported", "note": ""}
     assert claims.qualified(line, claim, single)["verdict"] == "supported (one seed)"
+
+
+def test_no_effect_of_labels_is_claimed_that_is_found_where_there_is_none(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "ROOT", tmp_path)
+    line = {"effect": -0.02, "low": -0.03, "high": -0.011, "verdict": "supported"}
+    claim = next(c for c in CLAIMS if c.row == "lite0-bi-objective-published" and c.against == "lite0-published")
+    done = {name: runs_of(name, tiny) for name in (claim.row, claim.against)}
+    assert claims.qualified(line, claim, done)["verdict"] == "supported"  # before it was measured
+    table = "declared,label_share,found\nFalse,0.0,-0.3\nTrue,0.0,0.029\nTrue,0.5,0.1\n"
+    (tmp_path / "figures" / "standin").mkdir(parents=True)
+    (tmp_path / "figures" / "standin" / "planted_truth.csv").write_text(table)
+    found = claims.qualified(line, claim, done)
+    assert found["verdict"] == claims.OPEN and "0.029" in found["note"]
+    assert claims.qualified(line | {"effect": -0.05}, claim, done)["verdict"] == "supported"
 
 
 @pytest.mark.parametrize(

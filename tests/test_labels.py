@@ -8,7 +8,7 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
 from helpers import datasets
-from helpers.analyses import labels, tables
+from helpers.analyses import labels
 from helpers.datasets.hdf5 import CATEGORY_OF
 from helpers.datasets.simulated import neurons, rendering, standin
 from helpers.experiments import runs
@@ -48,7 +48,7 @@ def test_differences_of_the_object_part_find_what_labels_taught_and_nothing_else
     # Knows the object, loses the view and the scale; knows the view alone; knows that better; knows neither.
     done = {"object": seeds(of_object, 3 * wild), "view": seeds(0.3 * of_view), "more": seeds(of_view), "none": seeds()}
     pairs = [("taught", "object", "view"), ("not taught", "more", "view"), ("nor this", "none", "view")]
-    compared = tables.differences(pairs, done, dataset, **labels.OBJECT_PART).set_index("comparison")
+    compared = labels.object_part_differences(pairs, done, dataset).set_index("comparison")
     assert compared["verdict"].tolist() == ["higher", "interval includes 0", "interval includes 0"]
     assert compared.loc["taught", "difference"] > 0.3
 

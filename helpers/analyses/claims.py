@@ -23,7 +23,9 @@ COLUMNS = ["claim", "test", "quantity", "effect", "low", "high", "seeds", "verdi
 DEPTHS = ("first block", "middle block", "last block")  # of frozen Lite0
 MOST_SEEDS = 3  # of a row with a backbone; seeds of shallow rows lie further apart, and cost little
 WEIGHTS = "put weights in $IT_WEIGHTS: "
-QUANTITIES = {"score": {}, "object part": labels.OBJECT_PART}  # what a claim is about, as `tables.compared` takes it
+# What a claim is about: which part of predictions is compared, and by what. Labels can teach what images of an object
+# share, and raw losses leave the head at a scale of its own, which correlation does not count.
+QUANTITIES = {"score": (None, metrics.explained_variance), "object part": (labels.object_part, metrics.correlation)}
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,8 @@ def compare(claim, predictions, dataset):
     predictions : dict name -> array of shape (n_seeds, n_images, n_neurons), of the val images. Intervals are those of
     `tables.differences`.
     """
-    a, b = predictions[claim.row], predictions[claim.against]
-    found = tables.compared(a, b, dataset.val, **QUANTITIES[claim.quantity])
+    part, metric = QUANTITIES[claim.quantity]
+    found = tables.compared(predictions[claim.row], predictions[claim.against], dataset.val, part=part, metric=metric)
     found["effect"] = found.pop("difference")
     return found | {"verdict": verdict(found["low"], found["high"], claim.sign)}
 
@@ -210,6 +212,9 @@ def qualified(line, claim, done):
     diverged = [name for name in names if any(run.info["diverged"] for run in done[name])]
     notes += [f"{name} diverged, scored as a constant" for name in diverged]
     decided = line["verdict"]
+    none = labels.found_where_none_is() if claim.quantity == "object part" else -1.0
+    if decided != OPEN and abs(line["effect"]) <= none:
+        decided, notes = OPEN, [*notes, f"the same analysis finds {none:.3f} in simulated data without label effects"]
     if decided == "supported" and max(abs(line["low"]), abs(line["high"])) < SMALLEST:
         notes.append(f"an effect below {SMALLEST}")
     return {"verdict": decided + (" (one seed)" if single and decided != OPEN else ""), "note": "; ".join(notes)}

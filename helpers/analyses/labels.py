@@ -7,8 +7,9 @@ import hashlib
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
-from helpers import metrics
+from helpers import cache, metrics
 from helpers.analyses import tables
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS
@@ -46,10 +47,29 @@ def object_part(predictions, objects):
     return np.where(n_others > 0, others / np.maximum(n_others, 1), mean)
 
 
-# How `tables.differences` compares what labels teach. By correlation, as the raw sum of losses leaves the head at a
-# scale of its own, which explained variance would count. For new objects, as what set an object's training images apart
-# is predicted of its other images too, and agrees with a few dozen measured objects by chance, alike in all seeds.
-OBJECT_PART = {"part": object_part, "metric": metrics.correlation, "new_objects": True}
+def object_part_differences(pairs, done, dataset):
+    """Paired differences of the object part's correlation with the val responses, a line per pair.
+
+    Correlation, as the raw sum of losses leaves the neuron head at a scale of its own, which explained variance would
+    count. Columns and intervals are those of `tables.differences`; the images that make up an object's mean are not
+    resampled, only those that it is compared with.
+
+    pairs : list of (label, name, name compared with). done : dict name -> list of Run.
+    """
+    return tables.differences(pairs, done, dataset, part=object_part, metric=metrics.correlation)
+
+
+def found_where_none_is():
+    """What the object part differs by in simulated data whose labels play no part: its size, 0 before it was measured.
+
+    Of benchmarks/planted_truth.py's table; no smaller difference says anything of labels.
+    """
+    path = cache.ROOT / "figures" / "standin" / "planted_truth.csv"
+    if not path.exists():
+        return 0.0
+    planted = pd.read_csv(path)
+    nothing = planted.loc[planted["declared"] & (planted["label_share"] == 0), "found"]
+    return float(nothing.abs().max()) if len(nothing) else 0.0
 
 
 def shuffled_labels(dataset, *, seed=0):
@@ -75,9 +95,9 @@ def shuffled_labels(dataset, *, seed=0):
 
 
 def shuffled_control(dataset, profile):
-    """What a second loss costs: Lite0 with true labels, with shuffled ones and with none, by both recipes.
+    """What a second loss costs, and what labels teach: Lite0 with true, with shuffled and without labels, both recipes.
 
-    Returns a frame of paired differences; see `tables.differences`.
+    Returns a frame of paired differences; see `tables.differences`. Those of the object part say so.
     """
     names = [f"lite0-bi-objective-{recipe}" for recipe in ("published", "repaired")]
     one_objective = [f"lite0-{recipe}" for recipe in ("published", "repaired")]
@@ -90,7 +110,9 @@ def shuffled_control(dataset, profile):
         pairs.append((f"{recipe} recipe: true labels against none", true, none))
         pairs.append((f"{recipe} recipe: shuffled labels against none", f"{true}-shuffled", none))
         pairs.append((f"{recipe} recipe: true against shuffled labels", true, f"{true}-shuffled"))
-    return tables.differences(pairs, done, dataset)
+    taught = object_part_differences(pairs[2::3], done, dataset)
+    taught["comparison"] += ", object part"
+    return pd.concat([tables.differences(pairs, done, dataset), taught], ignore_index=True)
 
 
 def object_mean_held_out(dataset, folds):

@@ -147,13 +147,13 @@ def neuron_scores(predictions, dataset):
     return pd.concat(frames, ignore_index=True)
 
 
-def differences(pairs, done, dataset, **quantity):
+def differences(pairs, done, dataset, *, part=None, metric=metrics.explained_variance):
     """Paired differences of val scores, each with an interval corrected for `FAMILY` comparisons.
 
     pairs : list of (label, name, name compared with); a pair with a row that was not run is left out. done : dict name
-    -> list of Run. quantity : what is compared, as `compared` takes it; without, explained variance. Returns a frame
-    with columns `COLUMNS`; seeds are of both. A pair with a row that is refused (`refusal`), or with two input sizes,
-    has no numbers, and a verdict that says why.
+    -> list of Run. part : function of predictions and objects, the part of predictions that is compared; None for all.
+    Returns a frame with columns `COLUMNS`; seeds are of both. A pair with a row that is refused (`refusal`), or with
+    two input sizes, has no numbers, and a verdict that says why.
     """
     pairs = [pair for pair in pairs if pair[1] in done and pair[2] in done]
     lines = []
@@ -162,21 +162,19 @@ def differences(pairs, done, dataset, **quantity):
         line = {"comparison": label, "name": name, "against": against, "verdict": f"{NOT_COMPARED}{reason}"}
         if reason is None:
             a, b = (np.array([run.val for run in done[key]]) for key in (name, against))
-            line |= compared(a, b, dataset.val, **quantity)
+            line |= compared(a, b, dataset.val, part=part, metric=metric)
         lines.append(line)
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def compared(a, b, split, *, part=None, metric=metrics.explained_variance, new_objects=False):
+def compared(a, b, split, *, part=None, metric=metrics.explained_variance):
     """Return the paired difference of two rows: a dict difference, low, high, seeds, verdict.
 
     a, b : predictions (n_seeds, n_images, n_neurons) of the images of split, or (n_images, n_neurons) where nothing is
-    drawn: no seeds then. part : function of predictions and objects, the part of predictions that is compared; None for
-    all. metric, new_objects : see `metrics.interval`
+    drawn: no seeds then. part, metric : see `differences`
     """
     a, b = (part(each, split.objects) if part else each for each in (a, b))
-    shown = {"metric": metric, "new_objects": new_objects, "comparisons": FAMILY}
-    found = metrics.interval(split.responses, a, split.objects, against=b, **shown)
+    found = metrics.interval(split.responses, a, split.objects, against=b, metric=metric, comparisons=FAMILY)
     said = "identical" if np.array_equal(a, b) else verdict(found.low, found.high)
     line = {"difference": found.estimate, "low": found.low, "high": found.high, "verdict": said}
     if np.ndim(a) == 2:

@@ -30,6 +30,7 @@ def write(
     n_images=None,
     pixels=None,
     n_objects=None,
+    n_unseen=0,
     as_course=False,
 ):
     """Make a stand-in and write it, whole and checked or not at all; the same settings give the same bytes.
@@ -49,6 +50,8 @@ def write(
         Other sizes.
     n_objects : int, optional
         By default all 64, or fewer where an object would have less than 8 images.
+    n_unseen : int
+        So many more scenes, in no split, from which expectations over an object's views are taken too: see simulate.
     as_course : bool
         The course file's keys and float32 images alone, which notebooks written for it read.
 
@@ -70,7 +73,7 @@ def write(
         repeats = not (full or as_course)
     built_in = dict(label_share=label_share, local_share=local_share, n_trials=n_trials, seed=seed)
     with created(path) as file:
-        scenes = render(sum(n_images), size=pixels, n_objects=n_objects, seed=seed)
+        scenes = render(sum(n_images) + n_unseen, size=pixels, n_objects=n_objects, seed=seed)
         simulated = simulate(scenes, n_train=n_images[0], **built_in)
         file.attrs.update(description=SIMULATED, version=VERSION, reliability=RELIABILITY, **built_in)
         write_splits(file, scenes, simulated, n_images, repeats=repeats, as_course=as_course)
