@@ -220,7 +220,8 @@ def test_no_effect_of_labels_is_claimed_that_is_found_where_there_is_none(tiny, 
     claim = next(c for c in CLAIMS if c.row == "lite0-bi-objective-published" and c.against == "lite0-published")
     done = {name: runs_of(name, tiny) for name in (claim.row, claim.against)}
     assert claims.qualified(line, claim, done)["verdict"] == "supported"  # before it was measured
-    table = "declared,label_share,found\nFalse,0.0,-0.3\nTrue,0.0,0.029\nTrue,0.5,0.1\n"
+    table = 'quantity,label_share,found\nnoise ceiling,0.0,0.8\n"object part, correlation",0.0,0.029\n'
+    table += '"object part, correlation",0.5,0.1\n'
     (tmp_path / "figures" / "standin").mkdir(parents=True)
     (tmp_path / "figures" / "standin" / "planted_truth.csv").write_text(table)
     found = claims.qualified(line, claim, done)

@@ -68,7 +68,7 @@ def found_where_none_is():
     if not path.exists():
         return 0.0
     planted = pd.read_csv(path)
-    nothing = planted.loc[planted["declared"] & (planted["label_share"] == 0), "found"]
+    nothing = planted.loc[planted["quantity"].str.startswith("object part") & (planted["label_share"] == 0), "found"]
     return float(nothing.abs().max()) if len(nothing) else 0.0
 
 
