@@ -103,7 +103,7 @@ def test_dropout_that_is_never_called_changes_nothing(tiny, kept_runs):
     predictions = {name: np.array([run.val for run in found]) for name, found in done.items()}
     claim = next(c for c in CLAIMS if (c.row, c.against) == INERT)
     line = claims.compare(claim, predictions, tiny)
-    assert line["effect"] == line["low"] == line["high"] == 0 and line["verdict"] == "refuted"
+    assert line["effect"] == line["low"] == line["high"] == 0 and line["verdict"] == claims.UNTESTED
     assert not np.array_equal(predictions[INERT[0]][0], predictions[INERT[0]][1])  # seeds do
 
 
@@ -125,8 +125,8 @@ def test_a_verdict_that_moves_at_twice_the_epochs_depends_on_them(tiny, kept_run
     capsys.readouterr()
     held = claims.at_twice_the_epochs(line, claim, done, tiny, TINY, train=True)
     assert capsys.readouterr().out.count(": 4 epochs in ") == 4
-    note = "at twice the epochs +0.000 [+0.000, +0.000], refuted"
-    assert held == {"verdict": "refuted", "note": note}  # dropout that is never called is nothing at any length
+    note = f"at twice the epochs +0.000 [+0.000, +0.000], {claims.UNTESTED}"
+    assert held == {"verdict": claims.UNTESTED, "note": note}  # dropout that is never called is nothing at any length
     moved = claims.at_twice_the_epochs(line | {"verdict": OPEN}, claim, done, tiny, TINY, train=False)
     assert moved == {"verdict": claims.MOVED, "note": note}
     assert claims.qualified(line | moved, claim, done) == moved
@@ -162,7 +162,7 @@ def test_register_without_pretrained_weights(tiny, kept_runs, tmp_path, monkeypa
     columns = ["claim", "test", "quantity", "effect", "low", "high", "seeds", "verdict", "note"]
     assert list(frame.columns) == columns
     assert frame["claim"].nunique() >= 10 and len(frame) == len(CLAIMS)
-    assert frame["verdict"].str.match("supported|refuted|undecidable|depends on epochs").all()
+    assert frame["verdict"].str.match("supported|refuted|undecidable|depends on epochs|untested").all()
     tested = frame["effect"].notna()
     assert (frame["verdict"][~tested] == "undecidable: random weights for want of pretrained ones").all()
     assert (tested == [c.row.startswith("shallow") for c in CLAIMS]).all()

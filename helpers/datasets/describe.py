@@ -65,6 +65,13 @@ def catalogue():
     return json.loads((DATA / "sources.json").read_text(encoding="utf-8"))
 
 
+def known(path):
+    """Which known data set a file is, in a line; empty for any other. See `check`"""
+    with hdf5.opened(path) as file:
+        lines = _known(file.attrs, read(path)[0])
+    return "; ".join(line.removeprefix("known: ") for line in lines)
+
+
 def _known(attributes, dataset):
     """Lines that say which known data set a file is, if it is one: by what it says of itself, then by its contents."""
     lines = []

@@ -7,6 +7,7 @@ from scipy.spatial.distance import squareform
 from helpers import metrics, models
 from helpers.analyses import frozen_networks, layer_profile, tables
 from helpers.cache import ROOT
+from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS, LITE0
 from helpers.plots import KINDS, readable
 from helpers.readout import similarity
@@ -95,6 +96,12 @@ def by_recipe(done, dataset):
     repaired = {name.replace("-repaired", "-published"): name for name in done if EXPERIMENTS[name].repaired}
     pairs = [(EXPERIMENTS[name].row, name, published) for published, name in repaired.items() if published in done]
     return tables.differences(pairs, done, dataset)
+
+
+def gain_by_training(done, dataset, profile):
+    """Lite0 trained by the repaired recipe against where it starts, ridge heads on it frozen: `tables.differences`."""
+    start = runs.run_all([EXPERIMENTS["lite0-start"]], dataset, profile)
+    return tables.differences([("training", "lite0-repaired", "lite0-start")], done | start, dataset)
 
 
 def recipe_parts(dataset):

@@ -29,7 +29,7 @@ def content(folder, *, title, question):
         "note": answer["note"],
         "headline": answer["headline"],
         "findings": [lead(text) for text in answer["findings"]],
-        "last": [lead(answer["data"]), lead(answer["run"]), ["Limits.", answer["limits"]]],
+        "last": [lead(answer["data"]), lead(answer["run"]), ["Limits.", " ".join(answer["limits"])]],
         "ladder": [list(pair) for pair in zip(ladder["model"], scores, strict=True)],
         "ceiling": tables.number(float(ladder["ceiling"].iloc[0]), ".2f"),
         "candidates": [[line[0], tables.number(line[1], ".3f")] for line in candidates.to_numpy().tolist()],

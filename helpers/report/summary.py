@@ -6,14 +6,25 @@ import pandas as pd
 
 from helpers import cache, notebook
 from helpers.analyses import tables
+from helpers.datasets import describe
 from helpers.plots import readable
 
+LIMITS = [  # of any run
+    "Rows without a number were not run here: nothing is said about them.",
+    "One seed gives an interval over images alone.",
+    "Approaches may see the images at different sizes, as the table says.",
+    "Val shows the objects of the training images: scores for objects never seen may differ (held_out_objects.csv).",
+    "Intervals resample images, not neurons or animals.",
+    "The published study is of 168 sites of macaque IT: what is said of its claims holds for this file's neurons.",
+]
 
-def answer(study, ladder, best_name, repaired, register, table):
-    """The run's answer: dict note, headline, findings, data, run, limits, of text that is true on any data.
+
+def answer(study, ladder, best_name, repaired, gain, register, table):
+    """The run's answer: dict note, headline, data, findings, run, limits, of text that is true on any data.
 
     study : notebook.Study. ladder : of `evidence.ladder`. best_name : the best model. repaired : of
-    `evidence.by_recipe`. register : of `claims.register`. table : of `tables.results_table`
+    `evidence.by_recipe`. gain : of `evidence.gain_by_training`. register : of `claims.register`. table : of
+    `tables.results_table`
     """
     dataset, rungs = study.dataset, ladder.set_index("model")
     best = rungs.loc["best model"]
@@ -23,39 +34,39 @@ def answer(study, ladder, best_name, repaired, register, table):
         f"has not seen{of_ceiling if best['ceiling'] > 0 else ''}."
     )
     counts = repaired["verdict"].str.partition(" (")[0].value_counts()
+    known = describe.known(dataset.path)
     seconds = table["seconds"].mul(table["seeds"]).sum()
     trained_on = " and ".join(table["hardware"].dropna().unique())  # with fewer threads than this kernel, perhaps
     return {
         "note": study.note,
         "headline": headline,
+        "data": f"**Data.** {dataset.path.name}{f' ({known})' if known else ''}: {dataset.n_neurons} neurons, "
+        f"{len(dataset.train.images)} training, {len(dataset.val.images)} val and {len(dataset.test.images)} test "
+        f"images. {study.ceiling_sentence}",
         "findings": [
-            f"**Readouts against training.** {_readouts(rungs)} The best model, chosen on held-out training images, is "
-            f"*{readable(best_name)}*.",
+            f"**Readouts against training.** {_readouts(rungs, gain)} The best model, chosen on held-out training "
+            f"images, is *{readable(best_name)}*.",
             "**How a network is trained.** Trained as it should be (*repaired* recipe), a network scores higher than "
-            f"trained as published in {counts.get('higher', 0)} of {len(repaired)} rows, and lower in "
-            f"{counts.get('lower', 0)}.",
+            f"trained as published in {counts.get('higher', 0)} of the {len(repaired)} rows that ran here by both, and "
+            f"lower in {counts.get('lower', 0)}.",
             f"**The published study.** {_claims(register)}",
         ],
-        "data": f"**Data.** {dataset.path.name}: {len(dataset.train.images)} training, {len(dataset.val.images)} val "
-        f"and {len(dataset.test.images)} test images, {dataset.n_neurons} neurons. {study.ceiling_sentence}",
         "run": f"**Run.** Profile {study.profile.name}; {notebook.stamp()}; "
         f"{seconds:.0f} s of training{f' on {trained_on}' if trained_on else ''}{_rate(table)}.",
-        "limits": "One seed gives an interval over images alone. Approaches may see the images at different sizes, as "
-        "the table says. Val shows the objects of the training images: scores for objects never seen may differ. "
-        "Intervals resample images, not neurons or animals.",
+        "limits": LIMITS,
     }
 
 
-def _readouts(rungs):
+def _readouts(rungs, gain):
     """What reading frozen networks gives beside training on the neurons, from a ladder's rungs."""
-    frozen = rungs[(rungs["approach"] == "readout")]["estimate"].max()
-    alone = f", a CNN trained on the neurons alone {_share(rungs.loc['shallow CNN', 'estimate'])}"
-    tuned = rungs[rungs["approach"].str.endswith("recipe")]["estimate"].max()
-    return (
-        f"Reading frozen networks explains {_share(frozen)}{alone if 'shallow CNN' in rungs.index else ''}"
-        f"{f', the best network that was fine-tuned {_share(tuned)}' if tuned == tuned else ''}; pixels "
-        f"{_share(rungs.loc['pixels', 'estimate'])}."
+    tuned = readable("lite0-repaired")
+    words = {model: f"{model} of frozen ones" for model in rungs.index[rungs["approach"] == "readout"][::-1]}
+    words |= {tuned: f"{tuned}, plain heads", "shallow CNN": "shallow CNN with dropout and L2", "pixels": "pixels"}
+    scores = ", ".join(
+        f"{w} {_share(rungs.loc[model, 'estimate'])}" for model, w in words.items() if model in rungs.index
     )
+    added = (f" Training Lite0 adds {tables.effect(line)} to its own start." for line in gain.to_dict("records"))
+    return f"Explained variance: {scores}.{''.join(added)}"
 
 
 def _rate(table):
@@ -66,17 +77,15 @@ def _rate(table):
 
 
 def _claims(register):
-    """What became of the claims whose rows ran, named. register : of `claims.register`"""
-    ran = register[register["effect"].notna()]
-    named = {}
+    """What became of the tests of claims that ran, claims named. register : of `claims.register`"""
+    ran, words = register[register["effect"].notna()], []
+    said = {"supported": "support", "refuted": "refute", "depends": "depend on epochs in", "untested:": "cannot test"}
     for verdict, of_it in ran.groupby(ran["verdict"].str.partition(" ")[0]):
         claims = "; ".join(f"*{claim}*" for claim in of_it["claim"].unique())
-        named[verdict] = f"{len(of_it)} ({claims})"
-    moved = f", {named['depends']} depend on epochs" if "depends" in named else ""
+        words += [f"{len(of_it)} {said[verdict]} {claims}"] if verdict in said else []
     return (
-        f"Of {len(register)} tests of its claims {len(ran)} could be run here, whose rows and weights are there: "
-        f"{named.get('supported', 0)} support a claim, {named.get('refuted', 0)} refute one{moved}; the others are too "
-        "close to call."
+        f"Of {len(register)} tests of its {register['claim'].nunique()} claims {len(ran)} could be run here, with rows "
+        f"and weights at hand: {', '.join(words) or 'none decides one'}; the others stay open."
     )
 
 
@@ -152,10 +161,11 @@ def readme_block(folder):
         [
             *filter(None, [f"**{found['note']}**\n" if found["note"] else ""]),
             f"{found['headline']}\n",
+            f"{found['data']}\n",
             *(f"- {finding}" for finding in found["findings"]),
             "\nExplained variance on val, mean over neurons and seeds, 95 % interval:\n",
             *(f"| {' | '.join(row)} |" for row in rows),
-            f"\n{found['data']} {found['run']}",
+            f"\n{found['run']}",
             *(f"\nThe whole page: [index.html](figures/{folder.name}/index.html)." for _ in folder.glob("index.html")),
         ]
     )
