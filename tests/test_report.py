@@ -16,7 +16,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from helpers import metrics, notebook
-from helpers.analyses import tables
+from helpers.analyses import claims, tables
 from helpers.cache import ROOT
 from helpers.report import evidence, notebooks, one_page, page, summary
 
@@ -88,7 +88,7 @@ def outcome(folder, *, n_models, name):
         "findings": ["**Recipes.** 0.06 & <0.41>.", "**Claims.** #3 *of* 25 fit."],
         "data": "**Data.** standin.h5. IT recordings: not run here.",
         "run": "**Run.** Profile quick; 2026-11-24.",
-        "limits": "One seed.",
+        "limits": ["One seed gives no spread.", "Images, not neurons."],
     }
     (folder / "answer.json").write_text(json.dumps(answer))
     return answer
@@ -105,7 +105,15 @@ def test_report_is_one_page_whose_text_is_found_and_large_enough(tmp_path, n_mod
     width, height = np.array(re.search(rb"/MediaBox\s*\[0 0 ([\d.]+) ([\d.]+)\]", pdf).groups(), float) / 72 * 25.4
     assert (round(width), round(height)) == (210, 297)
     found = pdf_text(pdf)
-    words = [answer["note"], answer["headline"], "0.06 & <0.41>.", "#3 of 25 fit.", "standin.h5.", "2026-11-24."]
+    words = [
+        *answer["limits"],
+        answer["note"],
+        answer["headline"],
+        "0.06 & <0.41>.",
+        "#3 of 25 fit.",
+        "standin.h5.",
+        "2026-11-24.",
+    ]
     for text in [*words, *OPENING.values()]:
         assert "".join(text.split()) in found
     assert found.count("0.12[0.00,0.20]") == n_models and found.count("0.250") == one_page.N_CANDIDATES
@@ -113,6 +121,16 @@ def test_report_is_one_page_whose_text_is_found_and_large_enough(tmp_path, n_mod
     assert min(sizes(pdf)) >= 7
 
     assert one_page.write(tmp_path, **OPENING).read_bytes() == pdf
+
+
+def test_tests_of_claims_are_counted_by_what_became_of_them():
+    verdicts = ["supported", "supported (one seed)", "refuted", "untested: one network twice", claims.OPEN]
+    lines = [{"claim": claim, "effect": 0.1, "verdict": v} for claim, v in zip("aabcd", verdicts, strict=True)]
+    register = pd.DataFrame([*lines, {"claim": "e", "effect": np.nan, "verdict": "undecidable: not in profile"}])
+    expected = "6 tests of 5 claims, the study's and on it. Supported: 2 (*a*). Refuted: 1 (*b*). "
+    expected += "No test, as both rows are one network: 1 (*c*). Open: 1. Not run: 1."
+    assert summary._claims(register) == expected
+    assert summary._claims(register[5:]).endswith("Open: 0. Not run: 1.")
 
 
 def test_rows_by_recipe_say_whose_weights_were_missing():

@@ -41,6 +41,10 @@ def test_file_says_what_is_in_it_and_the_same_settings_give_the_same_bytes(tmp_p
     assert path.read_bytes() == again.read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.h5", "other.h5", "standin.h5"]
 
+    more = standin.write(tmp_path / "more.h5", **tiny, n_unseen=48)
+    with h5py.File(path) as file, h5py.File(more) as known_better:
+        assert known_better.attrs["n_unseen"] == 48 and "n_unseen" not in file.attrs
+        assert known_better["spikes_train"].shape == file["spikes_train"].shape
     with h5py.File(path) as file, h5py.File(other) as course:
         assert file.attrs["description"].startswith("Simulated responses.")
         built_in = dict(label_share=0.35, local_share=0.2, n_trials=5, seed=0, version=standin.VERSION)

@@ -97,7 +97,7 @@ def shuffled_labels(dataset, *, seed=0):
 def shuffled_control(dataset, profile):
     """What a second loss costs, and what labels teach: Lite0 with true, with shuffled and without labels, both recipes.
 
-    Returns a frame of paired differences; see `tables.differences`. Those of the object part say so.
+    Returns a frame of paired differences, see `tables.differences`, with a column quantity.
     """
     names = [f"lite0-bi-objective-{recipe}" for recipe in ("published", "repaired")]
     one_objective = [f"lite0-{recipe}" for recipe in ("published", "repaired")]
@@ -111,8 +111,8 @@ def shuffled_control(dataset, profile):
         pairs.append((f"{recipe} recipe: shuffled labels against none", f"{true}-shuffled", none))
         pairs.append((f"{recipe} recipe: true against shuffled labels", true, f"{true}-shuffled"))
     taught = object_part_differences(pairs[2::3], done, dataset)
-    taught["comparison"] += ", object part"
-    return pd.concat([tables.differences(pairs, done, dataset), taught], ignore_index=True)
+    frames = {"explained variance": tables.differences(pairs, done, dataset), "object part's correlation": taught}
+    return pd.concat(frames, names=["quantity", ""]).reset_index("quantity").reset_index(drop=True)
 
 
 def object_mean_held_out(dataset, folds):

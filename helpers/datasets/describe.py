@@ -66,10 +66,10 @@ def catalogue():
 
 
 def known(path):
-    """Which known data set a file is, in a line; empty for any other. See `check`"""
+    """Which known data set a file is, in a few words; empty for any other. See `check`"""
     with hdf5.opened(path) as file:
         lines = _known(file.attrs, read(path)[0])
-    return "; ".join(line.removeprefix("known: ") for line in lines)
+    return "; ".join(line.removeprefix("known: ").partition("; cite")[0] for line in lines)
 
 
 def _known(attributes, dataset):

@@ -9,15 +9,6 @@ from helpers.analyses import tables
 from helpers.datasets import describe
 from helpers.plots import readable
 
-LIMITS = [  # of any run
-    "Rows without a number were not run here: nothing is said about them.",
-    "One seed gives an interval over images alone.",
-    "Approaches may see the images at different sizes, as the table says.",
-    "Val shows the objects of the training images: scores for objects never seen may differ (held_out_objects.csv).",
-    "Intervals resample images, not neurons or animals.",
-    "The published study is of 168 sites of macaque IT: what is said of its claims holds for this file's neurons.",
-]
-
 
 def answer(study, ladder, best_name, repaired, gain, register, table):
     """The run's answer: dict note, headline, data, findings, run, limits, of text that is true on any data.
@@ -33,7 +24,7 @@ def answer(study, ladder, best_name, repaired, gain, register, table):
         f"The best model predicts {_share(best['estimate'])} of the variance of the neurons' responses to images it "
         f"has not seen{of_ceiling if best['ceiling'] > 0 else ''}."
     )
-    counts = repaired["verdict"].str.partition(" (")[0].value_counts()
+    counts = repaired["verdict"].str.split(" (", regex=False).str[0].value_counts()
     known = describe.known(dataset.path)
     seconds = table["seconds"].mul(table["seeds"]).sum()
     trained_on = " and ".join(table["hardware"].dropna().unique())  # with fewer threads than this kernel, perhaps
@@ -53,20 +44,32 @@ def answer(study, ladder, best_name, repaired, gain, register, table):
         ],
         "run": f"**Run.** Profile {study.profile.name}; {notebook.stamp()}; "
         f"{seconds:.0f} s of training{f' on {trained_on}' if trained_on else ''}{_rate(table)}.",
-        "limits": LIMITS,
+        "limits": limits(dataset),
     }
+
+
+def limits(dataset):
+    """What a run on a data set cannot say: a list of sentences."""
+    seen = set(dataset.val.objects) <= set(dataset.train.objects)
+    return [
+        "Of rows that were not run here, or not whole, nothing is said.",
+        "One seed gives an interval over images alone. Intervals resample images, not neurons or animals.",
+        "Approaches may see the images at different sizes, which results.csv has.",
+        *["Val shows objects of the training images; of new objects see held_out_objects.csv."] * seen,
+        "The published study is of 168 sites of macaque IT: what is said of its claims holds for this file's neurons.",
+    ]
 
 
 def _readouts(rungs, gain):
     """What reading frozen networks gives beside training on the neurons, from a ladder's rungs."""
-    tuned = readable("lite0-repaired")
-    words = {model: f"{model} of frozen ones" for model in rungs.index[rungs["approach"] == "readout"][::-1]}
-    words |= {tuned: f"{tuned}, plain heads", "shallow CNN": "shallow CNN with dropout and L2", "pixels": "pixels"}
-    scores = ", ".join(
-        f"{w} {_share(rungs.loc[model, 'estimate'])}" for model, w in words.items() if model in rungs.index
-    )
-    added = (f" Training Lite0 adds {tables.effect(line)} to its own start." for line in gain.to_dict("records"))
-    return f"Explained variance: {scores}.{''.join(added)}"
+    frozen = rungs[rungs["approach"] == "readout"]["estimate"][::-1]
+    scores = [", ".join(f"{_share(score)} ({model})" for model, score in frozen.items())]
+    trained = {readable("lite0-repaired"): "Lite0 fine-tuned", "shallow CNN": "the shallow CNN with dropout and L2"}
+    trained["pixels"] = "pixels"
+    scores += [f"{w} {_share(rungs.loc[model, 'estimate'])}" for model, w in trained.items() if model in rungs.index]
+    lines = gain.dropna(subset="difference").to_dict("records")
+    added = (f" Against its own start, frozen, Lite0 fine-tuned differs by {tables.effect(line)}." for line in lines)
+    return f"Explained variance of frozen networks' readouts: {'; '.join(scores)}.{''.join(added)}"
 
 
 def _rate(table):
@@ -77,16 +80,17 @@ def _rate(table):
 
 
 def _claims(register):
-    """What became of the tests of claims that ran, claims named. register : of `claims.register`"""
-    ran, words = register[register["effect"].notna()], []
-    said = {"supported": "support", "refuted": "refute", "depends": "depend on epochs in", "untested:": "cannot test"}
-    for verdict, of_it in ran.groupby(ran["verdict"].str.partition(" ")[0]):
+    """What became of the tests of claims, claims named where a test decides. register : of `claims.register`"""
+    ran = register[register["effect"].notna()]
+    verdicts, words = ran["verdict"].str.split(" ").str[0], []
+    said = {"supported": "Supported", "refuted": "Refuted", "depends": "Depends on epochs"}
+    for verdict, heading in (said | {"untested:": "No test, as both rows are one network"}).items():
+        of_it = ran[verdicts == verdict]
         claims = "; ".join(f"*{claim}*" for claim in of_it["claim"].unique())
-        words += [f"{len(of_it)} {said[verdict]} {claims}"] if verdict in said else []
-    return (
-        f"Of {len(register)} tests of its {register['claim'].nunique()} claims {len(ran)} could be run here, with rows "
-        f"and weights at hand: {', '.join(words) or 'none decides one'}; the others stay open."
-    )
+        words += [f"{heading}: {len(of_it)} ({claims})."] if len(of_it) else []
+    words += [f"Open: {(verdicts == 'undecidable').sum()}. Not run: {len(register) - len(ran)}."]
+    n_claims = register["claim"].nunique()
+    return f"{len(register)} tests of {n_claims} claims, the study's and on it. {' '.join(words)}"
 
 
 def _share(value):

@@ -157,8 +157,8 @@ def simulate(scenes, *, n_train, label_share=0.35, local_share=0.2, n_trials=28,
     Objects drive a share label_share of each neuron's explainable variance (on average over neurons), luminance and
     contrast energy in its receptive field a share local_share, view and its interaction with the object the rest. All
     but the first are centred on each object's expectation, as far as its n scenes tell it: about 2 / n of their
-    variance stays with the object, opposed to what its views show, and can be learned as a label effect. Counts are
-    Poisson about rates that fluctuate in common; the mean over trials has a reliability of .82 on average.
+    variance stays with the object, half of it opposed to what its views show, and can be learned as a label effect.
+    Counts are Poisson about rates that fluctuate in common; the mean over trials has a reliability of .82 on average.
 
     Parameters
     ----------

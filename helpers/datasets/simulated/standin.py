@@ -72,10 +72,11 @@ def write(
     if repeats is None:
         repeats = not (full or as_course)
     built_in = dict(label_share=label_share, local_share=local_share, n_trials=n_trials, seed=seed)
+    sizes = {"n_unseen": n_unseen} if n_unseen else {}
     with created(path) as file:
         scenes = render(sum(n_images) + n_unseen, size=pixels, n_objects=n_objects, seed=seed)
         simulated = simulate(scenes, n_train=n_images[0], **built_in)
-        file.attrs.update(description=SIMULATED, version=VERSION, reliability=RELIABILITY, **built_in)
+        file.attrs.update(description=SIMULATED, version=VERSION, reliability=RELIABILITY, **built_in, **sizes)
         write_splits(file, scenes, simulated, n_images, repeats=repeats, as_course=as_course)
     return Path(path)
 
