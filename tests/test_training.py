@@ -134,9 +134,10 @@ def test_a_recipe_takes_any_optimiser_and_its_options(tiny, optimiser):
     )
 
 
-def test_an_optimiser_brings_no_rate_or_decay_of_its_own(tiny):
-    recipe = replace(ADAM, optimiser=functools.partial(torch.optim.SGD, lr=0.5))
-    with pytest.raises(ValueError, match="lr in the optimiser's options"):
+@pytest.mark.parametrize(("positional", "named"), [((), {"lr": 0.5}), ((0.5,), {})])
+def test_an_optimiser_brings_no_rate_or_decay_of_its_own(tiny, positional, named):
+    recipe = replace(ADAM, optimiser=functools.partial(torch.optim.SGD, *positional, **named))
+    with pytest.raises(ValueError, match="in the optimiser's options"):
         make_optimiser(models.ShallowCNN(tiny.images.shape[2:], tiny.n_neurons), recipe, pretrained=False)
 
 

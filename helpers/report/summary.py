@@ -90,7 +90,7 @@ def _claims(register):
         words += [f"{heading}: {len(of_it)} ({claims})."] if len(of_it) else []
     words += [f"Open: {(verdicts == 'undecidable').sum()}. Not run: {len(register) - len(ran)}."]
     n_claims = register["claim"].nunique()
-    return f"{len(register)} tests of {n_claims} claims, the study's and on it. {' '.join(words)}"
+    return f"{len(register)} tests of {n_claims} claims. {' '.join(words)}"
 
 
 def _share(value):

@@ -99,9 +99,9 @@ def make_optimiser(model, recipe, pretrained):
     Parameters of equal rate and decay are one group: a step launches kernels group by group. Raises ValueError where
     the recipe's optimiser is a partial that sets rate or decay, which are the recipe's.
     """
-    options = getattr(recipe.optimiser, "keywords", {})
-    if given := sorted({"lr", "weight_decay"} & options.keys()):
-        raise ValueError(f"{' and '.join(given)} in the optimiser's options; expected them as fields of the recipe")
+    options, positional = getattr(recipe.optimiser, "keywords", {}), getattr(recipe.optimiser, "args", ())
+    if given := sorted({"lr", "weight_decay"} & options.keys()) or ["what has no name"] * bool(positional):
+        raise ValueError(f"{' and '.join(given)} in the optimiser's options; expected rate and decay in the recipe")
     backbone = getattr(model, "backbone", None)
     groups = {}  # (lr_scale, weight_decay) -> parameters
     if backbone is not None:
@@ -115,5 +115,5 @@ def make_optimiser(model, recipe, pretrained):
         groups.setdefault((1.0, recipe.weight_decay), []).extend(heads)
     groups = [{"params": params, "lr_scale": scale, "weight_decay": wd} for (scale, wd), params in groups.items()]
     takes_fused = "fused" in inspect.signature(recipe.optimiser).parameters
-    fused = {"fused": True} if takes_fused and not {"foreach", "differentiable"} & options.keys() else {}
+    fused = {"fused": True} if takes_fused and not {"fused", "foreach", "differentiable"} & options.keys() else {}
     return recipe.optimiser(groups, lr=recipe.learning_rate, **fused)
