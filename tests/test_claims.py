@@ -9,7 +9,7 @@ import pytest
 from conftest import runs_of
 from sklearn.metrics import explained_variance_score
 
-from helpers import cache, metrics, models, notebook
+from helpers import metrics, models, notebook
 from helpers.analyses import claims, layer_profile, tables
 from helpers.analyses.claims import CLAIMS, Claim
 from helpers.experiments import runs
@@ -212,21 +212,6 @@ def test_a_claim_whose_rows_did_not_run_whole_has_no_number(tiny):
     single = {name: of_row[:1] for name, of_row in whole.items()}
     assert claims.qualified(line, claim, whole) == {"verdict": "supported", "note": ""}
     assert claims.qualified(line, claim, single)["verdict"] == "supported (one seed)"
-
-
-def test_no_effect_of_labels_is_claimed_that_is_found_where_there_is_none(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "ROOT", tmp_path)
-    line = {"effect": -0.02, "low": -0.03, "high": -0.011, "verdict": "supported"}
-    claim = next(c for c in CLAIMS if c.row == "lite0-bi-objective-published" and c.against == "lite0-published")
-    done = {name: runs_of(name, tiny) for name in (claim.row, claim.against)}
-    assert claims.qualified(line, claim, done)["verdict"] == "supported"  # before it was measured
-    table = 'quantity,label_share,found\nnoise ceiling,0.0,0.8\n"object part, correlation",0.0,0.029\n'
-    table += '"object part, correlation",0.5,0.1\n'
-    (tmp_path / "figures" / "standin").mkdir(parents=True)
-    (tmp_path / "figures" / "standin" / "planted_truth.csv").write_text(table)
-    found = claims.qualified(line, claim, done)
-    assert found["verdict"] == claims.OPEN and "0.029" in found["note"]
-    assert claims.qualified(line | {"effect": -0.05}, claim, done)["verdict"] == "supported"
 
 
 @pytest.mark.parametrize(

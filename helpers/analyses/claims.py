@@ -213,9 +213,6 @@ def qualified(line, claim, done):
     diverged = [name for name in names if any(run.info["diverged"] for run in done[name])]
     notes += [f"{name} diverged, scored as a constant" for name in diverged]
     decided = OPEN if len(diverged) == 2 else line["verdict"]
-    none = labels.found_where_none_is() if claim.quantity == "object part" else -1.0
-    if decided != OPEN and abs(line["effect"]) <= none:
-        decided, notes = OPEN, [*notes, f"the same analysis finds {none:.3f} in simulated data without label effects"]
     if decided == "supported" and max(abs(line["low"]), abs(line["high"])) < SMALLEST:
         notes.append(f"an effect below {SMALLEST}")
     decided += " (one seed)" if single and decided not in (OPEN, UNTESTED) else ""

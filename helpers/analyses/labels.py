@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from helpers import cache, metrics
+from helpers import metrics
 from helpers.analyses import tables
 from helpers.experiments import runs
 from helpers.experiments.rows import EXPERIMENTS
@@ -57,19 +57,6 @@ def object_part_differences(pairs, done, dataset):
     pairs : list of (label, name, name compared with). done : dict name -> list of Run.
     """
     return tables.differences(pairs, done, dataset, part=object_part, metric=metrics.correlation)
-
-
-def found_where_none_is():
-    """What the object part differs by in simulated data whose labels play no part: its size, 0 before it was measured.
-
-    Of benchmarks/planted_truth.py's table; no smaller difference says anything of labels.
-    """
-    path = cache.ROOT / "figures" / "standin" / "planted_truth.csv"
-    if not path.exists():
-        return 0.0
-    planted = pd.read_csv(path)
-    nothing = planted.loc[planted["quantity"].str.startswith("object part") & (planted["label_share"] == 0), "found"]
-    return float(nothing.abs().max()) if len(nothing) else 0.0
 
 
 def shuffled_labels(dataset, *, seed=0):
