@@ -123,6 +123,14 @@ def test_report_is_one_page_whose_text_is_found_and_large_enough(tmp_path, n_mod
     assert one_page.write(tmp_path, **OPENING).read_bytes() == pdf
 
 
+def test_the_best_layer_is_named_by_kind_and_depth():
+    lines = [("a", "ridge, random weights", 0.0, 0.2), ("a", "ridge, random weights", 1.0, np.nan)]
+    lines += [("lite0", "ridge, pretrained weights", d, s) for d, s in ((0.0, 0.1), (0.5, 0.4), (1.0, 0.3))]
+    found = summary._depths(pd.DataFrame(lines, columns=["network", "kind", "depth", "explained_variance"]))
+    pretrained = "at depth 0.50 of Lite0 by ridge, pretrained weights (40 %)"
+    assert f"lies {pretrained}; at depth 0.00 of a by ridge, random weights (20 %). " in found
+
+
 def test_tests_of_claims_are_counted_by_what_became_of_them():
     verdicts = ["supported", "supported (one seed)", "refuted", "untested: one network twice", claims.OPEN]
     lines = [{"claim": claim, "effect": 0.1, "verdict": v} for claim, v in zip("aabcd", verdicts, strict=True)]

@@ -7,15 +7,14 @@ import pandas as pd
 from helpers import cache, notebook
 from helpers.analyses import tables
 from helpers.datasets import describe
-from helpers.plots import readable
+from helpers.plots import KINDS, readable
 
 
-def answer(study, ladder, best_name, repaired, gain, register, table):
+def answer(study, ladder, layers, best_name, repaired, gain, register, table):
     """The run's answer: dict note, headline, data, findings, run, limits, of text that is true on any data.
 
-    study : notebook.Study. ladder : of `evidence.ladder`. best_name : the best model. repaired : of
-    `evidence.by_recipe`. gain : of `evidence.gain_by_training`. register : of `claims.register`. table : of
-    `tables.results_table`
+    study : notebook.Study. ladder, layers, repaired, gain : of `evidence.ladder`, `by_depth`, `by_recipe` and
+    `gain_by_training`. best_name : the best model. register : of `claims.register`. table : of `tables.results_table`
     """
     dataset, rungs = study.dataset, ladder.set_index("model")
     best = rungs.loc["best model"]
@@ -37,6 +36,7 @@ def answer(study, ladder, best_name, repaired, gain, register, table):
         "findings": [
             f"**Readouts against training.** {_readouts(rungs, gain)} The best model, chosen on held-out training "
             f"images, is *{readable(best_name)}*.",
+            f"**Where in a network.** {_depths(layers)}",
             "**How a network is trained.** Trained as it should be (*repaired* recipe), a network scores higher than "
             f"trained as published in {counts.get('higher', 0)} of the {len(repaired)} rows that ran here by both, and "
             f"lower in {counts.get('lower', 0)}.",
@@ -70,6 +70,18 @@ def _readouts(rungs, gain):
     lines = gain.dropna(subset="difference").to_dict("records")
     added = (f" Against its own start, frozen, Lite0 fine-tuned differs by {tables.effect(line)}." for line in lines)
     return f"Explained variance of frozen networks' readouts: {'; '.join(scores)}.{''.join(added)}"
+
+
+def _depths(layers):
+    """From which depth neurons are predicted best, by each kind of readout. layers : of `evidence.by_depth`"""
+    best = layers.dropna(subset="explained_variance").groupby("kind")["explained_variance"].idxmax()
+    lines = layers.loc[[best[kind] for kind in KINDS if kind in best]].to_dict("records")
+    found = [
+        f"at depth {line['depth']:.2f} of {readable(line['network'])} by {line['kind']} "
+        f"({_share(line['explained_variance'])})"
+        for line in lines
+    ]
+    return f"The best single layer lies {'; '.join(found)}. Depth 0 is a network's first layer, 1 its last."
 
 
 def _rate(table):
