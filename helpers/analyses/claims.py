@@ -18,7 +18,8 @@ from helpers.training.recipe import Step
 
 SMALLEST = 0.01  # of explained variance or correlation: an effect below it is nothing that a claim could rest on
 OPEN = "undecidable with these data"
-MOVED, UNTESTED = "depends on epochs", "untested: one network twice"  # as where dropout is never called
+MOVED = "depends on epochs"
+UNTESTED = "untested: one network twice"  # as where dropout is never called
 COLUMNS = ["claim", "test", "quantity", "effect", "low", "high", "seeds", "verdict", "note"]
 DEPTHS = ("first block", "middle block", "last block")  # of frozen Lite0
 MOST_SEEDS = 3  # of a row with a backbone; seeds of shallow rows lie further apart, and cost little
