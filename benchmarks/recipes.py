@@ -38,7 +38,7 @@ ANY = {
     "constant rate": {"schedule": CONSTANT},
 }
 BACKBONE = ANY | {
-    "backbone at rest": {"learning_rate": 0.0, "epochs": 1},  # the start: ridge on the same stages
+    "frozen backbone": {"learning_rate": 0.0, "epochs": 1},  # the start: ridge on the same stages
     "one head that has seen all images": {"ridge_heads": 1},
     "pooled output for the grid of stages": {"stages": None},
     "twice the rate": {"learning_rate": 2 * CNN.learning_rate},

@@ -28,7 +28,8 @@ def hardware():
         return torch.cuda.get_device_name()
     cpu = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.+)", cpu.read_text(encoding="utf-8")) if cpu.exists() else None
-    return f"{model[1] if model else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    name, n_threads = model[1] if model else platform.processor() or platform.machine(), torch.get_num_threads()
+    return f"{name}, {n_threads} thread{'' if n_threads == 1 else 's'}"
 
 
 def precision(model, device):

@@ -167,7 +167,7 @@ _ROWS = [
         "pnasnet5large",
         "PNASNet-5-Large fine-tuned",
         "pnasnet5large.tf_in1k",
-        # its own schedule was exhausted; SWALR towards 1e-4 as above
+        # its notebook stepped the schedule of another network's optimiser; SWALR towards 1e-4 as above
         replace(
             ADAM,
             optimiser=torch.optim.AdamW,
