@@ -144,10 +144,10 @@ def test_images_are_read_from_files_arrays_and_folders(tmp_path, generator):
 
 
 KINDS = [
-    ("pixels", None, False),
-    ("sum of blocks at two sizes", None, False),
-    (None, "lite0-repaired", False),
-    (frozen_networks.LOCATED, "lite0-repaired", True),
+    ("pixels", (), False),
+    ("sum of blocks at two sizes", (), False),
+    (None, ("lite0-repaired",), False),
+    (frozen_networks.LOCATED, ("lite0-repaired", "lite0-random-repaired"), True),
 ]
 
 
@@ -156,17 +156,17 @@ def kept_runs(tmp_path_factory):
     return tmp_path_factory.mktemp("runs")
 
 
-@pytest.mark.parametrize(("readout", "run", "located"), KINDS)
+@pytest.mark.parametrize(("readout", "names", "located"), KINDS)
 def test_every_kind_of_best_model_predicts_the_files_images_as_before(
-    readout, run, located, cut, kept_runs, tmp_path, monkeypatch
+    readout, names, located, cut, kept_runs, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("IT_RUNS", str(kept_runs))
     if readout:
         readout = next(name for name in frozen_networks.specs(cut, TINY) if name.endswith(readout))
-    fitted = best_model.fit("best", best_model.Candidate(readout, run, None, located), cut, TINY)
+    fitted = best_model.fit("best", best_model.Candidate(readout, names, None, located), cut, TINY)
     before = np.concatenate([fitted.predictions["val"], fitted.predictions["test"]])
     if not located:
-        made = frozen_networks.rows(cut, TINY)[readout] if readout else runs.run(EXPERIMENTS[run], cut, TINY)
+        made = frozen_networks.rows(cut, TINY)[readout] if readout else runs.run(EXPERIMENTS[names[0]], cut, TINY)
         assert_allclose(before, np.concatenate([made.val, made.test]), atol=1e-6)
     fitted.save(tmp_path / "model")
     loaded = saved_model.load(tmp_path / "model", cut)

@@ -199,7 +199,7 @@ def test_choices_do_not_depend_on_val(tiny, kept_runs, tmp_path):
         found, held_out = best_model.candidates(dataset, TINY)
         rankings.append(best_model.choose(found, dataset.train.responses[held_out]))
         chosen = next(
-            name for name, c in found.items() if c.run and c.readout and c.readout.endswith(frozen_networks.LOCATED)
+            name for name, c in found.items() if c.runs and c.readout and c.readout.endswith(frozen_networks.LOCATED)
         )
         readout, _ = best_model.fit(chosen, found[chosen], dataset, TINY).parts
         settings.append({name: values.tolist() for name, values in readout.arrays.items()})

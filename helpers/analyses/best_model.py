@@ -1,8 +1,8 @@
 """The best model: chosen on a fold of the training images and fitted to all of them.
 
-Candidates are the readouts, the fine-tuned network, the located readout of its backbone in the place of its own heads,
-and means of a frozen and a fine-tuned one. In a fold everything, tuning included, is made anew but what FOLD names. Val
-takes no part. What is saved predicts any images: see saved_model.py.
+Candidates are the readouts, every fine-tuned network, the located readout of its backbone in the place of its own
+heads, all of these together, and means of a readout and fine-tuned ones. In a fold everything, tuning included, is made
+anew but what FOLD names. Val takes no part. What is saved predicts any images: see saved_model.py.
 """
 
 import itertools
@@ -28,15 +28,15 @@ class Candidate(NamedTuple):
     """Parts whose mean is the prediction, and what they predict for the held-out fold: (n_held_out, n_neurons)."""
 
     readout: str | None  # name of a readout row
-    run: str | None  # name of an experiment
+    runs: tuple[str, ...]  # names of experiments
     held_out: np.ndarray
-    located: bool = False  # whether the located readout takes the place of the run's own heads
+    located: bool = False  # whether the located readout takes the place of the runs' own heads
 
 
 def fine_tuned(dataset, profile):
-    """The stage-2 rows that may take part: repaired, in the profile, from pretrained weights."""
-    rows = [e for e in EXPERIMENTS.values() if e.stage == 2 and e.repaired and profile.n_seeds(e)]
-    return [e for e in rows if runs.weights_of(e)[0] != models.RANDOM]
+    """The stage-2 rows that may take part: repaired, from pretrained weights, in the profile or there by command."""
+    rows = [e for e in EXPERIMENTS.values() if e.stage == 2 and e.repaired and runs.weights_of(e)[0] != models.RANDOM]
+    return [e for e in rows if profile.n_seeds(e) or runs.find_all(e, dataset, profile)]
 
 
 def candidates(dataset, profile):
@@ -46,23 +46,29 @@ def candidates(dataset, profile):
     """
     _, held_out_index = datasets.fold_of(dataset, FOLD)
     rows = {name: row for name, row in frozen_networks.rows(dataset, profile).items() if "single" not in name}
-    found = {name: Candidate(name, None, row.held_out[held_out_index]) for name, row in rows.items()}
-    folded = runs.run_all(fine_tuned(dataset, profile), dataset, profile, held_out_fold=FOLD, seeds=1)
-    for name, (finished,) in folded.items():
-        if finished.info["diverged"]:
-            continue
-        experiment = EXPERIMENTS[name]
-        tuned = {
-            name: Candidate(None, name, finished.held_out),
-            f"{name}, located": Candidate(
-                None, name, frozen_networks.tuned_held_out(experiment, dataset, profile, FOLD), True
-            ),
-        }
-        found |= tuned
-        for (words, part), (row_name, row) in itertools.product(tuned.items(), rows.items()):
-            mean = (row.held_out[held_out_index] + part.held_out) / 2
-            found[f"mean of {words} and {row_name}"] = Candidate(row_name, name, mean, part.located)
+    found = {name: Candidate(name, (), row.held_out[held_out_index]) for name, row in rows.items()}
+    tuned = _tuned_candidates(dataset, profile)
+    found |= tuned
+    for (words, part), (row_name, row) in itertools.product(tuned.items(), rows.items()):
+        n_runs = len(part.runs)
+        mean = (row.held_out[held_out_index] + n_runs * part.held_out) / (1 + n_runs)
+        found[f"mean of {words} and {row_name}"] = Candidate(row_name, part.runs, mean, part.located)
     return found, held_out_index
+
+
+def _tuned_candidates(dataset, profile):
+    """The fine-tuned candidates without a readout: every row by its own heads, and located; all located ones."""
+    found = {}
+    folded = runs.run_all(fine_tuned(dataset, profile), dataset, profile, held_out_fold=FOLD, seeds=1)
+    whole = {name: finished for name, (finished,) in folded.items() if not finished.info["diverged"]}
+    for name, finished in whole.items():
+        located = frozen_networks.tuned_held_out(EXPERIMENTS[name], dataset, profile, FOLD)
+        found[name] = Candidate(None, (name,), finished.held_out)
+        found[f"{name}, located"] = Candidate(None, (name,), located, True)
+    if len(whole) > 1:
+        mean = np.mean([found[f"{name}, located"].held_out for name in whole], axis=0)
+        found[f"{' + '.join(whole)}, located"] = Candidate(None, tuple(whole), mean, True)
+    return found
 
 
 def choose(found, responses):
@@ -82,12 +88,12 @@ def fit(name, candidate, dataset, profile):
     What is in the cache is used: no network sees an image again that it has seen there.
     """
     made = [_frozen(candidate, dataset, profile)] if candidate.readout else []
-    made += [_tuned(candidate, dataset, profile)] if candidate.run else []
+    made += [_tuned(name, candidate.located, dataset, profile) for name in candidate.runs]
     parts, predictions = map(list, zip(*made, strict=True))
     description = {
         "name": name,
         "readout": candidate.readout,
-        "run": candidate.run,
+        "runs": candidate.runs,
         "data": dataset.fingerprint,
         "profile": profile.name,
         "chosen on": f"fold {FOLD} of the training images",
@@ -105,12 +111,12 @@ def _frozen(candidate, dataset, profile):
     return new_images.predictor(K, fitted, dataset.train.images, responses, spec.views()), fitted.predictions
 
 
-def _tuned(candidate, dataset, profile):
-    """The fine-tuned network in a candidate, or its backbone's located readout, and its predictions."""
-    experiment = EXPERIMENTS[candidate.run]
+def _tuned(name, located, dataset, profile):
+    """A fine-tuned network, or its backbone's located readout, and its predictions. name : of its experiment"""
+    experiment = EXPERIMENTS[name]
     finished, data = runs.run(experiment, dataset, profile), profile.training_data(experiment, dataset)
     tuned = saved_model.of_run(experiment, finished, data)
-    if not candidate.located:
+    if not located:
         return tuned, np.concatenate([finished.val, finished.test])
     views = at_two_sizes(tuned.view(layer_profile.best_blur(dataset, profile)))
     responses = data.train.responses

@@ -177,6 +177,8 @@ _ROWS = [
     ),
     *_backbone("lite0", "EfficientNet-Lite0 fine-tuned", LITE0, ADAM),
     *_backbone("lite0-random", "EfficientNet-Lite0 from random weights", LITE0, ADAM, pretrained=False)[1:],
+    *_backbone("lite1", "EfficientNet-Lite1 fine-tuned", "tf_efficientnet_lite1.in1k", ADAM)[1:],
+    *_backbone("lite2", "EfficientNet-Lite2 fine-tuned", "tf_efficientnet_lite2.in1k", ADAM)[1:],
     # Stage 3: neurons and object labels. Stage 2's recipes; the objective alone differs.
     *_bi_objective("bi-objective", "Two objectives 1:1", RESNET50, label_weight=1.0),
     *_bi_objective("bi-objective-0.3", "Two objectives; label weight 0.3", RESNET50, label_weight=0.3),
