@@ -3,6 +3,9 @@
 Candidates are the readouts, every fine-tuned network, the located readout of its backbone in the place of its own
 heads, all of these together, and means of a readout and fine-tuned ones. In a fold everything, tuning included, is made
 anew but what FOLD names. Val takes no part. What is saved predicts any images: see saved_model.py.
+
+Every part of a mean counts the same: by two other folds of V4 recordings .459 for the readout and three tuned networks,
+.455 where the readout counts as much as these together, .452 for the readout and Lite0 alone, .431 for the readout.
 """
 
 import itertools
