@@ -5,7 +5,7 @@ heads, all of these together, and means of a readout and fine-tuned ones. In a f
 anew but what FOLD names. Val takes no part. What is saved predicts any images: see saved_model.py.
 
 Every part of a mean counts the same: by two other folds of V4 recordings .459 for the readout and three tuned networks,
-.455 where the readout counts as much as these together, .452 for the readout and Lite0 alone, .431 for the readout.
+.455 where the readout counts as much as these together (benchmarks/candidates.py has the other candidates).
 """
 
 import itertools
@@ -42,15 +42,15 @@ def fine_tuned(dataset, profile):
     return [e for e in rows if profile.n_seeds(e) or runs.find_all(e, dataset, profile)]
 
 
-def candidates(dataset, profile):
+def candidates(dataset, profile, *, fold=FOLD, tuned=None):
     """Dict name -> Candidate, each fitted to the other folds only; and the indices of the held-out training images.
 
-    The best single block is no candidate, as all folds took part in naming it.
+    The best single block is no candidate, as all folds took part in naming it. tuned : rows, `fine_tuned`'s if None
     """
-    _, held_out_index = datasets.fold_of(dataset, FOLD)
+    _, held_out_index = datasets.fold_of(dataset, fold)
     rows = {name: row for name, row in frozen_networks.rows(dataset, profile).items() if "single" not in name}
     found = {name: Candidate(name, (), row.held_out[held_out_index]) for name, row in rows.items()}
-    tuned = _tuned_candidates(dataset, profile)
+    tuned = _tuned_candidates(dataset, profile, fold, fine_tuned(dataset, profile) if tuned is None else tuned)
     found |= tuned
     for (words, part), (row_name, row) in itertools.product(tuned.items(), rows.items()):
         n_runs = len(part.runs)
@@ -59,13 +59,13 @@ def candidates(dataset, profile):
     return found, held_out_index
 
 
-def _tuned_candidates(dataset, profile):
+def _tuned_candidates(dataset, profile, fold, rows):
     """The fine-tuned candidates without a readout: every row by its own heads, and located; all located ones."""
     found = {}
-    folded = runs.run_all(fine_tuned(dataset, profile), dataset, profile, held_out_fold=FOLD, seeds=1)
+    folded = runs.run_all(rows, dataset, profile, held_out_fold=fold, seeds=1)
     whole = {name: finished for name, (finished,) in folded.items() if not finished.info["diverged"]}
     for name, finished in whole.items():
-        located = frozen_networks.tuned_held_out(EXPERIMENTS[name], dataset, profile, FOLD)
+        located = frozen_networks.tuned_held_out(EXPERIMENTS[name], dataset, profile, fold)
         found[name] = Candidate(None, (name,), finished.held_out)
         found[f"{name}, located"] = Candidate(None, (name,), located, True)
     if len(whole) > 1:
