@@ -121,7 +121,7 @@ def test_lines_by_depth_are_dashed_for_the_published_regression():
         ("lite0-published", "Lite0 fine-tuned, published recipe"),
         ("lite0-repaired, located", "Lite0 fine-tuned, receptive fields"),
         ("mean of vit-tiny-repaired, located and pixels", "mean of ViT-tiny fine-tuned (receptive fields) and pixels"),
-        ("lite0-repaired + lite1-repaired, located", "Lite0 + Lite1 fine-tuned, receptive fields"),
+        ("lite0-repaired + lite1-repaired, located", "Lite0, Lite1 fine-tuned, receptive fields"),
         ("Shallow CNN: schedule alone", "Shallow CNN: schedule alone"),
     ],
 )

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -205,6 +206,30 @@ def test_choices_do_not_depend_on_val(tiny, kept_runs, tmp_path):
         settings.append({name: values.tolist() for name, values in readout.arrays.items()})
     assert rankings[0] == rankings[1]
     assert settings[0] == settings[1]
+
+
+def test_fine_tuned_networks_are_candidates_together_unless_they_diverged(tiny, monkeypatch):
+    """Parts of a mean count the same; a network that diverged on the fold, or on all images, takes no part."""
+    _, index = datasets.fold_of(tiny, best_model.FOLD)
+    generator, n_train = np.random.default_rng(0), len(tiny.train.images)
+    names = ["lite0-repaired", "lite1-repaired", "lite2-repaired", "resnet50-repaired"]
+    located = {name: generator.standard_normal((len(index), tiny.n_neurons)) for name in names}
+    frozen = frozen_networks.Row(generator.standard_normal((n_train, tiny.n_neurons)), None, None)
+
+    def run_of(diverged):
+        return SimpleNamespace(info={"diverged": diverged}, held_out=np.zeros((len(index), tiny.n_neurons)))
+
+    folded = {name: [run_of(name == "lite2-repaired")] for name in names}
+    monkeypatch.setattr(frozen_networks, "rows", lambda *_: {"readout": frozen})
+    monkeypatch.setattr(frozen_networks, "tuned_held_out", lambda experiment, *_: located[experiment.name])
+    monkeypatch.setattr(runs, "run_all", lambda *_, **__: folded)
+    monkeypatch.setattr(runs, "find_all", lambda experiment, *_: [run_of(experiment.name == "resnet50-repaired")])
+    found, _ = best_model.candidates(tiny, TINY, tuned=[])
+    together = found["mean of lite0-repaired + lite1-repaired, located and readout"]
+    parts = [frozen.held_out[index], located["lite0-repaired"], located["lite1-repaired"]]
+    np.testing.assert_allclose(together.held_out, np.mean(parts, axis=0))
+    assert together.runs == ("lite0-repaired", "lite1-repaired") and together.readout == "readout"
+    assert not any("lite2" in name or "resnet50" in name for name in found)
 
 
 def test_a_diverged_run_is_scored_as_a_constant_and_says_so(tiny, runs_folder):

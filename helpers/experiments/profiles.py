@@ -74,13 +74,13 @@ QUICK |= {"lite0-published": 3, "lite0-start": 1, "lite0-repaired": 3, "lite0-ra
 QUICK |= {"lite0-bi-objective-published": 1, "lite0-bi-objective-repaired": 1}
 # What a GPU session is worth, in this order: the shallow chain, backbones by what they say of the published study.
 COLAB = dict.fromkeys(SHALLOW_ROWS, 3) | {"lite0-published": 3, "lite0-start": 1, "lite0-repaired": 3}
-COLAB |= {"lite1-repaired": 1, "lite2-repaired": 1}
 COLAB |= {
     f"{row}-{recipe}": 1
     for row in ("resnet50", "vit-tiny", "bi-objective", "lite0-bi-objective", "densenet201", "efficientnet-b5")
     + ("bi-objective-0.3", "bi-objective-random", "vit-small", "vit-base", "pnasnet5large")
     for recipe in ("published", "repaired")
 }
+COLAB |= {"lite1-repaired": 1, "lite2-repaired": 1}  # of the best model alone
 TINY = dict.fromkeys(QUICK, 1) | dict.fromkeys(SHALLOW_ROWS[:2], 2)
 PROFILES = {
     profile.name: profile

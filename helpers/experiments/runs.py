@@ -113,6 +113,19 @@ def find_all(experiment, dataset, profile, held_out_fold=None):
         found.append(Run(**result, folder=folder))
 
 
+def by_command(experiment, dataset, profile, held_out_fold=None, *, say=False):
+    """`find_all` of a row that may have none: empty too where its weights' file is not what it should be.
+
+    say : whether to say so; of a row to train `ready` does
+    """
+    try:
+        return find_all(experiment, dataset, profile, held_out_fold)
+    except Exception as error:
+        if say:
+            say_failed(experiment, error)
+        return []
+
+
 def _place(experiment, seed, held_out_fold):
     """Name, variant and settings of a run, as `cache` finds it by."""
     settings = {
@@ -159,12 +172,8 @@ def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
     """
     counts, done = {}, {}
     for experiment in chosen:
-        n_seeds, found = profile.n_seeds(experiment) if seeds is None else seeds, []
-        try:
-            found = find_all(experiment, dataset, profile, held_out_fold) if seeds is None else []
-        except Exception as error:  # its weights' file is not what it should be; of a row to train `ready` says so
-            if not n_seeds:
-                say_failed(experiment, error)
+        n_seeds = profile.n_seeds(experiment) if seeds is None else seeds
+        found = by_command(experiment, dataset, profile, held_out_fold, say=not n_seeds) if seeds is None else []
         if n_seeds := max(n_seeds, len(found)):
             counts[experiment] = n_seeds
         else:

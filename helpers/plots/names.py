@@ -10,13 +10,13 @@ def readable(name):
     """The name of a model for a reader, from the one it is computed by; a name without a rule stays as it is.
 
     "lite0 + lite1: sum of blocks" becomes "all-layers kernel ridge, 2 networks", "lite0-repaired" "Lite0 fine-tuned"
-    (by the repaired recipe, where none is named), a mean of two the mean of their names.
+    (by the repaired recipe, where none is named), a mean that of its parts' names.
     """
     if name.startswith("mean of ") and " and " in name:
         parts = name.removeprefix("mean of ").split(" and ", 1)
         return "mean of " + " and ".join(re.sub(r", (.*)", r" (\1)", readable(part)) for part in parts)
-    if tuned := re.fullmatch(r"([\w.+ -]+)-(repaired|published)(, located)?", name):
-        networks = " + ".join(map(network, tuned[1].split("-repaired + ")))
+    if tuned := re.fullmatch(r"([\w.-]+(?:-repaired \+ [\w.-]+)*)-(repaired|published)(, located)?", name):
+        networks = ", ".join(map(network, tuned[1].split("-repaired + ")))
         recipe = ", published recipe" if tuned[2] == "published" else ""
         return f"{networks} fine-tuned{recipe}{', receptive fields' if tuned[3] else ''}"
     if re.fullmatch(r"lite\d", name):

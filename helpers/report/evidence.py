@@ -49,10 +49,7 @@ def ladder(dataset, profile, readouts, done, best, ceiling):
         each = [np.nanmean(metrics.explained_variance(dataset.val.responses, predicted)) for predicted in seeds]
         line = {"model": model, "approach": approach} | vars(found)
         lines.append(line | {"seeds": " ".join(f"{score:.4f}" for score in each) if len(each) > 1 else ""})
-    trained_at = {words: done[name][0].info["pixels"] for name, (words, _) in TRAINED.items() if name in done}
     frame = pd.DataFrame(lines).sort_values("estimate", ignore_index=True)
-    file_pixels = "x".join(map(str, dataset.images.shape[2:]))
-    frame = frame.assign(pixels=frame["model"].map(trained_at).fillna(file_pixels))
     frame = frame.assign(ceiling=float(np.nanmean(ceiling)), data=dataset.path.name, simulated=dataset.is_standin)
     return frame.assign(n_neurons=dataset.n_neurons, n_images=len(dataset.val.images))
 
@@ -65,12 +62,10 @@ def committed_ladders(own):
 
 
 def title(ladder):
-    """Which data a ladder is of, of what kind, how many, and at what size networks see the images."""
-    of, usual = ladder.iloc[0], ladder["pixels"].mode()[0]
-    odd = ladder[ladder["pixels"] != usual]
-    sizes = "; ".join([usual, *odd["model"] + " " + odd["pixels"]])
+    """Which data a ladder is of, of what kind, and how many."""
+    of = ladder.iloc[0]
     kind = "simulated" if of["simulated"] else "recordings"
-    return f"{of['data']}: {kind}\n{of['n_neurons']} neurons, {of['n_images']} val images\npixels {sizes}"
+    return f"{of['data']}: {kind}\n{of['n_neurons']} neurons, {of['n_images']} val images"
 
 
 def by_depth(dataset, profile):

@@ -7,7 +7,9 @@ import pandas as pd
 from helpers import cache, notebook
 from helpers.analyses import tables
 from helpers.datasets import describe
+from helpers.experiments.rows import EXPERIMENTS
 from helpers.plots import KINDS, readable
+from helpers.readout.features import ZOOM
 
 
 def answer(study, ladder, layers, best_name, repaired, gain, register, table):
@@ -32,7 +34,7 @@ def answer(study, ladder, layers, best_name, repaired, gain, register, table):
         "headline": headline,
         "data": f"**Data.** {dataset.path.name}{f' ({known})' if known else ''}: {dataset.n_neurons} neurons, "
         f"{len(dataset.train.images)} training, {len(dataset.val.images)} val and {len(dataset.test.images)} test "
-        f"images. {study.ceiling_sentence}",
+        f"images. {study.ceiling_sentence} {_sizes(table, dataset)}",
         "findings": [
             f"**Readouts against training.** {_readouts(rungs, gain)} The best model, chosen on held-out training "
             f"images, is *{readable(best_name)}*.",
@@ -43,7 +45,8 @@ def answer(study, ladder, layers, best_name, repaired, gain, register, table):
             f"**The published study.** {_claims(register)}",
         ],
         "run": f"**Run.** Profile {study.profile.name}; {notebook.stamp()}; "
-        f"{seconds:.0f} s of training{f' on {trained_on}' if trained_on else ''}{_rate(table)}.",
+        f"{seconds:.0f} s of training{f' on {trained_on}' if trained_on else ''}{_rate(table)}."
+        f"{_by_command(table, study.profile)}",
         "limits": limits(dataset),
     }
 
@@ -54,7 +57,6 @@ def limits(dataset):
     return [
         "Of rows that were not run here, or not whole, nothing is said.",
         "One seed gives an interval over images alone. Intervals resample images, not neurons or animals.",
-        "Approaches may see the images at different sizes, which results.csv has.",
         *["Val shows objects of the training images; of new objects see held_out_objects.csv."] * seen,
         "The published study is of 168 sites of macaque IT: what is said of its claims holds for this file's neurons.",
     ]
@@ -82,6 +84,22 @@ def _depths(layers):
         for line in lines
     ]
     return f"The best single layer lies {'; '.join(found)}. Depth 0 is a network's first layer, 1 its last."
+
+
+def _sizes(table, dataset):
+    """At how many pixels approaches see the images. table : of `tables.results_table`"""
+    sizes = [f"Readouts of networks see them at {'x'.join(map(str, dataset.images.shape[2:]))} pixels and {ZOOM:g} times that"]
+    ran = table.dropna(subset="pixels")
+    for words, rows in (("the shallow CNN", ran[ran["stage"] == 1]), ("backbones", ran[ran["stage"] > 1])):
+        sizes += [f"{words} trained at {' and '.join(rows['pixels'].unique())}"] if len(rows) else []
+    return f"{', '.join(sizes)}."
+
+
+def _by_command(table, profile):
+    """Which rows the profile would not have run."""
+    ran = table.loc[table["state"].str.startswith("run"), "name"]
+    others = [name for name in ran if not profile.n_seeds(EXPERIMENTS[name])]
+    return f" Rows run by command beside the profile: {', '.join(others)}." if others else ""
 
 
 def _rate(table):
