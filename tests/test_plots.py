@@ -121,7 +121,10 @@ def test_lines_by_depth_are_dashed_for_the_published_regression():
         ("lite0-published", "Lite0 fine-tuned, published recipe"),
         ("lite0-repaired, located", "Lite0 fine-tuned, receptive fields"),
         ("mean of vit-tiny-repaired, located and pixels", "mean of ViT-tiny fine-tuned (receptive fields) and pixels"),
-        ("lite0-repaired + lite1-repaired, located", "Lite0, Lite1 fine-tuned, receptive fields"),
+        (
+            "mean of lite0-repaired + lite1-repaired, located and lite0: sum of blocks",
+            "mean of Lite0 + Lite1 fine-tuned (receptive fields) and all-layers kernel ridge (Lite0)",
+        ),
         ("Shallow CNN: schedule alone", "Shallow CNN: schedule alone"),
     ],
 )

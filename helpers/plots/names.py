@@ -16,7 +16,7 @@ def readable(name):
         parts = name.removeprefix("mean of ").split(" and ", 1)
         return "mean of " + " and ".join(re.sub(r", (.*)", r" (\1)", readable(part)) for part in parts)
     if tuned := re.fullmatch(r"([\w.-]+(?:-repaired \+ [\w.-]+)*)-(repaired|published)(, located)?", name):
-        networks = ", ".join(map(network, tuned[1].split("-repaired + ")))
+        networks = " + ".join(map(network, tuned[1].split("-repaired + ")))
         recipe = ", published recipe" if tuned[2] == "published" else ""
         return f"{networks} fine-tuned{recipe}{', receptive fields' if tuned[3] else ''}"
     if re.fullmatch(r"lite\d", name):
