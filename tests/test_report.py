@@ -135,10 +135,10 @@ def test_tests_of_claims_are_counted_by_what_became_of_them():
     verdicts = ["supported", "supported (one seed)", "refuted", "untested: one network twice", claims.OPEN]
     lines = [{"claim": claim, "effect": 0.1, "verdict": v} for claim, v in zip("aabcd", verdicts, strict=True)]
     register = pd.DataFrame([*lines, {"claim": "e", "effect": np.nan, "verdict": "undecidable: not in profile"}])
-    expected = "6 tests of 5 claims. Supported: 2 (*a*). Refuted: 1 (*b*). "
-    expected += "No test, as both rows are one network: 1 (*c*). Open: 1. Not run: 1."
+    expected = "6 tests of 5 claims. Supported: 2, 1 of them by one seed (*a*). Refuted: 1 (*b*). "
+    expected += "No test, as both rows are one network: 1 (*c*). Undecidable: 1. Not run: 1."
     assert summary._claims(register) == expected
-    assert summary._claims(register[5:]).endswith("Open: 0. Not run: 1.")
+    assert summary._claims(register[5:]).endswith("Undecidable: 0. Not run: 1.")
 
 
 def test_rows_by_recipe_say_whose_weights_were_missing():

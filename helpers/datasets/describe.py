@@ -88,7 +88,7 @@ def _known(attributes, dataset):
             lines.append("known: the responses of the course's file, whose printed averages these have")
     objects = np.concatenate([split.objects for split in (dataset.train, dataset.val, dataset.test)])
     if not lines and np.array_equal(objects, pd.read_csv(DATA / "v4_hvm640.csv")["object_name"].to_numpy(str)):
-        lines.append("known: Cowley et al., macaque V4, session 210325, by its objects' names and order")
+        lines.append("known: Cowley et al., macaque V4, session 210325, as names and order of its objects say")
     return lines
 
 

@@ -12,9 +12,9 @@ from helpers.experiments.rows import EXPERIMENTS, LITE0
 from helpers.plots import KINDS, readable
 from helpers.readout import similarity
 
-# Trained rows on the ladder: experiment -> name, approach (its colour). The shallow CNN is the published study's best.
+# Trained rows on the ladder: experiment -> name, approach (its colour). Of shallow CNNs the published study's best.
 TRAINED = {
-    "shallow-dropout-l2-repaired": ("shallow CNN", "shallow CNN"),
+    "shallow-dropout-l2-repaired": ("shallow CNN, dropout and L2", "shallow CNN"),
     "lite0-published": (readable("lite0-published"), "published recipe"),
     "lite0-repaired": (readable("lite0-repaired"), "repaired recipe"),
     "lite0-bi-objective-repaired": ("Lite0, bi-objective", "repaired recipe"),

@@ -41,7 +41,7 @@ def answer(study, ladder, layers, best_name, repaired, gain, register, table):
             f"**Where in a network.** {_depths(layers)}",
             "**How a network is trained.** Trained as it should be (*repaired* recipe), a network scores higher than "
             f"trained as published in {counts.get('higher', 0)} of the {len(repaired)} rows that ran here by both, and "
-            f"lower in {counts.get('lower', 0)}.",
+            f"lower in {counts.get('lower', 0)}{_gains(repaired)}.",
             f"**The published study.** {_claims(register)}",
         ],
         "run": f"**Run.** Profile {study.profile.name}; {notebook.stamp()}; "
@@ -66,11 +66,15 @@ def _readouts(rungs, gain):
     """What reading frozen networks gives beside training on the neurons, from a ladder's rungs."""
     frozen = rungs[rungs["approach"] == "readout"]["estimate"][::-1]
     scores = [", ".join(f"{_share(score)} ({model})" for model, score in frozen.items())]
-    trained = {readable("lite0-repaired"): "Lite0 fine-tuned", "shallow CNN": "the shallow CNN with dropout and L2"}
+    trained = {
+        readable("lite0-repaired"): "Lite0 fine-tuned",
+        "shallow CNN, dropout and L2": "the shallow CNN with dropout and L2",
+    }
     trained["pixels"] = "pixels"
     scores += [f"{w} {_share(rungs.loc[model, 'estimate'])}" for model, w in trained.items() if model in rungs.index]
     lines = gain.dropna(subset="difference").to_dict("records")
-    added = (f" Against its own start, frozen, Lite0 fine-tuned differs by {tables.effect(line)}." for line in lines)
+    start = " Against the ridge heads that it starts from, on the frozen network, Lite0 fine-tuned differs by "
+    added = (f"{start}{tables.effect(line)}." for line in lines)
     return f"Explained variance of frozen networks' readouts: {'; '.join(scores)}.{''.join(added)}"
 
 
@@ -86,9 +90,16 @@ def _depths(layers):
     return f"The best single layer lies {'; '.join(found)}. Depth 0 is a network's first layer, 1 its last."
 
 
+def _gains(repaired):
+    """Between what and what rows differ by their recipes. repaired : of `evidence.by_recipe`"""
+    known = repaired["difference"].dropna()
+    return f"; they differ by {known.min():+.2f} to {known.max():+.2f}" if len(known) else ""
+
+
 def _sizes(table, dataset):
     """At how many pixels approaches see the images. table : of `tables.results_table`"""
-    sizes = [f"Readouts of networks see them at {'x'.join(map(str, dataset.images.shape[2:]))} pixels and {ZOOM:g} times that"]
+    pixels = "x".join(map(str, dataset.images.shape[2:]))
+    sizes = [f"Readouts of networks see them at {pixels} pixels and {ZOOM:g} times that"]
     ran = table.dropna(subset="pixels")
     for words, rows in (("the shallow CNN", ran[ran["stage"] == 1]), ("backbones", ran[ran["stage"] > 1])):
         sizes += [f"{words} trained at {' and '.join(rows['pixels'].unique())}"] if len(rows) else []
@@ -117,8 +128,10 @@ def _claims(register):
     for verdict, heading in (said | {"untested:": "No test, as both rows are one network"}).items():
         of_it = ran[verdicts == verdict]
         claims = "; ".join(f"*{claim}*" for claim in of_it["claim"].unique())
-        words += [f"{heading}: {len(of_it)} ({claims})."] if len(of_it) else []
-    words += [f"Open: {(verdicts == 'undecidable').sum()}. Not run: {len(register) - len(ran)}."]
+        n_single = of_it["verdict"].str.contains("one seed").sum()
+        single = f", {n_single} of them by one seed" if n_single else ""
+        words += [f"{heading}: {len(of_it)}{single} ({claims})."] if len(of_it) else []
+    words += [f"Undecidable: {(verdicts == 'undecidable').sum()}. Not run: {len(register) - len(ran)}."]
     n_claims = register["claim"].nunique()
     return f"{len(register)} tests of {n_claims} claims. {' '.join(words)}"
 
