@@ -4,10 +4,10 @@
 
 On every fold all candidates are made anew, tuning included, from the other folds' images, as notebook 4 does on its one
 fold. What readouts offer was chosen on all folds of V4 and of the stand-in, blur included, which favours them; that all
-parts of a mean count the same, on folds 3 and 4 of V4. Writes benchmarks/candidates.csv, where
-lines of other data sets stay: explained variance of the held-out images, and the paired difference to the frozen
-networks' readout with a receptive field per neuron, with its 95 % interval over images within objects (one seed; not
-corrected for the number of candidates). Val takes no part.
+parts of a mean count the same, on folds 3 and 4 of V4. Writes benchmarks/candidates.csv, where lines of other data sets
+and folds stay: explained variance of the held-out images, and the paired difference to the frozen networks' readout
+with a receptive field per neuron, with its 95 % interval over images within objects (one seed; not corrected for the
+number of candidates). Val takes no part.
 """
 
 import argparse
@@ -41,10 +41,9 @@ def lines(predictions, responses, objects):
     found = []
     for name, predicted in predictions.items():
         score = np.nanmean(metrics.explained_variance(responses, predicted))
-        paired = metrics.interval(responses, predicted[None], objects, against=against[None])
-        line = {"model": readable(name), "explained_variance": score, "difference": paired.estimate}
-        line |= {"low": paired.low, "high": paired.high}
-        found.append(line | {"verdict": "" if predicted is against else tables.verdict(paired.low, paired.high)})
+        line = {"model": readable(name), "explained_variance": score}
+        line |= tables.difference_columns(metrics.interval(responses, predicted, objects, against=against))
+        found.append(line | ({"verdict": ""} if predicted is against else {}))
     return sorted(found, key=lambda line: -line["explained_variance"])
 
 

@@ -62,8 +62,7 @@ def compare(dataset, profile, options):
                 located[seed] = predicted
             else:
                 paired = metrics.interval(responses, predicted, objects, against=located[seed])
-                line |= {"difference": paired.estimate, "low": paired.low, "high": paired.high}
-                line["verdict"] = tables.verdict(paired.low, paired.high)
+                line |= tables.difference_columns(paired)
             lines.append(line | {"n_train": len(responses), "pixels": max(dataset.images.shape[2:])})
             print(f"folds of seed {seed}, {part}: {score:.4f} {line.get('verdict', '')}", flush=True)
     return lines

@@ -102,8 +102,7 @@ def line(scored, repaired, responses, objects):
     found = {"explained_variance": np.mean(by_seed), "seed_sd": np.std(by_seed, ddof=1) if len(by_seed) > 1 else None}
     if scored is not repaired:
         paired = metrics.interval(responses, predictions, objects, against=repaired["predictions"])
-        found |= {"difference": paired.estimate, "low": paired.low, "high": paired.high}
-        found["verdict"] = tables.verdict(paired.low, paired.high)
+        found |= tables.difference_columns(paired)
     return found | {key: value for key, value in scored.items() if key != "predictions"}
 
 

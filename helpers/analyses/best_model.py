@@ -39,7 +39,7 @@ class Candidate(NamedTuple):
 def fine_tuned(dataset, profile):
     """The stage-2 rows that may take part: repaired, from pretrained weights, in the profile or there by command."""
     rows = [e for e in EXPERIMENTS.values() if e.stage == 2 and e.repaired]
-    rows = [e for e in rows if profile.n_seeds(e) or runs.by_command(e, dataset, profile)]
+    rows = [e for e in rows if profile.n_seeds(e) or runs.find_readable(e, dataset, profile)]
     return [e for e in rows if runs.weights_of(e)[0] != models.RANDOM]
 
 
@@ -51,9 +51,9 @@ def candidates(dataset, profile, *, fold=FOLD, tuned=None):
     _, held_out_index = datasets.fold_of(dataset, fold)
     rows = {name: row for name, row in frozen_networks.rows(dataset, profile).items() if "single" not in name}
     found = {name: Candidate(name, (), row.held_out[held_out_index]) for name, row in rows.items()}
-    tuned = _tuned_candidates(dataset, profile, fold, fine_tuned(dataset, profile) if tuned is None else tuned)
-    found |= tuned
-    for (words, part), (row_name, row) in itertools.product(tuned.items(), rows.items()):
+    of_tuned = _tuned_candidates(dataset, profile, fold, fine_tuned(dataset, profile) if tuned is None else tuned)
+    found |= of_tuned
+    for (words, part), (row_name, row) in itertools.product(of_tuned.items(), rows.items()):
         n_runs = len(part.runs)
         mean = (row.held_out[held_out_index] + n_runs * part.held_out) / (1 + n_runs)
         found[f"mean of {words} and {row_name}"] = Candidate(row_name, part.runs, mean, part.located)
@@ -62,12 +62,11 @@ def candidates(dataset, profile, *, fold=FOLD, tuned=None):
 
 def _tuned_candidates(dataset, profile, fold, rows):
     """The fine-tuned candidates without a readout: every row by its own heads, and located; all located ones."""
-    found = {}
-    folded = runs.run_all(rows, dataset, profile, held_out_fold=fold, seeds=1)
-    whole = {name: finished for name, (finished,) in folded.items() if not finished.info["diverged"]}
-    for name in list(whole):  # where it diverged on all images, it is no model of these
-        if any(run.info["diverged"] for run in runs.find_all(EXPERIMENTS[name], dataset, profile)[:1]):
-            del whole[name]
+    found, whole = {}, {}
+    for name, folded in runs.run_all(rows, dataset, profile, held_out_fold=fold, seeds=1).items():
+        of_all = runs.find_all(EXPERIMENTS[name], dataset, profile)[:1]  # where it diverged there, it is no model
+        if not any(run.info["diverged"] for run in folded + of_all):
+            (whole[name],) = folded
     for name, finished in whole.items():
         located = frozen_networks.tuned_held_out(EXPERIMENTS[name], dataset, profile, fold)
         found[name] = Candidate(None, (name,), finished.held_out)

@@ -175,12 +175,17 @@ def compared(a, b, split, *, part=None, metric=metrics.explained_variance):
     """
     a, b = (part(each, split.objects) if part else each for each in (a, b))
     found = metrics.interval(split.responses, a, split.objects, against=b, metric=metric, comparisons=FAMILY)
-    said = "identical" if np.array_equal(a, b) else verdict(found.low, found.high)
-    line = {"difference": found.estimate, "low": found.low, "high": found.high, "verdict": said}
+    line = difference_columns(found) | ({"verdict": "identical"} if np.array_equal(a, b) else {})
     if np.ndim(a) == 2:
         return line
     single = " (one seed each)" if len(a) == len(b) == 1 else " (one seed of one row)" if 1 in (len(a), len(b)) else ""
-    return line | {"seeds": f"{len(a)}, {len(b)}", "verdict": said + single}
+    return line | {"seeds": f"{len(a)}, {len(b)}", "verdict": line["verdict"] + single}
+
+
+def difference_columns(found):
+    """Return what a table says of a paired difference, a metrics.Interval: a dict difference, low, high, verdict."""
+    said = verdict(found.low, found.high)
+    return {"difference": found.estimate, "low": found.low, "high": found.high, "verdict": said}
 
 
 def verdict(low, high):

@@ -113,8 +113,8 @@ def find_all(experiment, dataset, profile, held_out_fold=None):
         found.append(Run(**result, folder=folder))
 
 
-def by_command(experiment, dataset, profile, held_out_fold=None, *, say=False):
-    """`find_all` of a row that may have none: empty too where its weights' file is not what it should be.
+def find_readable(experiment, dataset, profile, held_out_fold=None, *, say=False):
+    """`find_all`, and nothing where a row's runs cannot be looked for, as its weights' file is not what it should be.
 
     say : whether to say so; of a row to train `ready` does
     """
@@ -173,7 +173,7 @@ def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
     counts, done = {}, {}
     for experiment in chosen:
         n_seeds = profile.n_seeds(experiment) if seeds is None else seeds
-        found = by_command(experiment, dataset, profile, held_out_fold, say=not n_seeds) if seeds is None else []
+        found = find_readable(experiment, dataset, profile, held_out_fold, say=not n_seeds) if seeds is None else []
         if n_seeds := max(n_seeds, len(found)):
             counts[experiment] = n_seeds
         else:

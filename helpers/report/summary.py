@@ -10,6 +10,7 @@ from helpers.datasets import describe
 from helpers.experiments.rows import EXPERIMENTS
 from helpers.plots import KINDS, readable
 from helpers.readout.features import ZOOM
+from helpers.report.evidence import TRAINED
 
 
 def answer(study, ladder, layers, best_name, repaired, gain, register, table):
@@ -66,10 +67,8 @@ def _readouts(rungs, gain):
     """What reading frozen networks gives beside training on the neurons, from a ladder's rungs."""
     frozen = rungs[rungs["approach"] == "readout"]["estimate"][::-1]
     scores = [", ".join(f"{_share(score)} ({model})" for model, score in frozen.items())]
-    trained = {
-        readable("lite0-repaired"): "Lite0 fine-tuned",
-        "shallow CNN, dropout and L2": "the shallow CNN with dropout and L2",
-    }
+    shallow, _ = TRAINED["shallow-dropout-l2-repaired"]
+    trained = {readable("lite0-repaired"): "Lite0 fine-tuned", shallow: "the shallow CNN with dropout and L2"}
     trained["pixels"] = "pixels"
     scores += [f"{w} {_share(rungs.loc[model, 'estimate'])}" for model, w in trained.items() if model in rungs.index]
     lines = gain.dropna(subset="difference").to_dict("records")
