@@ -27,7 +27,7 @@ from helpers.datasets.images import IMAGENET, IMAGENET_MEAN, IMAGENET_SD
 from helpers.device import accelerator, precision
 from helpers.experiments.rows import ADAM
 from helpers.training import loop
-from helpers.training.recipe import make_batch, make_optimiser
+from helpers.training.step import make_batch, make_optimiser
 
 NETWORKS = {
     "resnet50": "resnet50.tv_in1k",

@@ -35,8 +35,8 @@ _BACKBONES = ("models/backbones", "models/weights")
 _RIDGE = ("readout/gram", "readout/regression")
 # What computes a kind of result. tests/test_cache.py holds the lists against what is executed.
 CODE = {
-    "run": (*CUT, "device", "models/networks", *_BACKBONES, "training/loop", "training/recipe")
-    + ("training/heads", "readout/regression"),  # of the last its penalties
+    "run": (*CUT, "device", "models/networks", *_BACKBONES, "training/loop", "training/step")
+    + ("training/recipe", "training/heads", "readout/regression"),  # of the last its penalties
     "gram": (*CUT, "models/backbones", "models/architecture", "readout/features", "readout/gram_by_place")
     + ("readout/gram", "analyses/layer_profile"),
     "readout": (*CUT, *_RIDGE, "readout/features", "readout/gram_by_place", "readout/receptive_fields")

@@ -24,7 +24,8 @@ from helpers.experiments.rows import ADAM, CNN, EXPERIMENTS, LITE0, SHALLOW, VIT
 from helpers.readout import regression
 from helpers.training import checkpoint, loop
 from helpers.training.heads import RidgeHeads, set_batch_norm
-from helpers.training.recipe import CONSTANT, Step, batches, make_optimiser
+from helpers.training.recipe import CONSTANT, Step
+from helpers.training.step import batches, make_optimiser, scaling_of
 
 
 def test_published_recipe_is_the_students_loop(tiny):
@@ -317,12 +318,12 @@ def test_steps_that_float16_skips_are_counted_and_most_skipped_are_no_result(tin
     assert history[-1]["loss_scale"] == 2.0 ** (16 - n_skipped)  # which nothing raises in so few steps
     if share < 1:
         expected = {"n_steps": 22, "n_skipped": n_skipped, "loss_scale": 2.0 ** (16 - n_skipped)}
-        assert device.scaling_of(history) == expected
+        assert scaling_of(history) == expected
         return
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in before.items())
     assert str(warned[0].message) == "epoch 1: all steps were skipped, as gradients overflow float16 (loss scale 32)"
     with pytest.raises(ValueError, match=r"^22 of 22 steps were skipped, .*\(loss scale 0.016\); expected"):
-        device.scaling_of(history)
+        scaling_of(history)
 
 
 @pytest.mark.parametrize(

@@ -1,39 +1,16 @@
-"""Linear heads on a backbone: trained with it, or fitted anew by ridge before every epoch and at rest within it.
+"""Linear heads on a backbone by ridge: fitted anew before every epoch, and at rest within it.
 
 A head that was fitted to an image leaves a small residual there, unlike those of new images, and a backbone that is
 trained on such residuals predicts new images worse. Cross-fitted heads, one on all inner folds but one, give each
 image the residual of a head that has not seen it.
 """
 
-import numpy as np
 import torch
 from torch import nn
 
 from helpers import datasets
 from helpers.readout.regression import ALPHAS
-from helpers.training.recipe import batches, make_batch
-
-
-class TrainedHeads:
-    """The network's own heads, trained with the backbone: mean squared error, and cross-entropy of the labels.
-
-    Both losses of a recipe that standardises are divided by their values for the best constant prediction.
-    """
-
-    def __init__(self, model, targets, objects, fit_index, recipe, label_weight):
-        self.module, self.targets, self.label_weight = model, targets, label_weight
-        if label_weight is not None:
-            self.labels = classes(objects).to(targets.device)
-            self.constant_loss = label_entropy(objects[fit_index]) if recipe.standardised else 1.0
-
-    def losses(self, output, batch):
-        """Neural and label loss of every image of a batch, each (b,)."""
-        predicted, logits = output
-        neural = (predicted.float() - self.targets[batch]).square().mean(1)
-        if self.label_weight is None:
-            return neural, torch.zeros_like(neural)
-        labels = nn.functional.cross_entropy(logits.float(), self.labels[batch], reduction="none")
-        return neural, labels / self.constant_loss
+from helpers.training.step import batches, classes, make_batch
 
 
 class RidgeHeads:
@@ -154,19 +131,8 @@ def set_batch_norm(model, images, normalisation):
     torch.optim.swa_utils.update_bn((make_batch(images, normalisation, index) for index in indices), model)
 
 
-def classes(objects):
-    """Number of each image's object among the sorted names, a tensor (n_images,)."""
-    return torch.from_numpy(np.unique(objects, return_inverse=True)[1])
-
-
 def indicators(objects, fit_index):
     """Targets (n_images, n_objects), 0 but for an image's own object, over the root of their mean variance."""
     one_hot = nn.functional.one_hot(classes(objects)).float().to(fit_index.device)
     spread = one_hot[fit_index].var(0, correction=0).mean().sqrt()
     return one_hot / torch.where(spread > 0, spread, 1)
-
-
-def label_entropy(objects):
-    """Cross-entropy in nats of the best constant prediction of the labels."""
-    share = np.unique(objects, return_counts=True)[1] / len(objects)
-    return float(-(share * np.log(share)).sum()) or 1.0

@@ -12,9 +12,9 @@ from timm.layers import convert_sync_batchnorm
 from torch import nn
 
 from helpers import models
-from helpers.device import LossScaling, accelerator, precision, scaling_of
-from helpers.training.heads import RidgeHeads, TrainedHeads, set_batch_norm
-from helpers.training.recipe import batches, make_batch, make_optimiser
+from helpers.device import accelerator, precision
+from helpers.training.heads import RidgeHeads, set_batch_norm
+from helpers.training.step import LossScaling, TrainedHeads, batches, make_batch, make_optimiser, scaling_of
 
 
 def fit_row(experiment, dataset, *, seed, fold, held_out_score, checkpoint, progress):

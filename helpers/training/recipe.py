@@ -1,15 +1,11 @@
-"""Recipes as data: epochs, rates and schedules, batches, augmentation, heads; the optimiser they ask for."""
+"""Recipes as data: epochs, rates and schedules, batches, augmentation, heads."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from timm.optim import param_groups_layer_decay
 from timm.scheduler import CosineLRScheduler, StepLRScheduler
 from timm.scheduler.scheduler import Scheduler
-
-from helpers.datasets.images import to_batch
 
 
 @dataclass(frozen=True)
@@ -79,41 +75,3 @@ class Recipe:
     # and an image's loss goes through the head that has not seen it; 1: a single head that has seen all images; 0:
     # heads that are trained with the backbone.
     ridge_heads: int = 0
-
-
-def batches(index, size, n_processes=1):
-    """An index in batches; a last one of under two images a process, too few for batch norm, joins the one before."""
-    parts = list(index.split(size))
-    if len(parts) > 1 and len(parts[-1]) < 2 * n_processes:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    return parts
-
-
-def make_batch(images, normalisation, index, *, translation=0, memory_format=torch.contiguous_format):
-    return to_batch(images[index], normalisation, translation=translation).contiguous(memory_format=memory_format)
-
-
-def make_optimiser(model, recipe, pretrained):
-    """The recipe's optimiser; groups carry timm's `lr_scale`, which its schedulers multiply into the rate.
-
-    Parameters of equal rate and decay are one group: a step launches kernels group by group. Raises ValueError where
-    the recipe's optimiser is a partial that sets rate or decay, which are the recipe's.
-    """
-    options, positional = getattr(recipe.optimiser, "keywords", {}), getattr(recipe.optimiser, "args", ())
-    if given := sorted({"lr", "weight_decay"} & options.keys()) or ["what has no name"] * bool(positional):
-        raise ValueError(f"{' and '.join(given)} in the optimiser's options; expected rate and decay in the recipe")
-    backbone = getattr(model, "backbone", None)
-    groups = {}  # (lr_scale, weight_decay) -> parameters
-    if backbone is not None:
-        decay = recipe.layer_decay if pretrained else 1.0
-        for group in param_groups_layer_decay(
-            backbone, recipe.weight_decay, layer_decay=decay, weight_decay_exclude_1d=recipe.standardised
-        ):
-            groups.setdefault((group["lr_scale"], group["weight_decay"]), []).extend(group["params"])
-    of_backbone = {id(p) for parameters in groups.values() for p in parameters}
-    if heads := [p for p in model.parameters() if id(p) not in of_backbone]:
-        groups.setdefault((1.0, recipe.weight_decay), []).extend(heads)
-    groups = [{"params": params, "lr_scale": scale, "weight_decay": wd} for (scale, wd), params in groups.items()]
-    takes_fused = "fused" in inspect.signature(recipe.optimiser).parameters
-    fused = {"fused": True} if takes_fused and not {"fused", "foreach", "differentiable"} & options.keys() else {}
-    return recipe.optimiser(groups, lr=recipe.learning_rate, **fused)
