@@ -45,7 +45,7 @@ def recipe_colour(recipe):
 
 def approach_colour(name):
     """Return the colour of an approach, by a word of its name; a readout's where there is none."""
-    kinds = {"mean of": "readout", "fine-tuned": "repaired recipe", "pixels": "pixels", "shallow": "shallow CNN"}
+    kinds = {"mean of": "best model", "fine-tuned": "repaired recipe", "pixels": "pixels", "shallow": "shallow CNN"}
     kinds |= {"random weights": "random weights", "object mean": "object mean", "least squares": "published recipe"}
     return COLOURS[next((colour for kind, colour in kinds.items() if kind in name), "readout")]
 

@@ -183,7 +183,7 @@ def page_links(in_place):
     """The pages that belong together, for their navigation: list of (title, address)."""
     first, last = ("Report", "index.html"), ("One page (PDF)", "report.pdf")
     if in_place:  # no pages: the committed notebooks, whatever data this report is of
-        return [first, ("Notebooks, executed on simulated data", "../../notebooks/"), last]
+        return [first, ("Notebooks (simulated data)", "../../notebooks/"), last]
     titles = [(page.opening(nbformat.read(path, as_version=4))["title"].partition(":")[0], path) for path in NOTEBOOKS]
     others = [(title, f"{path.stem}.html") for title, path in titles]
     named = {f"{REPORT}.html": "The report with its code"}

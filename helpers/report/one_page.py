@@ -9,12 +9,13 @@ import typst
 
 from helpers.analyses import tables
 from helpers.cache import write_whole
+from helpers.report import published
 
 TEMPLATE = Path(__file__).with_suffix(".typ")
 # Drawn at 5 and 6 inches with print of 10 points: at the template's widths no smaller than 7.
 LAYERS = "depth.png", "Explained variance by depth of a layer in frozen networks, pretrained and with random weights."
 RECIPES = "repaired_against_published.png", "What each network gains by the repaired recipe, with paired intervals."
-N_CANDIDATES = 7
+N_CANDIDATES = 4
 
 
 def content(folder, *, title, question):
@@ -29,6 +30,7 @@ def content(folder, *, title, question):
         "note": answer["note"],
         "headline": answer["headline"],
         "findings": [lead(text) for text in answer["findings"]],
+        "faults": "; ".join(published.faults()["fault"]),
         "last": [lead(answer["data"]), lead(answer["run"]), ["Limits.", " ".join(answer["limits"])]],
         "ladder": [list(pair) for pair in zip(ladder["model"], scores, strict=True)],
         "ceiling": tables.number(float(ladder["ceiling"].iloc[0]), ".2f"),

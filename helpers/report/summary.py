@@ -42,21 +42,23 @@ def answer(study, ladder, layers, best_name, repaired, gain, register, table):
             f"**Where in a network.** {_depths(layers)}",
             "**How a network is trained.** Trained as it should be (*repaired* recipe), a network scores higher than "
             f"trained as published in {counts.get('higher', 0)} of the {len(repaired)} rows that ran here by both, and "
-            f"lower in {counts.get('lower', 0)}{_gains(repaired)}.",
+            f"lower in {counts.get('lower', 0)}{_gains(repaired)}{_one_network(repaired, table)}.",
             f"**The published study.** {_claims(register)}",
         ],
         "run": f"**Run.** Profile {study.profile.name}; {notebook.stamp()}; "
         f"{seconds:.0f} s of training{f' on {trained_on}' if trained_on else ''}{_rate(table)}."
         f"{_by_command(table, study.profile)}",
-        "limits": limits(dataset),
+        "limits": limits(dataset, register),
     }
 
 
-def limits(dataset):
-    """What a run on a data set cannot say: a list of sentences."""
+def limits(dataset, register):
+    """What a run on a data set cannot say: a list of sentences. register : of `claims.register`"""
     seen = set(dataset.val.objects) <= set(dataset.train.objects)
+    open_claims = [claim for claim, tests in register.groupby("claim", sort=False) if tests["effect"].isna().all()]
     return [
         "Of rows that were not run here, or not whole, nothing is said.",
+        *[f"No test ran of these claims: {'; '.join(open_claims)}."] * bool(open_claims),
         "One seed gives an interval over images alone. Intervals resample images, not neurons or animals.",
         *["Val shows objects of the training images; of new objects see held_out_objects.csv."] * seen,
         "The published study is of 168 sites of macaque IT: what is said of its claims holds for this file's neurons.",
@@ -93,6 +95,15 @@ def _gains(repaired):
     """Between what and what rows differ by their recipes. repaired : of `evidence.by_recipe`"""
     known = repaired["difference"].dropna()
     return f"; they differ by {known.min():+.2f} to {known.max():+.2f}" if len(known) else ""
+
+
+def _one_network(repaired, table):
+    """Which published rows are one network, as where dropout is never called: their predictions score the same."""
+    published = table[table["row"].isin(repaired["comparison"]) & (table["recipe"] == "published")]
+    published = published.dropna(subset="explained_variance")
+    same = published[published.duplicated(["explained_variance", "low", "high"], keep=False)]
+    rows = " and ".join(f"*{row}*" for row in same["row"])
+    return f"; as published {rows} are one network" if rows else ""
 
 
 def _sizes(table, dataset):
