@@ -54,7 +54,7 @@ def learning_curve(frame, *, ceiling, ax=None):
 
     frame : `learning_curve.learning_curve`'s. ceiling : noise ceiling, a number or one per neuron.
     """
-    ax = style.new_axis(ax, size=(7.5, 4.5))
+    ax = style.new_axis(ax, size=(6, 4.2))
     for i, (approach, lines) in enumerate(frame.sort_values("n_train").groupby("approach", sort=False)):
         score = lines["explained_variance"]
         shown = {"fmt": "o--" if "mean of" in approach else "o-", "color": style.approach_colour(approach)}
@@ -65,7 +65,7 @@ def learning_curve(frame, *, ceiling, ax=None):
     ax.set(xscale="log", xlabel="training images", ylabel=style.EXPLAINED_VARIANCE)
     ax.set_xticks(numbers, numbers)
     ax.minorticks_off()
-    return style.legend_above(ax)
+    return style.legend_above(ax, ncols=1)
 
 
 def ladder(panels):
@@ -75,19 +75,19 @@ def ladder(panels):
     text with spaces), ceiling. Returns the axes.
     """
     rungs = list(dict.fromkeys(model for frame in panels.values() for model in frame["model"]))[::-1]
-    size = 7.4 if len(panels) > 1 else 6.4, 1.3 + 0.36 * len(rungs)
+    size = 6.2, 1.3 + 0.4 * len(rungs)
     axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", sharey=True, squeeze=False)[1][0]
     for (title, frame), ax in zip(panels.items(), axes, strict=True):
         dots = [[float(score) for score in str(scores).split()] for scores in frame["seeds"]]
         rows = frame.assign(colour=frame["approach"].map(style.COLOURS), dots=dots).set_index("model").reindex(rungs)
-        style.interval_rows(rows, xlabel="explained variance", width=24, ax=ax)
+        style.interval_rows(rows, xlabel="explained variance", width=22 if len(panels) > 1 else 24, ax=ax)
         for height, score in zip(ax.get_yticks(), rows["estimate"], strict=True):
             words = "" if np.isnan(score) else f"{score:.2f}"
             ax.text(1, height, words, ha="right", va="center", transform=ax.get_yaxis_transform())
         ceiling = frame["ceiling"].iloc[0]
         ax.axvline(ceiling, color=style.COLOURS["ceiling"], linestyle="--", linewidth=1)
         ax.annotate("ceiling", (ceiling, 0.3), (-3, 0), textcoords="offset points", fontsize=style.SMALL, ha="right")
-        ax.set_title(title, fontsize=style.SMALL + 1, loc="left")
+        ax.set_title(title, fontsize=style.SMALL, loc="left")
         low, high = ax.get_xlim()
         ax.set_xlim(low, max(ceiling, high) + 0.24 * (max(ceiling, high) - low))  # with room for the numbers
     return axes

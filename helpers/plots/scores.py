@@ -179,7 +179,7 @@ def neurons(panels):
     panels : dict title -> (measured, predicted, categories, field): responses and categories of shape (n_images,), and
     the receptive field (grid, grid), rows from the top of the image down. Returns the axes, (3, n_neurons).
     """
-    axes = plt.subplots(3, len(panels), figsize=(7.2, 7.2), layout="constrained", squeeze=False)[1]
+    axes = plt.subplots(3, len(panels), figsize=(6.2, 6.6), layout="constrained", squeeze=False)[1]
     colours = "black", style.COLOURS["best model"]
     for (title, (measured, predicted, categories, field)), column in zip(panels.items(), axes.T, strict=True):
         scatter = column[0]
@@ -202,7 +202,7 @@ def dissimilarities(panels, categories):
 
     panels : dict title -> dissimilarities (n_images, n_images). categories : (n_images,), sorted. Returns the axes.
     """
-    axes = plt.subplots(1, len(panels), figsize=(7.4, 2.5), layout="constrained", squeeze=False)[1][0]
+    axes = plt.subplots(1, len(panels), figsize=(6.2, 2.4), layout="constrained", squeeze=False)[1][0]
     names, starts, counts = np.unique(categories, return_index=True, return_counts=True)
     for (title, matrix), ax in zip(panels.items(), axes, strict=True):
         ranks = np.ceil(8 * pd.DataFrame(matrix).stack().rank(pct=True).unstack())  # eight shades: a small file

@@ -181,7 +181,7 @@ async def in_lanes(make, threads):
 
 def page_links(in_place):
     """The pages that belong together, for their navigation: list of (title, address)."""
-    first, last = ("Report", "index.html"), ("One page (PDF)", "report.pdf")
+    first, last = ("Report", "index.html"), ("PDF", "report.pdf")
     if in_place:  # no pages: the committed notebooks, whatever data this report is of
         return [first, ("Notebooks (simulated data)", "../../notebooks/"), last]
     titles = [(page.opening(nbformat.read(path, as_version=4))["title"].partition(":")[0], path) for path in NOTEBOOKS]
