@@ -170,6 +170,8 @@ def test_every_kind_of_best_model_predicts_the_files_images_as_before(
         assert_allclose(before, np.concatenate([made.val, made.test]), atol=1e-6)
     fitted.save(tmp_path / "model")
     loaded = saved_model.load(tmp_path / "model", cut)
+    holds_images = [*(tmp_path / "model").glob("images-*")]  # once, however many parts were fitted to them
+    assert len(holds_images) == bool(readout) == loaded.description["holds"].count("fitted images")
     images = np.concatenate([cut.val.images, cut.test.images])
     assert_allclose(loaded.predict(images), before, atol=1e-5 * cut.train.responses.std())
     with pytest.raises(ValueError, match="fitted to other data"):

@@ -1,9 +1,10 @@
 """A model that predicts any images: readouts, a fine-tuned network, the located readout of its backbone, or their mean.
 
 A saved one is a folder: `model.json` says what the model is, what it holds and how long an image takes; beside it lie
-its arrays as safetensors. Nothing is pickled.
+its arrays as safetensors, what parts share once. Nothing is pickled.
 """
 
+import functools
 import hashlib
 import json
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from helpers.readout.features import PIXELS, View, pixel_view
 from helpers.readout.new_images import Predictor
 from helpers.training import loop
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Tuned(NamedTuple):
@@ -102,14 +103,15 @@ class Model:
         parts = [_write(part, folder) for part in self.parts]
         files = {file for part in parts for file in part["files"].values()}
         predictions = _write_arrays(folder, "predictions", self.predictions) if self.predictions else None
-        readouts = [part for part in self.parts if isinstance(part, Predictor)]
-        held = [f"{len(part.images)} fitted images ({part.images.nbytes / 1e6:.1f} MB)" for part in readouts]
+        readouts = [(part, said["files"]["images"]) for part, said in zip(self.parts, parts, strict=True)
+                    if isinstance(part, Predictor)]  # fmt: skip
+        held = {file: f"{len(of.images)} fitted images ({of.images.nbytes / 1e6:.1f} MB)" for of, file in readouts}
         description = self.description | {
             "format": FORMAT,
             **_form(self.images),
             "size": f"{sum((folder / file).stat().st_size for file in files) / 1e6:.1f} MB",
-            "holds": " and ".join(held) or "no images",
-            "seconds for one image": round(sum(part.seconds_for_one() for part in readouts), 1),
+            "holds": " and ".join(held.values()) or "no images",
+            "seconds for one image": round(sum(part.seconds_for_one() for part, _ in readouts), 1),
             "parts": parts,
             "predictions": predictions,
         }
@@ -131,7 +133,8 @@ def load(folder, dataset=None):
         description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         if description.get("format") != FORMAT:
             raise ValueError("it was saved by another version of this project; fit it again")
-        parts = [_read(part, folder) for part in description["parts"]]
+        read = functools.cache(lambda file: safetensors.numpy.load_file(folder / file))  # what parts share, once
+        parts = [_read(part, folder, read) for part in description["parts"]]
         images = _none(description)
     except Exception as error:  # whatever a damaged or foreign file raises
         reason = " ".join(str(error).split()).removesuffix(".") or type(error).__name__
@@ -167,9 +170,9 @@ def _files(folder):
 def _write(part, folder):
     """Write a part's arrays; what model.json says of it."""
     if isinstance(part, Predictor):
-        arrays = part.arrays | {"images": part.images}
         said = {"kind": "readout", "bandwidth": part.bandwidth, "views": [_said(view) for view in part.views]}
-        said |= {"files": {"arrays": _write_arrays(folder, "readout", arrays)}}
+        files = {"readout": part.arrays, "images": {"images": part.images}}
+        said |= {"files": {name: _write_arrays(folder, name, arrays) for name, arrays in files.items()}}
         if part.tuned is None:
             return said
         said = {"kind": "located readout of a network", "network": _write(part.tuned, folder), "readout": said}
@@ -209,19 +212,18 @@ def _numbers(normalisation):
     return [normalisation.mean, normalisation.sd]
 
 
-def _read(said, folder):
-    """The part that `_write` wrote."""
+def _read(said, folder, read):
+    """The part that `_write` wrote. read : of a file's name, returns its arrays"""
     if said["kind"] == "network":
         return _read_tuned(said, folder)
     if said["kind"] == "readout":
         tuned, views = None, [frozen_view(**view) for view in said["views"]]
     else:
         tuned, said = _read_tuned(said["network"], folder), said["readout"]
-        own, seen = tuned.view(), said["views"]
-        fields = ("layers", "grid", "blur")
-        views = [own._replace(**{f: v[f] for f in fields}, pixels=tuple(v["pixels"])) for v in seen]
-    arrays = safetensors.numpy.load_file(folder / said["files"]["arrays"])
-    return Predictor(views, arrays.pop("images"), arrays, said["bandwidth"], tuned)
+        own, kept = tuned.view(), ("layers", "grid", "blur")
+        views = [own._replace(**{f: v[f] for f in kept}, pixels=tuple(v["pixels"])) for v in said["views"]]
+    arrays, images = (read(said["files"][name]) for name in ("readout", "images"))
+    return Predictor(views, images["images"], arrays, said["bandwidth"], tuned)
 
 
 def _read_tuned(said, folder):
