@@ -19,8 +19,8 @@ from recipes import keep
 from helpers import datasets, metrics, notebook
 from helpers.analyses import best_model, tables
 from helpers.analyses.frozen_networks import LOCATED
+from helpers.experiments.networks_and_recipes import EXPERIMENTS
 from helpers.experiments.profiles import PROFILES
-from helpers.experiments.rows import EXPERIMENTS
 from helpers.plots import readable
 
 TABLE = Path(__file__).parent / "candidates.csv"

@@ -35,7 +35,7 @@ from helpers import cache, datasets, metrics, models, notebook
 from helpers.analyses import labels, layer_profile, tables
 from helpers.datasets.simulated import neurons, rendering, standin
 from helpers.experiments import profiles, runs
-from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.experiments.networks_and_recipes import EXPERIMENTS, LITE0
 from helpers.models import architecture
 from helpers.readout import features, regression
 

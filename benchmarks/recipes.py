@@ -20,8 +20,8 @@ import pandas as pd
 from helpers import cache, datasets, metrics, notebook
 from helpers.analyses import tables
 from helpers.experiments import runs
+from helpers.experiments.networks_and_recipes import CNN, EXPERIMENTS
 from helpers.experiments.profiles import PROFILES
-from helpers.experiments.rows import CNN, EXPERIMENTS
 from helpers.training.recipe import CONSTANT, Recipe
 
 TABLE = Path(__file__).parent / "recipes.csv"

@@ -19,8 +19,8 @@ import torch
 
 from helpers import cache, datasets, metrics, notebook
 from helpers.experiments import runs
+from helpers.experiments.networks_and_recipes import EXPERIMENTS, published_rows
 from helpers.experiments.profiles import Profile
-from helpers.experiments.rows import EXPERIMENTS, published_rows
 
 TABLE = Path(__file__).parent / "rows.csv"
 PROFILE = Profile("rows", None, n_train=648, pixels=64)

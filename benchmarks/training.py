@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from helpers import models, notebook
 from helpers.datasets.images import IMAGENET, IMAGENET_MEAN, IMAGENET_SD
 from helpers.device import accelerator, precision
-from helpers.experiments.rows import ADAM
+from helpers.experiments.networks_and_recipes import ADAM
 from helpers.training import loop
 from helpers.training.step import make_batch, make_optimiser
 

@@ -58,7 +58,7 @@ def run(options):
     from helpers.analyses import tables
     from helpers.datasets.hdf5 import plural
     from helpers.experiments import runs
-    from helpers.experiments.rows import EXPERIMENTS
+    from helpers.experiments.networks_and_recipes import EXPERIMENTS
 
     if options.name not in EXPERIMENTS:
         raise SystemExit(f"error: no experiment {options.name!r}; expected one of: {', '.join(EXPERIMENTS)}")
@@ -181,7 +181,7 @@ def parser():
     standin.set_defaults(call=data_standin)
 
     row = groups.add_parser("run", help="train one row of the results table, or find it finished")
-    row.add_argument("name", help="of an entry in helpers/experiments/rows.py")
+    row.add_argument("name", help="of an entry in helpers/experiments/networks_and_recipes.py")
     row.add_argument("--seed", type=int, default=0)
     row.add_argument("--held-out-fold", type=int, help="leave out and predict this fold of the training images, from 0")
     row.set_defaults(call=run)

@@ -36,7 +36,7 @@ _RIDGE = ("readout/gram", "readout/regression")
 # What computes a kind of result. tests/test_cache.py holds the lists against what is executed.
 CODE = {
     "run": (*CUT, "device", "models/networks", *_BACKBONES, "training/loop", "training/step")
-    + ("training/recipe", "training/heads", "readout/regression"),  # of the last its penalties
+    + ("training/recipe", "training/ridge_heads", "readout/regression"),  # of the last its penalties
     "gram": (*CUT, "models/backbones", "models/architecture", "readout/features", "readout/gram_by_place")
     + ("readout/gram", "analyses/layer_profile"),
     "readout": (*CUT, *_RIDGE, "readout/features", "readout/gram_by_place", "readout/receptive_fields")
@@ -46,8 +46,8 @@ CODE = {
 CODE["search"] = (*CODE["run"], "experiments/search", "metrics")
 # Executed beside them without a share in the numbers: settings and data, which stand in the key, words on the way, and
 # calls handed on (rows to models/networks).
-NO_INFLUENCE = ("cache", "progress", "datasets/hdf5", "experiments/profiles", "experiments/rows")
-NO_INFLUENCE += ("experiments/runs", "models/catalogue", "training/checkpoint")
+NO_INFLUENCE = ("cache", "progress", "datasets/hdf5", "experiments/profiles", "experiments/networks_and_recipes")
+NO_INFLUENCE += ("experiments/runs", "models/frozen", "training/checkpoint")
 
 
 def runs_folder():

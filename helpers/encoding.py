@@ -16,13 +16,13 @@ from helpers import datasets, metrics, models, plots
 from helpers.analyses import layer_profile
 from helpers.datasets.formats import own_images
 from helpers.experiments import saved_model
-from helpers.models import catalogue
+from helpers.models import frozen
 from helpers.readout import features, gram_by_place, new_images, receptive_fields, regression
 
 FEWEST = 10  # images that a fit takes
 # n_images² matrices beside the stack, and bytes beside those, at the fit's peak (measured)
 SQUARES, BESIDES = 12, 0.6e9
-PACKAGED = tuple(tag for tag, network in catalogue.networks().items() if "quick" in network.profiles)
+PACKAGED = tuple(tag for tag, network in frozen.networks().items() if "quick" in network.profiles)
 
 
 class EncodingModel(BaseEstimator):

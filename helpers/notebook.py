@@ -94,7 +94,7 @@ class Study:
 
     def rows(self, *stages):
         """The results table's experiments of some stages; none with an object head where there is one object alone."""
-        from helpers.experiments.rows import EXPERIMENTS
+        from helpers.experiments.networks_and_recipes import EXPERIMENTS
 
         several = len(self.dataset.object_names) > 1
         rows = [row for row in EXPERIMENTS.values() if row.stage in stages and row.in_table]

@@ -8,7 +8,7 @@ import pytest
 
 from helpers import datasets
 from helpers.datasets.simulated import standin
-from helpers.experiments.rows import EXPERIMENTS
+from helpers.experiments.networks_and_recipes import EXPERIMENTS
 
 
 @pytest.fixture(scope="session")

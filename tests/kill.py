@@ -43,7 +43,7 @@ def train(tiny_file, folder, ready, name):
 
     from helpers import datasets
     from helpers.experiments import profiles, runs
-    from helpers.experiments.rows import EXPERIMENTS
+    from helpers.experiments.networks_and_recipes import EXPERIMENTS
     from helpers.training import checkpoint
 
     torch.set_num_threads(1)

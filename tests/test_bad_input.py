@@ -28,7 +28,7 @@ from helpers.datasets import describe, pack
 from helpers.datasets.hdf5 import DataError
 from helpers.datasets.simulated import standin
 from helpers.experiments import profiles, runs, search
-from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.experiments.networks_and_recipes import EXPERIMENTS, LITE0
 
 KEYS = [f"{kind}_{split}" for kind in ("stimulus", "object") for split in ("train", "val", "test")]
 KEYS += ["spikes_train", "spikes_val"]

@@ -15,7 +15,7 @@ import torch
 from helpers import cache, device
 from helpers.analyses import frozen_networks, layer_profile
 from helpers.experiments import profiles, runs, search
-from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.experiments.networks_and_recipes import EXPERIMENTS, LITE0
 from helpers.training.checkpoint import Checkpoint, load
 
 TINY = profiles.PROFILES["tiny"]

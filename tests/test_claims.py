@@ -13,8 +13,8 @@ from helpers import metrics, models, notebook
 from helpers.analyses import claims, layer_profile, tables
 from helpers.analyses.claims import CLAIMS, Claim
 from helpers.experiments import runs
+from helpers.experiments.networks_and_recipes import EXPERIMENTS
 from helpers.experiments.profiles import PROFILES
-from helpers.experiments.rows import EXPERIMENTS
 from helpers.training.recipe import Step
 
 TINY = PROFILES["tiny"]

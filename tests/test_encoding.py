@@ -16,7 +16,7 @@ from helpers.analyses import best_model, frozen_networks
 from helpers.cache import ROOT
 from helpers.datasets.formats import own_images
 from helpers.experiments import profiles, runs, saved_model
-from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.experiments.networks_and_recipes import EXPERIMENTS, LITE0
 from helpers.readout import gram_by_place, receptive_fields
 
 TINY = profiles.PROFILES["tiny"]

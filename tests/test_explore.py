@@ -15,7 +15,7 @@ from helpers import cache, explore, plots
 from helpers.analyses import tables
 from helpers.datasets.dataset import Dataset, Split
 from helpers.experiments import profiles, runs, saved_model
-from helpers.experiments.rows import EXPERIMENTS
+from helpers.experiments.networks_and_recipes import EXPERIMENTS
 from helpers.experiments.runs import Run
 
 

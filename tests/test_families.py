@@ -11,7 +11,7 @@ import torch
 
 from helpers import models
 from helpers.datasets.images import IMAGENET
-from helpers.experiments.rows import ADAM, _backbone
+from helpers.experiments.networks_and_recipes import ADAM, _backbone
 from helpers.models import architecture, backbones
 from helpers.readout import features, gram_by_place
 from helpers.training import loop

@@ -12,8 +12,8 @@ from helpers.analyses import labels
 from helpers.datasets.hdf5 import CATEGORY_OF
 from helpers.datasets.simulated import neurons, rendering, standin
 from helpers.experiments import runs
+from helpers.experiments.networks_and_recipes import EXPERIMENTS
 from helpers.experiments.profiles import PROFILES
-from helpers.experiments.rows import EXPERIMENTS
 
 
 def test_object_mean_prediction_with_an_unseen_object():

@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from helpers import datasets, metrics
 from helpers.analyses import frozen_networks, learning_curve
 from helpers.experiments import runs
+from helpers.experiments.networks_and_recipes import EXPERIMENTS
 from helpers.experiments.profiles import PROFILES
-from helpers.experiments.rows import EXPERIMENTS
 from helpers.readout import gram, receptive_fields
 
 TINY = PROFILES["tiny"]

@@ -11,7 +11,7 @@ import torch
 
 from helpers import models
 from helpers.datasets.images import IMAGENET
-from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.experiments.networks_and_recipes import EXPERIMENTS, LITE0
 from helpers.training import loop
 from helpers.training.recipe import CONSTANT
 

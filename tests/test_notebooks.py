@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from helpers.experiments.rows import EXPERIMENTS, published_rows
+from helpers.experiments.networks_and_recipes import EXPERIMENTS, published_rows
 from helpers.report import notebooks, page
 
 SHORT_ROWS = f"""
@@ -26,7 +26,7 @@ import sys
 
 sys.path.append({str(Path(__file__).parent)!r})
 from conftest import short
-from helpers.experiments.rows import EXPERIMENTS
+from helpers.experiments.networks_and_recipes import EXPERIMENTS
 
 EXPERIMENTS.update({{name: short(row) for name, row in EXPERIMENTS.items()}})
 """

@@ -11,7 +11,7 @@ from torch import nn
 
 from helpers import models
 from helpers.experiments import own, profiles, runs, saved_model
-from helpers.experiments.rows import EXPERIMENTS
+from helpers.experiments.networks_and_recipes import EXPERIMENTS
 from helpers.notebook import Study
 
 TINY = profiles.PROFILES["tiny"]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from helpers.experiments import profiles, runs
-from helpers.experiments.rows import EXPERIMENTS
+from helpers.experiments.networks_and_recipes import EXPERIMENTS
 from helpers.training import loop
 
 COLAB = profiles.PROFILES["colab"]

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from helpers.experiments import rows
+from helpers.experiments import networks_and_recipes
 from helpers.report import published
 
 SCORES = ("explained_variance", "rerun_explained_variance")
@@ -11,7 +11,7 @@ SCORES = ("explained_variance", "rerun_explained_variance")
 
 def test_published_it_scores_hold_every_number_of_both_tables_once():
     scores = published.it_scores()
-    own, others = pd.read_csv(rows.PUBLISHED_TABLE), pd.read_csv(published.IT_SCORES)
+    own, others = pd.read_csv(networks_and_recipes.PUBLISHED_TABLE), pd.read_csv(published.IT_SCORES)
     numbers = [own["explained_variance"], own["rerun_explained_variance"], others["explained_variance"]]
     expected = pd.concat(numbers).dropna()
     assert sorted(scores["explained_variance"]) == sorted(expected)
@@ -32,7 +32,7 @@ def test_faults_say_where_they_stand_and_quote_the_published_table():
     assert list(faults) == ["fault", "rows", "repository", "where", "effect", "repaired"] and faults.notna().all(
         axis=None
     )
-    own = rows.published_rows()
+    own = networks_and_recipes.published_rows()
     rounded = {f"{abs(own[row][score]):.3f}".lstrip("0") for row in own for score in SCORES if own[row][score]}
     quoted = faults["effect"].str.findall(r"(?<!\d)\.\d{3}").explode().dropna()
     assert len(quoted) > 10 and set(quoted) <= rounded

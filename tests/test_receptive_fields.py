@@ -11,8 +11,8 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from helpers import plots
 from helpers.analyses import layer_profile
 from helpers.datasets.images import Normalisation, to_batch
+from helpers.experiments.networks_and_recipes import LITE0
 from helpers.experiments.profiles import PROFILES
-from helpers.experiments.rows import LITE0
 from helpers.readout import features, gram, gram_by_place, receptive_fields
 from helpers.readout.features import View
 

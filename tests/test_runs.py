@@ -16,7 +16,7 @@ from helpers import cache, datasets, models, progress
 from helpers.analyses import best_model, frozen_networks, layer_profile, tables
 from helpers.datasets.images import resized, to_batch
 from helpers.experiments import profiles, runs
-from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.experiments.networks_and_recipes import EXPERIMENTS, LITE0
 from helpers.readout import features, gram
 
 TINY = profiles.PROFILES["tiny"]

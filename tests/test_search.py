@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from helpers import datasets
 from helpers.experiments import profiles, search
-from helpers.experiments.rows import EXPERIMENTS
+from helpers.experiments.networks_and_recipes import EXPERIMENTS
 
 N_TRIALS = 6
 TINY = profiles.PROFILES["tiny"]

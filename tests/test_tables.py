@@ -14,7 +14,7 @@ from helpers import metrics, models
 from helpers.analyses import claims, tables
 from helpers.cache import ROOT
 from helpers.datasets import populations
-from helpers.experiments.rows import EXPERIMENTS, published_rows
+from helpers.experiments.networks_and_recipes import EXPERIMENTS, published_rows
 
 COMMITTED = sorted([*(ROOT / "figures").glob("*/*.csv"), *(ROOT / "benchmarks").glob("*.csv")])
 STAGES = ("results.csv", "stage1.csv", "stage2.csv", "stage2_start.csv", "stage3.csv")

@@ -20,11 +20,20 @@ from sklearn.linear_model import Ridge
 from helpers import cache, datasets, device, models
 from helpers.cache import ROOT
 from helpers.datasets.images import IMAGENET, IMAGENET_MEAN, IMAGENET_SD
-from helpers.experiments.rows import ADAM, CNN, EXPERIMENTS, LITE0, SHALLOW, VIT, VIT_TINY, published_rows
+from helpers.experiments.networks_and_recipes import (
+    ADAM,
+    CNN,
+    EXPERIMENTS,
+    LITE0,
+    SHALLOW,
+    VIT,
+    VIT_TINY,
+    published_rows,
+)
 from helpers.readout import regression
 from helpers.training import checkpoint, loop
-from helpers.training.heads import RidgeHeads, set_batch_norm
 from helpers.training.recipe import CONSTANT, Step
+from helpers.training.ridge_heads import RidgeHeads, set_batch_norm
 from helpers.training.step import batches, make_optimiser, scaling_of
 
 
@@ -431,7 +440,7 @@ import sys
 from dataclasses import replace
 from helpers import datasets
 from helpers.experiments import profiles, runs
-from helpers.experiments.rows import EXPERIMENTS
+from helpers.experiments.networks_and_recipes import EXPERIMENTS
 profile = profiles.PROFILES["tiny"]
 dataset = profile.prepare(datasets.load(sys.argv[1]))
 for name in sys.argv[2:]:

@@ -16,7 +16,7 @@ import numpy as np
 from helpers import datasets, models
 from helpers.analyses import frozen_networks, layer_profile
 from helpers.experiments import runs, saved_model
-from helpers.experiments.rows import EXPERIMENTS
+from helpers.experiments.networks_and_recipes import EXPERIMENTS
 from helpers.readout import new_images, receptive_fields
 from helpers.readout.features import at_two_sizes
 

@@ -1,7 +1,8 @@
 """The register of claims: the published study claim by claim, each with the rows that test it and a verdict.
 
-To add a test, add a line to data/claims.csv; its rows are entries of experiments/rows.py. Claims are typed, results are
-not: effects, intervals and verdicts are computed from the profile's runs, which are made if they are not there.
+To add a test, add a line to data/claims.csv; its rows are entries of experiments/networks_and_recipes.py. Claims are
+typed, results are not: effects, intervals and verdicts are computed from the profile's runs, which are made if they are
+not there.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import pandas as pd
 from helpers import cache, metrics, models
 from helpers.analyses import labels, layer_profile, tables
 from helpers.experiments import runs
-from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.experiments.networks_and_recipes import EXPERIMENTS, LITE0
 from helpers.plots import STRETCHED
 from helpers.training.recipe import Step
 

@@ -16,8 +16,8 @@ import pandas as pd
 from helpers import cache, datasets, metrics, models, progress
 from helpers.analyses import labels, layer_profile, tables
 from helpers.experiments import runs, saved_model
-from helpers.experiments.rows import LITE0
-from helpers.models import catalogue
+from helpers.experiments.networks_and_recipes import LITE0
+from helpers.models import frozen
 from helpers.models.weights import PACKAGED_WEIGHTS
 from helpers.readout import features, gram, receptive_fields, regression
 
@@ -78,7 +78,7 @@ def specs(dataset, profile):
         f"{name}: sum of blocks": total([LITE0]),
     }
     for tag in _unpackaged(at_hand(profile)):
-        found[f"{catalogue.label_of(tag)}: sum of blocks"] = total([tag])
+        found[f"{frozen.label_of(tag)}: sum of blocks"] = total([tag])
     tags = kept(dataset, profile)
     name = " + ".join(layer_profile.short_name(tag, source if tag == LITE0 else "") for tag in tags)
     if len(tags) > 1:
@@ -100,7 +100,7 @@ def at_hand(profile):
     """lite0, and the profile's other networks where there are weights for them."""
     if models.find_weights(LITE0)[1] == models.RANDOM:
         return [LITE0]
-    return [LITE0, *(tag for tag in catalogue.at_hand(profile.name) if tag != LITE0)]
+    return [LITE0, *(tag for tag in frozen.at_hand(profile.name) if tag != LITE0)]
 
 
 def _unpackaged(tags):

@@ -12,7 +12,7 @@ import pandas as pd
 from helpers import metrics
 from helpers.analyses import tables
 from helpers.experiments import runs
-from helpers.experiments.rows import EXPERIMENTS
+from helpers.experiments.networks_and_recipes import EXPERIMENTS
 
 
 def object_mean_prediction(responses_train, objects_train, objects_val):

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 
 from helpers import cache, datasets, metrics, models, progress
-from helpers.experiments.rows import LITE0
-from helpers.models import architecture, catalogue
+from helpers.experiments.networks_and_recipes import LITE0
+from helpers.models import architecture, frozen
 from helpers.readout import features, gram, gram_by_place, receptive_fields, regression
 from helpers.readout.features import View
 
@@ -62,7 +62,7 @@ def block_view(tag, dataset, profile, *, pretrained=True, layers=None, zoomed=Fa
     the last one of each stage, and zoomed, of images features.ZOOM times as large, for that of each of the last
     ZOOMED_STAGES stages. In the tests' profile: two blocks.
     """
-    pixels, zoom = catalogue.seen_at(tag, dataset.images.shape[2:]), features.ZOOM if zoomed else 1.0
+    pixels, zoom = frozen.seen_at(tag, dataset.images.shape[2:]), features.ZOOM if zoomed else 1.0
     view = view_of(tag, pixels, zoom=zoom, pretrained=pretrained)
     layers = layers or (_last_stages if zoomed else list if pretrained else stage_ends)
     return view._replace(layers=(_few if profile.name == "tiny" else layers)(view.layers))
@@ -97,7 +97,7 @@ def views_by_place(tag, dataset, profile):
 
 
 def _at_both_sizes(tag, dataset, profile):
-    views = located_views([tag], catalogue.seen_at(tag, dataset.images.shape[2:]))
+    views = located_views([tag], frozen.seen_at(tag, dataset.images.shape[2:]))
     return [view._replace(layers=_few(view.layers)) if profile.name == "tiny" else view for view in views]
 
 
@@ -217,7 +217,7 @@ def scores_by_depth(tag, dataset, predictions, responses):
     for layer, predicted in predictions.items():
         depth = blocks.index(layer) / max(1, len(blocks) - 1)
         score = float(metrics.known_mean(metrics.explained_variance(responses, predicted)))
-        lines.append({"network": catalogue.label_of(tag), "layer": layer, "depth": depth, "explained_variance": score})
+        lines.append({"network": frozen.label_of(tag), "layer": layer, "depth": depth, "explained_variance": score})
     return pd.DataFrame(lines)
 
 
@@ -251,7 +251,7 @@ def by_role(predictions, dataset):
 
 def short_name(tag, source):
     """A network's label, as lite0; random weights are named."""
-    name = catalogue.label_of(tag)
+    name = frozen.label_of(tag)
     return f"{name} (random weights)" if source == models.RANDOM else name
 
 

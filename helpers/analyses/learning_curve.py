@@ -8,7 +8,7 @@ import pandas as pd
 from helpers import datasets, metrics, models
 from helpers.analyses import frozen_networks, layer_profile
 from helpers.experiments import runs
-from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.experiments.networks_and_recipes import EXPERIMENTS, LITE0
 from helpers.plots import readable
 from helpers.readout import receptive_fields
 

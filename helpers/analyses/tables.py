@@ -9,7 +9,7 @@ from helpers import metrics, models
 from helpers.cache import ROOT
 from helpers.datasets import SIMULATED
 from helpers.datasets.populations import ceiling_of
-from helpers.experiments.rows import EXPERIMENTS, published_rows
+from helpers.experiments.networks_and_recipes import EXPERIMENTS, published_rows
 from helpers.experiments.runs import command
 
 ACCIDENT = "random weights, for want of pretrained ones"

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from helpers import cache, models
-from helpers.experiments.rows import EXPERIMENTS, TRANSFORMERS, Experiment
+from helpers.experiments.networks_and_recipes import EXPERIMENTS, TRANSFORMERS, Experiment
 from helpers.experiments.runs import weights_of
 from helpers.training.recipe import Recipe
 

@@ -111,7 +111,7 @@ def planned(profile, dataset, find_all, *, seconds_of=None, now=time.time):
     find_all : runs.find_all
     seconds_of, now : `seconds_a_run` and the clock, for tests
     """
-    from helpers.experiments.rows import EXPERIMENTS  # networks, which are slow to import
+    from helpers.experiments.networks_and_recipes import EXPERIMENTS  # networks, which are slow to import
 
     if profile.minutes is None:
         return profile
@@ -152,7 +152,7 @@ def seconds_a_run(names, dataset, profile):
     Rows that share network, batches and recipe of heads share a timing, as a random start costs what a trained one
     does. A row that cannot be timed, for want of memory, is said and left out of the plan (infinite).
     """
-    from helpers.experiments.rows import EXPERIMENTS
+    from helpers.experiments.networks_and_recipes import EXPERIMENTS
 
     timed, seconds = {}, {}
     for name in names:

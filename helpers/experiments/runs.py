@@ -1,5 +1,6 @@
 """Runs of the rows: load a finished one or train it now; several rows at once, announced before they start."""
 
+import functools
 import hashlib
 import os
 import shlex
@@ -42,117 +43,6 @@ class Run:
     folder: Path
     held_out: np.ndarray | None = None
     weights: Path | None = None
-
-
-def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
-    """The finished run of one row with one seed: from the cache, else trained now (or trained on, if it was killed).
-
-    Parameters
-    ----------
-    experiment : Experiment
-    dataset : Dataset, as `profile.prepare` returned it
-    profile : Profile
-    seed : int
-    held_out_fold : fold of the training images (of `datasets.choosing_folds`) to leave out and predict; None fits
-        all of them.
-
-    Returns
-    -------
-    Run
-    """
-    dataset = profile.training_data(experiment, dataset)
-    place = _place(experiment, seed, held_out_fold)
-    folder = cache.result_folder(dataset, *place, kind="run")
-    checkpoint = Checkpoint(folder)
-    label = f"{experiment.name}, seed {seed}" + ("" if held_out_fold is None else f", fold {held_out_fold} held out")
-    label += f", on {dataset.name}" if dataset.name != dataset.path.stem else ""
-
-    def compute():
-        fold, began = None if held_out_fold is None else datasets.fold_of(dataset, held_out_fold), time.monotonic()
-        with progress.bar(label, experiment.recipe.epochs) as epochs_done:
-            result = loop.fit_row(
-                experiment,
-                dataset,
-                seed=seed,
-                fold=fold,
-                held_out_score=held_out_score,
-                checkpoint=checkpoint,
-                progress=lambda done, _, epoch: progress.advance(epochs_done, done, epoch["seconds"]),
-            )
-        print(
-            f"{label}: {plural(experiment.recipe.epochs, 'epoch')} in {time.monotonic() - began:.0f} s "
-            f"from {result['info']['weights']} weights",
-            flush=True,
-        )
-        result["info"] |= {
-            "name": experiment.name,
-            "seed": seed,
-            "epochs": len(result["history"]),
-            "recipe_epochs": experiment.recipe.epochs,
-            "pixels": "x".join(map(str, dataset.images.shape[2:])),
-            "n_train": len(dataset.train.images if fold is None else fold[0]),
-            "seconds": sum(epoch["seconds"] for epoch in result["history"]),
-            "processes": accelerator().num_processes,
-            "hardware": hardware(),
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        }
-        return result
-
-    found = cache.cached(dataset, *place, compute, kind="run", together=True)
-    checkpoint.remove()
-    return Run(**found, folder=folder)
-
-
-def find_all(experiment, dataset, profile, held_out_fold=None):
-    """The finished runs of a row that are there, from seed 0 on: list of Run, empty where there is none."""
-    dataset, found = profile.training_data(experiment, dataset), []
-    while True:
-        folder = cache.result_folder(dataset, *_place(experiment, len(found), held_out_fold), kind="run")
-        if (result := cache.load(folder)) is None:
-            return found
-        found.append(Run(**result, folder=folder))
-
-
-def find_readable(experiment, dataset, profile, held_out_fold=None, *, say=False):
-    """`find_all`, and nothing where a row's runs cannot be looked for, as its weights' file is not what it should be.
-
-    say : whether to say so; of a row to train `ready` does
-    """
-    try:
-        return find_all(experiment, dataset, profile, held_out_fold)
-    except Exception as error:
-        if say:
-            say_failed(experiment, error)
-        return []
-
-
-def _place(experiment, seed, held_out_fold):
-    """Name, variant and settings of a run, as `cache` finds it by."""
-    settings = {
-        "experiment": experiment,
-        "seed": seed,
-        "held_out_fold": held_out_fold,
-        "weights": list(weights_of(experiment)),
-        "half precision": str(half_precision(accelerator().device)),
-    }
-    return experiment.name, f"seed{seed}" + ("" if held_out_fold is None else f"-fold{held_out_fold}"), settings
-
-
-def held_out_score(responses, predictions):
-    """Mean explained variance over neurons of held-out training images; NaN of a single image, where nothing varies."""
-    if len(responses) < 2:
-        return float("nan")
-    return float(np.nanmean(metrics.explained_variance(responses, predictions)))
-
-
-def weights_of(experiment):
-    """Source of the weights an experiment starts from, and a digest of those that lie on this disk."""
-    if not experiment.pretrained:
-        return models.RANDOM, ""
-    state, source = models.find_weights(experiment.backbone)
-    if state is None and (path := cached_file(experiment.backbone)):
-        return source, hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
-    return source, cache.weights_digest(state or {})
 
 
 def run_all(chosen, dataset, profile, *, held_out_fold=None, seeds=None):
@@ -215,6 +105,119 @@ def ready(counts, dataset, profile, held_out_fold):
     n_runs = sum(counts[experiment] for experiment in found)
     print(f"{plural(n_runs, 'run')}, {words if n_left else 'all kept from before'}", flush=True)
     return found
+
+
+def run(experiment, dataset, profile, *, seed=0, held_out_fold=None):
+    """The finished run of one row with one seed: from the cache, else trained now (or trained on, if it was killed).
+
+    Parameters
+    ----------
+    experiment : Experiment
+    dataset : Dataset, as `profile.prepare` returned it
+    profile : Profile
+    seed : int
+    held_out_fold : fold of the training images (of `datasets.choosing_folds`) to leave out and predict; None fits
+        all of them.
+
+    Returns
+    -------
+    Run
+    """
+    dataset = profile.training_data(experiment, dataset)
+    place = _place(experiment, seed, held_out_fold)
+    folder = cache.result_folder(dataset, *place, kind="run")
+    checkpoint = Checkpoint(folder)
+    train = functools.partial(_train, experiment, dataset, seed, held_out_fold, checkpoint)
+    found = cache.cached(dataset, *place, train, kind="run", together=True)
+    checkpoint.remove()
+    return Run(**found, folder=folder)
+
+
+def _train(experiment, dataset, seed, held_out_fold, checkpoint):
+    """Train a row now and predict: what the cache keeps of it, a Run's attributes."""
+    label = f"{experiment.name}, seed {seed}" + ("" if held_out_fold is None else f", fold {held_out_fold} held out")
+    label += f", on {dataset.name}" if dataset.name != dataset.path.stem else ""
+    fold, began = None if held_out_fold is None else datasets.fold_of(dataset, held_out_fold), time.monotonic()
+    with progress.bar(label, experiment.recipe.epochs) as epochs_done:
+        result = loop.fit_row(
+            experiment,
+            dataset,
+            seed=seed,
+            fold=fold,
+            held_out_score=held_out_score,
+            checkpoint=checkpoint,
+            progress=lambda done, _, epoch: progress.advance(epochs_done, done, epoch["seconds"]),
+        )
+    print(
+        f"{label}: {plural(experiment.recipe.epochs, 'epoch')} in {time.monotonic() - began:.0f} s "
+        f"from {result['info']['weights']} weights",
+        flush=True,
+    )
+    result["info"] |= {
+        "name": experiment.name,
+        "seed": seed,
+        "epochs": len(result["history"]),
+        "recipe_epochs": experiment.recipe.epochs,
+        "pixels": "x".join(map(str, dataset.images.shape[2:])),
+        "n_train": len(dataset.train.images if fold is None else fold[0]),
+        "seconds": sum(epoch["seconds"] for epoch in result["history"]),
+        "processes": accelerator().num_processes,
+        "hardware": hardware(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+    return result
+
+
+def find_all(experiment, dataset, profile, held_out_fold=None):
+    """The finished runs of a row that are there, from seed 0 on: list of Run, empty where there is none."""
+    dataset, found = profile.training_data(experiment, dataset), []
+    while True:
+        folder = cache.result_folder(dataset, *_place(experiment, len(found), held_out_fold), kind="run")
+        if (result := cache.load(folder)) is None:
+            return found
+        found.append(Run(**result, folder=folder))
+
+
+def find_readable(experiment, dataset, profile, held_out_fold=None, *, say=False):
+    """`find_all`, and nothing where a row's runs cannot be looked for, as its weights' file is not what it should be.
+
+    say : whether to say so; of a row to train `ready` does
+    """
+    try:
+        return find_all(experiment, dataset, profile, held_out_fold)
+    except Exception as error:
+        if say:
+            say_failed(experiment, error)
+        return []
+
+
+def _place(experiment, seed, held_out_fold):
+    """Name, variant and settings of a run, as `cache` finds it by."""
+    settings = {
+        "experiment": experiment,
+        "seed": seed,
+        "held_out_fold": held_out_fold,
+        "weights": list(weights_of(experiment)),
+        "half precision": str(half_precision(accelerator().device)),
+    }
+    return experiment.name, f"seed{seed}" + ("" if held_out_fold is None else f"-fold{held_out_fold}"), settings
+
+
+def held_out_score(responses, predictions):
+    """Mean explained variance over neurons of held-out training images; NaN of a single image, where nothing varies."""
+    if len(responses) < 2:
+        return float("nan")
+    return float(np.nanmean(metrics.explained_variance(responses, predictions)))
+
+
+def weights_of(experiment):
+    """Source of the weights an experiment starts from, and a digest of those that lie on this disk."""
+    if not experiment.pretrained:
+        return models.RANDOM, ""
+    state, source = models.find_weights(experiment.backbone)
+    if state is None and (path := cached_file(experiment.backbone)):
+        return source, hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    return source, cache.weights_digest(state or {})
 
 
 def say_failed(experiment, error):

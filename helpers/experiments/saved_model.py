@@ -22,7 +22,7 @@ from helpers import cache, models
 from helpers.datasets.formats import own_images, whole
 from helpers.datasets.images import Normalisation, to_batch
 from helpers.device import accelerator
-from helpers.experiments.rows import EXPERIMENTS
+from helpers.experiments.networks_and_recipes import EXPERIMENTS
 from helpers.models import architecture
 from helpers.readout import new_images
 from helpers.readout.features import PIXELS, View, pixel_view

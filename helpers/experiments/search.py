@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from helpers import cache, datasets, progress
 from helpers.experiments import runs
-from helpers.experiments.rows import EXPERIMENTS
+from helpers.experiments.networks_and_recipes import EXPERIMENTS
 from helpers.training import loop
 
 STARTING_POINT = "shallow-dropout-l2-repaired"

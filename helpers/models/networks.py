@@ -127,7 +127,7 @@ class Encoder(nn.Module):
 
 
 def build(experiment, dataset, seed):
-    """The untrained model of an Experiment (experiments/rows.py) for a data set, and where its weights came from."""
+    """The untrained model of a row, an Experiment, for a data set, and where its weights came from."""
     pixels = dataset.images.shape[2:]
     torch.manual_seed(seed)
     if experiment.backbone is None:

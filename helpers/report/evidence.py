@@ -8,7 +8,7 @@ from helpers import metrics, models
 from helpers.analyses import frozen_networks, layer_profile, tables
 from helpers.cache import ROOT
 from helpers.experiments import runs
-from helpers.experiments.rows import EXPERIMENTS, LITE0
+from helpers.experiments.networks_and_recipes import EXPERIMENTS, LITE0
 from helpers.plots import KINDS, readable
 from helpers.readout import similarity
 

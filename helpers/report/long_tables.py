@@ -9,7 +9,7 @@ from helpers.analyses import frozen_networks, layer_profile
 from helpers.analyses.labels import shuffled_control
 from helpers.analyses.learning_curve import learning_curve
 from helpers.datasets import populations
-from helpers.models import catalogue
+from helpers.models import frozen
 from helpers.readout import regression
 
 TABLES = {"learning_curve": learning_curve, "shuffled_labels": shuffled_control}
@@ -31,7 +31,7 @@ def readout(tags, dataset, profile, file):
         models.find_weights(tag)  # a misspelt one is known before any work
     frame = pd.concat([_by_layer(tag, dataset, profile) for tag in tags], ignore_index=True)
     scores = [float(metrics.known_mean(frozen_networks.located_score(tag, dataset, profile))) for tag in tags]
-    labels = [catalogue.label_of(tag) for tag in tags]
+    labels = [frozen.label_of(tag) for tag in tags]
     located = {"network": labels, "layer": frozen_networks.LOCATED, "explained_variance": scores}
     name = f"readout-{'-'.join(tag.partition('.')[0] for tag in tags)}"
     by_kind = frame.assign(kind=next(iter(plots.KINDS)))

@@ -5,7 +5,7 @@ Nothing here is computed, and no difference is taken from it: splits and metrics
 
 import pandas as pd
 
-from helpers.experiments.rows import PUBLISHED_TABLE
+from helpers.experiments.networks_and_recipes import PUBLISHED_TABLE
 
 TEAM = "MetthewB/NX-414-Team-16"  # whose rows are run here by both recipes
 IT_SCORES = PUBLISHED_TABLE.with_name("published_it_results.csv")

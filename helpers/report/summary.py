@@ -7,7 +7,7 @@ import pandas as pd
 from helpers import cache, notebook
 from helpers.analyses import tables
 from helpers.datasets import describe
-from helpers.experiments.rows import EXPERIMENTS
+from helpers.experiments.networks_and_recipes import EXPERIMENTS
 from helpers.plots import KINDS, readable
 from helpers.readout.features import ZOOM
 from helpers.report.evidence import TRAINED

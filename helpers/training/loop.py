@@ -13,7 +13,7 @@ from torch import nn
 
 from helpers import models
 from helpers.device import accelerator, precision
-from helpers.training.heads import RidgeHeads, set_batch_norm
+from helpers.training.ridge_heads import RidgeHeads, set_batch_norm
 from helpers.training.step import LossScaling, TrainedHeads, batches, make_batch, make_optimiser, scaling_of
 
 
@@ -169,7 +169,7 @@ class _Training:
             neural, label = self.losses(whole_batch)
             loss = neural if self.label_weight is None else neural + self.label_weight * label
             self.optimiser.zero_grad(set_to_none=True)
-            self.scaler.step(loss, self.optimiser, self.heads.module.parameters(), self.recipe.clip)
+            self.scaler.backward_and_step(loss, self.optimiser, self.heads.module.parameters(), self.recipe.clip)
             sums += torch.stack([neural.detach(), label.detach()]) * len(whole_batch)
         neural_loss, label_loss = (self.run.reduce(sums, "mean") / len(self.fit_index)).tolist()
         return {"neural_loss": neural_loss, "label_loss": label_loss} | self.scaler.of_epoch(epoch)

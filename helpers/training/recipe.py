@@ -56,7 +56,7 @@ CONSTANT = Step(epochs=1, factor=1.0)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained. `experiments/rows.py` declares the published and the repaired ones.
+    """How a network is trained. `experiments/networks_and_recipes.py` declares the published and the repaired ones.
 
     `layer_decay` protects pretrained features and is ignored for random weights.
     """

@@ -93,7 +93,7 @@ class LossScaling:
         self.n_steps, self.n_skipped = 0, torch.zeros((), dtype=torch.long, device=device)
         self.state_dict, self.load_state_dict = self.scaler.state_dict, self.scaler.load_state_dict
 
-    def step(self, loss, optimiser, parameters, clip):
+    def backward_and_step(self, loss, optimiser, parameters, clip):
         """Backwards from a loss, and one step with gradients of at most the norm `clip`; waits for no device."""
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(optimiser)
