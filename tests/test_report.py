@@ -18,7 +18,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from helpers import metrics, notebook
 from helpers.analyses import claims, tables
 from helpers.cache import ROOT
-from helpers.report import evidence, notebooks, one_page, page, summary
+from helpers.report import evidence, notebooks, one_page, page, published, summary
 
 OPENING = {"title": "What predicts IT?", "question": "How much, and by which networks?"}
 
@@ -107,6 +107,7 @@ def test_report_is_one_page_whose_text_is_found_and_large_enough(tmp_path, n_mod
     found = pdf_text(pdf)
     words = [
         *answer["limits"],
+        "; ".join(published.faults()["fault"]),
         answer["note"],
         answer["headline"],
         "0.06 & <0.41>.",
@@ -136,9 +137,13 @@ def test_tests_of_claims_are_counted_by_what_became_of_them():
     lines = [{"claim": claim, "effect": 0.1, "verdict": v} for claim, v in zip("aabcd", verdicts, strict=True)]
     register = pd.DataFrame([*lines, {"claim": "e", "effect": np.nan, "verdict": "undecidable: not in profile"}])
     expected = "6 tests of 5 claims. Supported: 2, 1 of them by one seed (*a*). Refuted: 1 (*b*). "
-    expected += "No test, as both rows are one network: 1 (*c*). Undecidable: 1. Not run: 1."
+    expected += "No test, as both rows are one network: 1 (*c*). Undecidable: 1. Not tested here: 1."
     assert summary._claims(register) == expected
-    assert summary._claims(register[5:]).endswith("Undecidable: 0. Not run: 1.")
+    seen = SimpleNamespace(objects=["face"])
+    dataset = SimpleNamespace(train=seen, val=seen)
+    assert "Not tested here: c; e." in summary.limits(dataset, register)  # one network twice, and not in profile
+    assert not any("Not tested" in limit for limit in summary.limits(dataset, register[:2]))
+    assert summary._claims(register[5:]).endswith("Undecidable: 0. Not tested here: 1.")
 
 
 def test_rows_by_recipe_say_whose_weights_were_missing():

@@ -87,7 +87,6 @@ def register(dataset, profile, *, seeds=None, stretch=False):
     best = blocks_compared(blocks)
     predictions = {name: np.array([run.val for run in of_row]) for name, of_row in done.items()}
     predictions |= {depth: blocks.val[layer][None] for depth, layer in best.items()}
-
     lines = []
     for claim, lacking in zip(CLAIMS, found, strict=True):
         line = {"claim": claim.claim, "test": claim.test, "quantity": claim.quantity}
@@ -103,10 +102,9 @@ def register(dataset, profile, *, seeds=None, stretch=False):
 
 
 def compare(claim, predictions, dataset):
-    """Return effect, interval and verdict of a claim: a dict effect, low, high, seeds, verdict.
+    """Return effect, interval (that of `tables.differences`) and verdict of a claim: dict of some of `COLUMNS`.
 
-    predictions : dict name -> array of shape (n_seeds, n_images, n_neurons), of the val images. Intervals are those of
-    `tables.differences`.
+    predictions : dict name -> array of shape (n_seeds, n_images, n_neurons), of the val images
     """
     part, metric = QUANTITIES[claim.quantity]
     found = tables.compared(predictions[claim.row], predictions[claim.against], dataset.val, part=part, metric=metric)
@@ -149,8 +147,8 @@ def at_twice_the_epochs(line, claim, done, dataset, profile, *, train):
 def verdict(low, high, sign):
     """Return what the interval of an effect says of a claim of that sign, in words.
 
-    `supported`: it lies on the claimed side of 0. `refuted`: even its favourable end is below `SMALLEST`, so that the
-    effect is nothing or the opposite. Else, and where the interval is not defined, these data cannot tell.
+    `supported`: it lies on the claimed side of 0. `refuted`: even its favourable end is below `SMALLEST`: nothing, or
+    the opposite. Else, and where the interval is not defined, these data cannot tell.
     """
     if np.isnan(low) or np.isnan(high):
         return OPEN
@@ -221,9 +219,14 @@ def qualified(line, claim, done):
     return {"verdict": decided, "note": "; ".join(notes)}
 
 
+def measured(frame):
+    """Which tests of a register, or whether one of its lines, gave a number, or were tried on data that give none."""
+    return pd.notna(frame["effect"]) | (frame["verdict"] == OPEN)
+
+
 def undecided(frame, dataset):
     """Which tests of a register have no number, why, and the command that decides them: a sentence, or nothing."""
-    missing = frame[frame["effect"].isna() & (frame["verdict"] != OPEN)]
+    missing = frame[~measured(frame)]
     if missing.empty:
         return ""
     reasons = missing["verdict"].str.removeprefix("undecidable: ").value_counts()
@@ -231,26 +234,23 @@ def undecided(frame, dataset):
     listed = (note.partition(WEIGHTS)[2].partition("; ")[0] for note in missing["note"].fillna(""))
     tags = {tag for tags in listed for tag in tags.split(", ") if tag}
     weights = f", with weights of {', '.join(sorted(tags))} in $IT_WEIGHTS" if tags else ""
-    profile = " --profile full" if "input sizes" in words else ""  # which trains all rows at one
-    command = f"python -m helpers claims{profile}{runs.data_option(dataset)}"
-    return f"{len(missing)} of {len(frame)} tests have no number here ({words}); `{command}` decides them{weights}."
+    options = (" --profile full" if "input sizes" in words else "") + runs.data_option(dataset)  # full: all at one size
+    command = f"`python -m helpers claims{options}`"
+    return f"{len(missing)} of {len(frame)} tests have no number here ({words}); {command} decides them{weights}."
 
 
 def effect(line):
     """Return the effect of a register's line with its interval as text; empty where none was measured."""
-    if np.isnan(line["effect"]) and line["verdict"] != OPEN:
-        return ""
-    return tables.with_interval(line["effect"], line["low"], line["high"], "+.3f")
+    return tables.with_interval(line["effect"], line["low"], line["high"], "+.3f") if measured(line) else ""
 
 
 def shown(frame, dataset):
     """The register as a Styler for a reader: tests with a number, a block per claim, what is decided in bold.
 
-    frame : from `register`, or read from the file that it was written to. The caption says which data, for how many
-    comparisons intervals are corrected, and what would decide the tests left out.
+    frame : from `register`, or its file. The caption has data, correction, and what would decide the tests left out.
     """
     left_out = undecided(frame, dataset)
-    frame = frame[frame["effect"].notna() | (frame["verdict"] == OPEN)]
+    frame = frame[measured(frame)]
     table = frame.rename(columns={"test": "tested by"}).fillna({"seeds": "", "note": ""})
     table["effect [95 %]"] = [effect(line) for line in frame.to_dict("records")]
     table = table.set_index(["claim", "tested by"])[["quantity", "effect [95 %]", "seeds", "verdict", "note"]]

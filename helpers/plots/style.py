@@ -20,6 +20,7 @@ COLOURS = {
     "readout": "#009E73",
     "object mean": "#444444",
     "best model": "#CC79A7",
+    "mean of models": "#332288",
     "ceiling": "#000000",
 }
 SMALL = 10  # points; figures are at most 8 inches wide, so that print of this size is legible at 400 pixels
@@ -45,7 +46,7 @@ def recipe_colour(recipe):
 
 def approach_colour(name):
     """Return the colour of an approach, by a word of its name; a readout's where there is none."""
-    kinds = {"mean of": "best model", "fine-tuned": "repaired recipe", "pixels": "pixels", "shallow": "shallow CNN"}
+    kinds = {"mean of": "mean of models", "fine-tuned": "repaired recipe", "pixels": "pixels", "shallow": "shallow CNN"}
     kinds |= {"random weights": "random weights", "object mean": "object mean", "least squares": "published recipe"}
     return COLOURS[next((colour for kind, colour in kinds.items() if kind in name), "readout")]
 

@@ -1,4 +1,4 @@
-"""The report on one A4 page, by typst: question, answer, table of approaches, layers, exploration, limits, stamp."""
+"""The report on one A4 page, by typst: question, answer, tables, two figures, faults, a few words, limits, stamp."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from helpers.report import published
 TEMPLATE = Path(__file__).with_suffix(".typ")
 # Drawn at 5 and 6 inches with print of 10 points: at the template's widths no smaller than 7.
 LAYERS = "depth.png", "Explained variance by depth of a layer in frozen networks, pretrained and with random weights."
-RECIPES = "repaired_against_published.png", "What each network gains by the repaired recipe, with paired intervals."
+RECIPES = "repaired_against_published.png", "Repaired against published recipe, network by network: paired intervals."
 N_CANDIDATES = 4
 
 

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 
 from helpers import cache, notebook
-from helpers.analyses import tables
+from helpers.analyses import claims, tables
 from helpers.datasets import describe
 from helpers.experiments.networks_and_recipes import EXPERIMENTS
 from helpers.plots import KINDS, readable
@@ -42,7 +42,7 @@ def answer(study, ladder, layers, best_name, repaired, gain, register, table):
             f"**Where in a network.** {_depths(layers)}",
             "**How a network is trained.** Trained as it should be (*repaired* recipe), a network scores higher than "
             f"trained as published in {counts.get('higher', 0)} of the {len(repaired)} rows that ran here by both, and "
-            f"lower in {counts.get('lower', 0)}{_gains(repaired)}{_one_network(repaired, table)}.",
+            f"lower in {counts.get('lower', 0)}{_gains(repaired)}.",
             f"**The published study.** {_claims(register)}",
         ],
         "run": f"**Run.** Profile {study.profile.name}; {notebook.stamp()}; "
@@ -55,10 +55,11 @@ def answer(study, ladder, layers, best_name, repaired, gain, register, table):
 def limits(dataset, register):
     """What a run on a data set cannot say: a list of sentences. register : of `claims.register`"""
     seen = set(dataset.val.objects) <= set(dataset.train.objects)
-    open_claims = [claim for claim, tests in register.groupby("claim", sort=False) if tests["effect"].isna().all()]
+    tested = claims.measured(register) & (register["verdict"] != claims.UNTESTED)
+    untested = [claim for claim, of_it in tested.groupby(register["claim"], sort=False) if not of_it.any()]
     return [
         "Of rows that were not run here, or not whole, nothing is said.",
-        *[f"No test ran of these claims: {'; '.join(open_claims)}."] * bool(open_claims),
+        *[f"Not tested here: {'; '.join(untested)}."] * bool(untested),
         "One seed gives an interval over images alone. Intervals resample images, not neurons or animals.",
         *["Val shows objects of the training images; of new objects see held_out_objects.csv."] * seen,
         "The published study is of 168 sites of macaque IT: what is said of its claims holds for this file's neurons.",
@@ -97,15 +98,6 @@ def _gains(repaired):
     return f"; they differ by {known.min():+.2f} to {known.max():+.2f}" if len(known) else ""
 
 
-def _one_network(repaired, table):
-    """Which published rows are one network, as where dropout is never called: their predictions score the same."""
-    published = table[table["row"].isin(repaired["comparison"]) & (table["recipe"] == "published")]
-    published = published.dropna(subset="explained_variance")
-    same = published[published.duplicated(["explained_variance", "low", "high"], keep=False)]
-    rows = " and ".join(f"*{row}*" for row in same["row"])
-    return f"; as published {rows} are one network" if rows else ""
-
-
 def _sizes(table, dataset):
     """At how many pixels approaches see the images. table : of `tables.results_table`"""
     pixels = "x".join(map(str, dataset.images.shape[2:]))
@@ -132,16 +124,16 @@ def _rate(table):
 
 def _claims(register):
     """What became of the tests of claims, claims named where a test decides. register : of `claims.register`"""
-    ran = register[register["effect"].notna()]
+    ran = register[claims.measured(register)]
     verdicts, words = ran["verdict"].str.split(" ").str[0], []
     said = {"supported": "Supported", "refuted": "Refuted", "depends": "Depends on epochs"}
     for verdict, heading in (said | {"untested:": "No test, as both rows are one network"}).items():
         of_it = ran[verdicts == verdict]
-        claims = "; ".join(f"*{claim}*" for claim in of_it["claim"].unique())
+        named = "; ".join(f"*{claim}*" for claim in of_it["claim"].unique())
         n_single = of_it["verdict"].str.contains("one seed").sum()
         single = f", {n_single} of them by one seed" if n_single else ""
-        words += [f"{heading}: {len(of_it)}{single} ({claims})."] if len(of_it) else []
-    words += [f"Undecidable: {(verdicts == 'undecidable').sum()}. Not run: {len(register) - len(ran)}."]
+        words += [f"{heading}: {len(of_it)}{single} ({named})."] if len(of_it) else []
+    words += [f"Undecidable: {(verdicts == 'undecidable').sum()}. Not tested here: {len(register) - len(ran)}."]
     n_claims = register["claim"].nunique()
     return f"{len(register)} tests of {n_claims} claims. {' '.join(words)}"
 
