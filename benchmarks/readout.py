@@ -37,13 +37,12 @@ from sklearn.linear_model import LinearRegression
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from helpers import datasets, encoding, metrics
 from helpers.analyses import layer_profile
-from helpers.datasets.images import IMAGENET_MEAN, IMAGENET_SD, Normalisation, to_batch
+from helpers.datasets.images import IMAGENET, to_batch
 from helpers.device import hardware
 from helpers.models import architecture
 from helpers.readout import features, gram, gram_by_place, receptive_fields, regression
 from helpers.readout.features import View
 
-IMAGENET = Normalisation(mean=IMAGENET_MEAN, sd=IMAGENET_SD)
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # both sides on the processor
 FEW = 16  # images, and masks, on which parts are timed
 LARGER = 10_000, 22_000  # numbers of images to which the estimator's times are extrapolated

@@ -110,10 +110,10 @@ def result_folder(dataset, name, variant, settings, *, kind="readout"):
     return (scratch_folder() if kind == "gram" else runs_folder()) / dataset.name / name / f"{variant}-{key}"
 
 
-def key_of(mapped):
-    """What a mapped Gram matrix is in another result's settings: the key of what made it, and its name there."""
-    path = Path(mapped.filename)
-    return f"{path.parent.name.rpartition('-')[2]} {path.stem}"
+def keys_of(mapped):
+    """What mapped Gram matrices are in another result's settings: the key of what made each, and its name there."""
+    paths = [Path(matrix.filename) for matrix in mapped]
+    return [f"{path.parent.name.rpartition('-')[2]} {path.stem}" for path in paths]
 
 
 def digest(settings):

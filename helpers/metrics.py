@@ -85,6 +85,19 @@ def noise_ceiling(repeats):
     return np.where(usable, 1 - noise_share, np.nan)
 
 
+def split_halves(repeats, *, n_splits, seed=0):
+    """Each image's trials dealt at random into halves: pairs of their means, each (n_images, n_neurons).
+
+    repeats : float64 array of shape (n_images, n_repeats, n_neurons), NaN where a trial is missing
+    """
+    rng = np.random.default_rng(seed)
+    for _ in range(n_splits):
+        order = np.argsort(rng.random(repeats.shape[:2]), axis=1)[:, :, None]  # one deal for all neurons
+        dealt = np.take_along_axis(repeats, order, axis=1)
+        turn = np.cumsum(~np.isnan(dealt), axis=1) % 2
+        yield [known_mean(np.where(turn == half, dealt, np.nan), axis=1) for half in (1, 0)]
+
+
 def split_half_ceiling(repeats, *, n_splits=20, seed=0):
     """The same share from halves of the trials: their correlation, Spearman-Brown corrected, as Brain-Score has it.
 
@@ -95,14 +108,9 @@ def split_half_ceiling(repeats, *, n_splits=20, seed=0):
     repeats : as for `noise_ceiling`; images with a single trial are left out. Returns (n_neurons,) float64, not
     clipped; NaN as there, where a half is constant, and with fewer than four images that have two trials.
     """
-    repeats = _checked_repeats(repeats)
-    rng = np.random.default_rng(seed)
-    correlations = []
-    for _ in range(n_splits):
-        order = np.argsort(rng.random(repeats.shape[:2]), axis=1)[:, :, None]  # one deal for all neurons
-        dealt = np.take_along_axis(repeats, order, axis=1)
-        turn = np.cumsum(~np.isnan(dealt), axis=1) % 2
-        odd, even = (pd.DataFrame(known_mean(np.where(turn == half, dealt, np.nan), axis=1)) for half in (1, 0))
+    repeats, correlations = _checked_repeats(repeats), []
+    for halves in split_halves(repeats, n_splits=n_splits, seed=seed):
+        odd, even = map(pd.DataFrame, halves)
         correlations.append(odd.corrwith(even).where((odd + even).count() >= 4))
     r = np.mean(correlations, axis=0)
     defined = (r > -1) & ~np.isnan(noise_ceiling(repeats))

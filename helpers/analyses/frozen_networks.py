@@ -116,17 +116,13 @@ def kept(dataset, profile):
     if not _unpackaged(tags):
         return tags
     sums = {tag: layer_profile.block_sum(tag, dataset, profile) for tag in tags}
-    settings = {"kept": layer_profile.file_names(sums.values())}
+    settings = {"kept": cache.keys_of(sums.values())}
 
     def compute():
         folds = datasets.choosing_folds(dataset)
-        return {"tags": regression.greedy_sum(sums, dataset.train.responses, folds, score=_mean_score)}
+        return {"tags": regression.greedy_sum(sums, dataset.train.responses, folds, score=runs.held_out_score)}
 
     return cache.cached(dataset, "readouts", "kept", settings, compute, kind="search")["tags"]
-
-
-def _mean_score(responses, predictions):
-    return np.nanmean(metrics.explained_variance(responses, predictions))
 
 
 def located_score(tag, dataset, profile):
@@ -256,5 +252,5 @@ def _settings(name, spec):
     if spec.kernels is None:
         files = [layer_profile.PIXEL_SIDE]
     else:
-        files = [layer_profile.file_names(group) for group in spec.kernels]
+        files = [cache.keys_of(group) for group in spec.kernels]
     return {"row": name, "kernels": files, "fit": spec.fit.__name__}

@@ -180,7 +180,7 @@ def block_readouts(tag, dataset, profile, *, pretrained=True, layers=None):
             progress.show(f"{short_name(tag, source)}: ridge from blocks", began, done, len(found))
         return arrays
 
-    settings = {"readouts": file_names(found.values())}
+    settings = {"readouts": cache.keys_of(found.values())}
     variant = f"readouts-{'random' if source == models.RANDOM else 'pretrained'}"
     arrays = cache.cached(dataset, tag, variant, settings, compute)
     parts = [{layer: arrays[f"{part} {layer}"] for layer in found} for part in ("score", "val", "test")]
@@ -204,7 +204,7 @@ def least_squares(tag, dataset, profile):
         fit = functools.partial(regression.principal_component_regression, n_components=n_components(dataset))
         return {layer: fit(K, dataset.train.responses) for layer, K in found.items()}
 
-    return cache.cached(dataset, tag, "least-squares", {"least squares": file_names(found.values())}, compute)
+    return cache.cached(dataset, tag, "least-squares", {"least squares": cache.keys_of(found.values())}, compute)
 
 
 def scores_by_depth(tag, dataset, predictions, responses):
@@ -253,8 +253,3 @@ def short_name(tag, source):
     """A network's label, as lite0; random weights are named."""
     name = frozen.label_of(tag)
     return f"{name} (random weights)" if source == models.RANDOM else name
-
-
-def file_names(mapped):
-    """What Gram matrices are in another result's key: keys of their network, weights, layers, data and code."""
-    return [cache.key_of(K) for K in mapped]

@@ -19,11 +19,9 @@ TABLE = Path(__file__).parents[2] / "data" / "frozen_networks.csv"
 class Network:
     """A line of the table. pixels : None for the images' own size"""
 
-    tag: str
     label: str
     pixels: int | None
     profiles: tuple[str, ...]
-    note: str
 
 
 @functools.cache
@@ -35,11 +33,9 @@ def networks(path=TABLE):
             try:
                 check_tag(line["tag"])
                 pixels = int(line["pixels"]) if line["pixels"] else None
-                found[line["tag"]] = Network(
-                    line["tag"], line["label"], pixels, tuple(line["profiles"].split()), line["note"]
-                )
+                found[line["tag"]] = Network(line["label"], pixels, tuple(line["profiles"].split()))
             except (KeyError, AttributeError, TypeError):  # a column that is not there, or a line that is too short
-                expected = "expected columns tag, label, pixels, profiles and note"
+                expected = "expected columns tag, label, pixels and profiles"
                 raise ValueError(f"{path}, line {number}: {expected}.") from None
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}") from error
@@ -48,7 +44,7 @@ def networks(path=TABLE):
 
 def at_hand(profile_name):
     """Tags of the profile's networks whose weights are there; the others are named, once, and left out."""
-    tags = [network.tag for network in networks().values() if profile_name in network.profiles]
+    tags = [tag for tag, network in networks().items() if profile_name in network.profiles]
     return [tag for tag in tags if find_weights(tag)[1] != RANDOM or _left_out(tag)]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, rankdata
 
+from helpers import metrics
 from helpers.metrics import LEVEL
 from helpers.readout import gram
 
@@ -69,19 +70,14 @@ def _pearson(a, b):
     return a @ b / size if size > 0 else np.nan
 
 
-def split_halves(repeats, *, n_splits=5, seed=0):
+def split_halves(repeats, *, n_splits=5):
     """The population's Gram matrices by halves of the trials: a list of pairs, each of shape (n_images, n_images).
 
     repeats : array of shape (n_images, n_repeats, n_neurons), NaN where a trial is missing, two trials an image
-    at least. Each image's trials are dealt at random into halves, of which responses are the means.
+    at least. Halves are `metrics.split_halves`.
     """
-    rng, pairs = np.random.default_rng(seed), []
-    for _ in range(n_splits):
-        order = np.argsort(rng.random(repeats.shape[:2]), axis=1)[:, :, None]
-        dealt = np.take_along_axis(np.asarray(repeats, dtype=np.float64), order, axis=1)
-        turn = np.cumsum(~np.isnan(dealt), axis=1) % 2
-        pairs.append(tuple(centred_gram(np.nanmean(np.where(turn == half, dealt, np.nan), axis=1)) for half in (1, 0)))
-    return pairs
+    halves = metrics.split_halves(np.asarray(repeats, dtype=np.float64), n_splits=n_splits)
+    return [tuple(map(centred_gram, pair)) for pair in halves]
 
 
 def rsa_ceiling(halves):

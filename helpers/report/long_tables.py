@@ -59,7 +59,7 @@ def _by_layer(tag, dataset, profile):
         cross_predict = functools.partial(regression.cross_predict, regression.ridge)
         return {layer: cross_predict(K, responses, folds) for layer, K in found.items()}
 
-    settings = {"by folds": layer_profile.file_names(found.values())}
+    settings = {"by folds": cache.keys_of(found.values())}
     held_out = cache.cached(dataset, tag, "by-folds", settings, compute)
     return layer_profile.scores_by_depth(tag, dataset, {layer: held_out[layer] for layer in found}, responses)
 
