@@ -109,10 +109,12 @@ def _sizes(table, dataset):
 
 
 def _by_command(table, profile):
-    """Which rows the profile would not have run."""
-    ran = table.loc[table["state"].str.startswith("run"), "name"]
-    others = [name for name in ran if not profile.n_seeds(EXPERIMENTS[name])]
-    return f" Rows run by command beside the profile: {', '.join(others)}." if others else ""
+    """Which rows the profile would not have run, and how many it would have run with fewer seeds."""
+    ran = table[table["state"].str.startswith("run")]
+    given = ran["name"].map(lambda name: profile.n_seeds(EXPERIMENTS[name]))
+    others, n_more = ", ".join(ran.loc[given == 0, "name"]), ((given > 0) & (ran["seeds"] > given)).sum()
+    words = [f" Rows run by command beside the profile: {others}."] if others else []
+    return "".join([*words, *[f" With more seeds than the profile's: {n_more} rows."] * bool(n_more)])
 
 
 def _rate(table):
