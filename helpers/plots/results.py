@@ -54,7 +54,7 @@ def learning_curve(frame, *, ceiling, ax=None):
 
     frame : `learning_curve.learning_curve`'s. ceiling : noise ceiling, a number or one per neuron.
     """
-    ax = style.new_axis(ax, size=(6, 4.2))
+    ax = style.new_axis(ax, size=(6, 3.8))
     for i, (approach, lines) in enumerate(frame.sort_values("n_train").groupby("approach", sort=False)):
         score = lines["explained_variance"]
         shown = {"fmt": "o--" if "mean of" in approach else "o-", "color": style.approach_colour(approach)}
@@ -75,7 +75,7 @@ def ladder(panels):
     text with spaces), ceiling. Returns the axes.
     """
     rungs = list(dict.fromkeys(model for frame in panels.values() for model in frame["model"]))[::-1]
-    size = 6.2, 1.3 + 0.4 * len(rungs)
+    size = 6.2, 1.3 + 0.36 * len(rungs)
     axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", sharey=True, squeeze=False)[1][0]
     for (title, frame), ax in zip(panels.items(), axes, strict=True):
         dots = [[float(score) for score in str(scores).split()] for scores in frame["seeds"]]

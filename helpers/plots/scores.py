@@ -179,7 +179,7 @@ def neurons(panels):
     panels : dict title -> (measured, predicted, categories, field): responses and categories of shape (n_images,), and
     the receptive field (grid, grid), rows from the top of the image down. Returns the axes, (3, n_neurons).
     """
-    axes = plt.subplots(3, len(panels), figsize=(6.2, 6.6), layout="constrained", squeeze=False)[1]
+    axes = plt.subplots(3, len(panels), figsize=(6.2, 5.9), layout="constrained", squeeze=False)[1]
     colours = "black", style.COLOURS["best model"]
     for (title, (measured, predicted, categories, field)), column in zip(panels.items(), axes.T, strict=True):
         scatter = column[0]

@@ -84,7 +84,7 @@ def ceiling_line(ceiling, ax, *, vertical=False, highest=np.inf):
     return ax
 
 
-def interval_rows(frame, *, xlabel=EXPLAINED_VARIANCE, ceiling=None, width=32, ax=None):
+def interval_rows(frame, *, xlabel=EXPLAINED_VARIANCE, ceiling=None, width=34, ax=None):
     """A dot and its 95 % interval per line of a frame, in rows that its index names, the first on top.
 
     frame : columns estimate, low and high; where they are, colour, hollow (a white dot), up (from the middle of its

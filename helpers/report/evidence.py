@@ -110,8 +110,9 @@ def recipe_parts(dataset):
     A frame for `plots.differences`: the variant against the whole recipe, a name per network and variant.
     """
     parts = pd.read_csv(RECIPES).query("data == @dataset.name").dropna(subset="difference")
-    variant = parts["variant"].replace("published", "the published recipe, whole")
-    return parts.assign(variant=variant, comparison=parts["network"].map(readable) + ": " + variant)
+    short = {"published": "published recipe", "one head that has seen all images": "one head for all images"}
+    network = parts["network"].replace("shallow", "shallow CNN").map(readable)
+    return parts.assign(comparison=network + ": " + parts["variant"].replace(short))
 
 
 def neuron_panels(predicted, dataset, ceiling, fields):
