@@ -199,7 +199,8 @@ def parser():
     long = groups.add_parser("table", help="make a table that takes longer than a notebook")
     long.add_argument("name", choices=("learning_curve", "shuffled_labels"))
     long.set_defaults(call=table)
-    new = groups.add_parser("predict", help="predict responses to any images by a saved model")
+    usage = "python -m helpers predict MODEL IMAGES [IMAGES ...] OUT.csv"
+    new = groups.add_parser("predict", help="predict responses to any images by a saved model", usage=usage)
     new.add_argument("model", help="folder of a saved model, such as report/DATA/best_model")
     new.add_argument("files", nargs="+", metavar="IMAGES", help="a folder, files or a .npy; last the CSV file to write")
     new.set_defaults(call=predict)
