@@ -126,6 +126,7 @@ def test_lines_by_depth_are_dashed_for_the_published_regression():
             "mean of Lite0 + Lite1 fine-tuned (receptive fields) and all-layers kernel ridge (Lite0)",
         ),
         ("Shallow CNN: schedule alone", "Shallow CNN: schedule alone"),
+        ("shallow", "shallow CNN"),
     ],
 )
 def test_a_model_has_one_name(name, words):

@@ -21,6 +21,8 @@ def readable(name):
         return f"{networks} fine-tuned{recipe}{', receptive fields' if tuned[3] else ''}"
     if re.fullmatch(r"lite\d", name):
         return network(name)
+    if name == "shallow":  # as benchmarks/recipes.csv has it
+        return "shallow CNN"
     networks, found, how = name.partition(": ")
     n = networks.count(" + ") + 1
     which = f"{n} networks" if n > 1 else network(networks.removesuffix(" (random weights)"))

@@ -12,7 +12,6 @@ import pandas as pd
 from scipy.stats import norm, rankdata
 
 from helpers import metrics
-from helpers.metrics import LEVEL
 from helpers.readout import gram
 
 
@@ -140,7 +139,7 @@ def compared(representations, references, *, measure=rsa, n_resamples=200, seed=
     best = int(np.nanargmax(estimates)) if np.isfinite(estimates).any() else 0
 
     def half_width(draws, comparisons):
-        return norm.ppf(1 - (1 - LEVEL) / (2 * comparisons)) * draws.std(0, ddof=1)
+        return norm.ppf(1 - (1 - metrics.LEVEL) / (2 * comparisons)) * draws.std(0, ddof=1)
 
     half = half_width(resampled, 1)
     apart = half_width(resampled[:, [best]] - resampled, max(len(estimates) - 1, 1))

@@ -111,8 +111,7 @@ def recipe_parts(dataset):
     """
     parts = pd.read_csv(RECIPES).query("data == @dataset.name").dropna(subset="difference")
     short = {"published": "published recipe", "one head that has seen all images": "one head for all images"}
-    network = parts["network"].replace("shallow", "shallow CNN").map(readable)
-    return parts.assign(comparison=network + ": " + parts["variant"].replace(short))
+    return parts.assign(comparison=parts["network"].map(readable) + ": " + parts["variant"].replace(short))
 
 
 def neuron_panels(predicted, dataset, ceiling, fields):
