@@ -15,7 +15,7 @@ FIELD_UNITS = {
     "width": "standard deviation as a share of the image's side",
 }
 VERSION = 2  # of the simulation: files of other versions hold other neurons
-QUICK, FULL = ((1296, 144, 160), 64), ((2592, 288, 320), 224)  # images in train, val and test; pixels a side
+QUICK, FULL = ((448, 144, 160), 64), ((2592, 288, 320), 224)  # images in train, val and test; pixels a side
 
 
 def write(
@@ -41,7 +41,7 @@ def write(
     ----------
     path : str or Path
     full : bool
-        The course file's shapes (2592 / 288 / 320 images of 224 pixels; minutes) rather than 1296 / 144 / 160 of 64.
+        The course file's shapes (2592 / 288 / 320 images of 224 pixels; minutes) rather than 448 / 144 / 160 of 64.
     seed, label_share, local_share, n_trials
         As in simulate.
     repeats : bool, optional
