@@ -2,8 +2,8 @@
 
     python benchmarks/rows.py [--rows shallow-published vit-tiny-repaired]
 
-The fifteen trained rows by both recipes, all of their own epochs, on 648 training images of a stand-in (a quarter of the
-course's) at 64 pixels, one seed; random weights where no others lie here. Each row runs in a process of its own,
+The fifteen trained rows by both recipes, all of their own epochs, on 648 training images of a stand-in (a quarter of
+the course's) at 64 pixels, one seed; random weights where no others lie here. Each row runs in a process of its own,
 whose peak memory is kept. Killed, the same command goes on: finished rows stand in benchmarks/rows.csv, a row under way
 goes on from its checkpoint. Scores of random weights and small images say nothing of the networks.
 """
