@@ -15,6 +15,7 @@ from helpers.analyses.claims import CLAIMS, Claim
 from helpers.experiments import runs
 from helpers.experiments.networks_and_recipes import EXPERIMENTS
 from helpers.experiments.profiles import PROFILES
+from helpers.report import evidence
 from helpers.training.recipe import Step
 
 TINY = PROFILES["tiny"]
@@ -85,14 +86,12 @@ def test_tests_without_a_number_are_one_sentence_with_the_command_that_decides_t
         ["d", "not run", "score", nan, nan, nan, "", "undecidable: not in profile 'quick'", ""],
     ]
     frame = pd.DataFrame(lines, columns=columns)
-    said = claims.undecided(frame, tiny)
+    said = evidence.undecided(frame, tiny)
     assert said.startswith("2 of 4 tests have no number here (1 random weights; 1 not in profile 'quick')")
     assert "`python -m helpers claims --data " in said and "weights of resnet50.tv_in1k, vit_tiny.augreg in" in said
-    page = claims.shown(frame, tiny).to_html()
+    page = evidence.claims_table(frame, tiny).to_html()
     assert "counted" in page and "open" in page and "not run" not in page and "nan" not in page
-    assert claims.undecided(frame[:2], tiny) == ""
-    sizes = frame[3:].assign(verdict="undecidable: input sizes 48x48 and 64x64 pixels")
-    assert "claims --profile full" in claims.undecided(sizes, tiny)
+    assert evidence.undecided(frame[:2], tiny) == ""
 
 
 INERT = "shallow-dropout-published", "shallow-schedule-statistics-published"  # dropout is never called
@@ -172,8 +171,22 @@ def test_register_without_pretrained_weights(tiny, kept_runs, tmp_path, monkeypa
     pd.testing.assert_frame_equal(frame.drop(columns="note"), again.drop(columns="note"))
 
     read = pd.read_csv(path)
-    page = claims.shown(read, tiny).to_html()
+    page = evidence.claims_table(read, tiny).to_html()
     assert tables.SIMULATED in page and "nan" not in page
+
+
+def test_rows_that_a_profile_trains_at_unlike_sizes_are_compared_at_one(tiny, kept_runs, monkeypatch):
+    claim = Claim("pretraining aside", "", "lite0-random-repaired", "shallow-repaired", 1, "score")
+    monkeypatch.setattr(claims, "CLAIMS", [claim])
+    unlike = replace(TINY, backbone_pixels=32, shallow_pixels=16)
+    left_out = claims.register(tiny, unlike)
+    assert list(left_out["verdict"]) == [f"undecidable: {claims.UNLIKE}"] and list(left_out["note"]) == [""]
+    assert f"(1 {claims.UNLIKE}); `python -m helpers claims --data" in evidence.undecided(left_out, tiny)
+    tested = claims.register(tiny, unlike, seeds=1)
+    assert "both at 32x32 pixels" in tested["note"][0] and tested["effect"].notna().all()
+    pd.testing.assert_frame_equal(claims.register(tiny, unlike), tested)  # what is there, in a report of any length
+    found = {row: runs.find_all(EXPERIMENTS[row], tiny, unlike) for row in (claim.row, claim.against)}
+    assert all(run.info["pixels"] == "16x16" for run in found[claim.against])  # of that profile's own rows
 
 
 def test_what_cannot_be_tested_says_why_and_what_would_test_it(tiny):

@@ -6,6 +6,7 @@ not there.
 """
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,8 @@ MOVED = "depends on epochs"
 UNTESTED = "untested: one network twice"  # as where dropout is never called
 COLUMNS = ["claim", "test", "quantity", "effect", "low", "high", "seeds", "verdict", "note"]
 DEPTHS = ("first block", "middle block", "last block")  # of frozen Lite0
+ONE_SIZE = "one size"  # the profile by which rows are run that another trains at unlike sizes
+UNLIKE = "not run at one size"
 MOST_SEEDS = 3  # of a row with a backbone; seeds of shallow rows lie further apart, and cost little
 WEIGHTS = "put weights in $IT_WEIGHTS: "
 # What a claim is about: which part of predictions is compared, and by what. Labels can teach what images of an object
@@ -77,28 +80,52 @@ def register(dataset, profile, *, seeds=None, stretch=False):
     blocks = layer_profile.block_readouts(LITE0, dataset, profile)
     pretrained = {experiment.backbone for experiment in EXPERIMENTS.values() if experiment.pretrained}
     sources = {tag: models.find_weights(tag)[1] for tag in pretrained} | {LITE0: blocks.source}
-    found = [obstacle(claim, dataset, profile, sources, n_blocks=len(blocks.score), seeds=seeds) for claim in CLAIMS]
-    runnable = [claim for claim, lacking in zip(CLAIMS, found, strict=True) if lacking is None]
-    names = dict.fromkeys(name for claim in runnable for name in (claim.row, claim.against) if name not in DEPTHS)
+    unlike = [claim for claim in CLAIMS if len({_side(row, dataset, profile) for row in _rows(claim)}) > 1]
+    alike = [claim for claim in CLAIMS if claim not in unlike]
+    how = {"blocks": blocks, "sources": sources, "seeds": seeds, "stretch": stretch}
+    lines = _lines(alike, dataset, profile, **how) | _lines(unlike, dataset, at_one_size(profile), **how)
+    return pd.DataFrame([lines[claim] for claim in CLAIMS], columns=COLUMNS)
+
+
+def _lines(tested, dataset, profile, *, blocks, sources, seeds, stretch):
+    """Lines of some claims whose rows a profile trains at one size: dict claim -> line."""
+    found = [obstacle(claim, dataset, profile, sources, n_blocks=len(blocks.score), seeds=seeds) for claim in tested]
+    runnable = [claim for claim, lacking in zip(tested, found, strict=True) if lacking is None]
+    rows = list(dict.fromkeys(row for claim in runnable for row in _rows(claim)))
     few, done = seeds and min(seeds, MOST_SEEDS), {}
     for with_backbone, n_seeds in ((False, seeds), (True, few)):
-        if rows := [row for row in map(EXPERIMENTS.get, names) if bool(row.backbone) == with_backbone]:
-            done |= runs.run_all(rows, dataset, profile, seeds=n_seeds)
+        if chosen := [row for row in rows if bool(row.backbone) == with_backbone]:
+            done |= runs.run_all(chosen, dataset, profile, seeds=n_seeds)
     best = blocks_compared(blocks)
     predictions = {name: np.array([run.val for run in of_row]) for name, of_row in done.items()}
     predictions |= {depth: blocks.val[layer][None] for depth, layer in best.items()}
-    lines = []
-    for claim, lacking in zip(CLAIMS, found, strict=True):
+    lines = {}
+    for claim, lacking in zip(tested, found, strict=True):
         line = {"claim": claim.claim, "test": claim.test, "quantity": claim.quantity}
         lacking = lacking or refused(claim, done, dataset)
         line |= lacking or compare(claim, predictions, dataset)
         if lacking is None and claim.row in DEPTHS:  # nothing is drawn: no seeds
             line |= {"seeds": "", "note": f"{best[claim.row]} and {best[claim.against]}, the latter chosen by folds"}
         elif lacking is None:
+            line |= {"note": f"both at {done[claim.row][0].info['pixels']} pixels"} if profile.name == ONE_SIZE else {}
             line |= at_twice_the_epochs(line, claim, done, dataset, profile, train=stretch)
             line |= qualified(line, claim, done)
-        lines.append(line)
-    return pd.DataFrame(lines, columns=COLUMNS)
+        lines[claim] = line
+    return lines
+
+
+def _rows(claim):
+    """The experiments that a claim compares; none for blocks of frozen Lite0."""
+    return [EXPERIMENTS[name] for name in (claim.row, claim.against) if name not in DEPTHS]
+
+
+def _side(row, dataset, profile):
+    return profile.side(dataset, backbone=bool(row.backbone))
+
+
+def at_one_size(profile):
+    """A profile that trains every network at the size of readouts, for rows that are named alone."""
+    return replace(profile, name=ONE_SIZE, seeds=MappingProxyType({}), backbone_pixels=None, shallow_pixels=None)
 
 
 def compare(claim, predictions, dataset):
@@ -164,18 +191,18 @@ def obstacle(claim, dataset, profile, sources, *, n_blocks, seeds=None):
     sources : dict timm tag -> where its weights came from. n_blocks : how many blocks of frozen Lite0 were read.
     seeds : as in `register`
     """
-    rows = [EXPERIMENTS[name] for name in (claim.row, claim.against) if name not in DEPTHS]
+    rows = _rows(claim)
     tags = {row.backbone for row in rows if row.pretrained} if rows else {LITE0}
     missing = sorted(tag for tag in tags if sources[tag] == models.RANDOM)
     left_out = [row for row in rows if not (seeds or profile.n_seeds(row) or runs.find_all(row, dataset, profile))]
     remedies = [f"{WEIGHTS}{', '.join(missing)}"] if missing else []
-    remedies += [f"run by: {runs.command(row, dataset)}" for row in left_out]
+    remedies += [f"run by: {runs.command(row, dataset)}" for row in left_out if profile.name != ONE_SIZE]
     if len(dataset.object_names) < 2 and any(row.label_weight is not None for row in rows):
         why, remedies = "all images have one object label", []
     elif missing:
         why = "random weights for want of pretrained ones"
     elif left_out:
-        why = f"not in profile {profile.name!r}"
+        why = UNLIKE if profile.name == ONE_SIZE else f"not in profile {profile.name!r}"
     elif not rows and n_blocks < len(DEPTHS):
         why = f"{n_blocks} blocks in profile {profile.name!r}"
     else:
@@ -224,37 +251,6 @@ def measured(frame):
     return pd.notna(frame["effect"]) | (frame["verdict"] == OPEN)
 
 
-def undecided(frame, dataset):
-    """Which tests of a register have no number, why, and the command that decides them: a sentence, or nothing."""
-    missing = frame[~measured(frame)]
-    if missing.empty:
-        return ""
-    reasons = missing["verdict"].str.removeprefix("undecidable: ").value_counts()
-    words = "; ".join(f"{n} {reason}" for reason, n in reasons.items())
-    listed = (note.partition(WEIGHTS)[2].partition("; ")[0] for note in missing["note"].fillna(""))
-    tags = {tag for tags in listed for tag in tags.split(", ") if tag}
-    weights = f", with weights of {', '.join(sorted(tags))} in $IT_WEIGHTS" if tags else ""
-    options = (" --profile full" if "input sizes" in words else "") + runs.data_option(dataset)  # full: all at one size
-    command = f"`python -m helpers claims{options}`"
-    return f"{len(missing)} of {len(frame)} tests have no number here ({words}); {command} decides them{weights}."
-
-
 def effect(line):
     """Return the effect of a register's line with its interval as text; empty where none was measured."""
     return tables.with_interval(line["effect"], line["low"], line["high"], "+.3f") if measured(line) else ""
-
-
-def shown(frame, dataset):
-    """The register as a Styler for a reader: tests with a number, a block per claim, what is decided in bold.
-
-    frame : from `register`, or its file. The caption has data, correction, and what would decide the tests left out.
-    """
-    left_out = undecided(frame, dataset)
-    frame = frame[measured(frame)]
-    table = frame.rename(columns={"test": "tested by"}).fillna({"seeds": "", "note": ""})
-    table["effect [95 %]"] = [effect(line) for line in frame.to_dict("records")]
-    table = table.set_index(["claim", "tested by"])[["quantity", "effect [95 %]", "seeds", "verdict", "note"]]
-    data = tables.SIMULATED if dataset.is_standin else f"Recordings: {dataset.path.name}."
-    family = f"Intervals, here and wherever paired differences stand, are corrected for {tables.FAMILY} tests."
-    style, decided = table.style.set_caption(f"{data} {family} {left_out}".strip()), ("supported", "refuted")
-    return style.map(lambda text: "font-weight: bold" if text.startswith(decided) else "", subset=["verdict"])

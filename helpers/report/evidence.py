@@ -1,11 +1,11 @@
-"""What the report's figures show, as tidy frames: the ladder of approaches, scores by depth, three neurons."""
+"""What the report shows, as tidy frames: the ladder of approaches, scores by depth, three neurons, tests of claims."""
 
 import numpy as np
 import pandas as pd
 from scipy.spatial.distance import squareform
 
 from helpers import metrics, models
-from helpers.analyses import frozen_networks, layer_profile, tables
+from helpers.analyses import claims, frozen_networks, layer_profile, tables
 from helpers.cache import ROOT
 from helpers.experiments import runs
 from helpers.experiments.networks_and_recipes import EXPERIMENTS, LITE0
@@ -173,3 +173,33 @@ def three_neurons(predicted, dataset, ceiling):
     order = [int(i) for i in np.argsort(scores) if np.isfinite(scores[i]) and reliable[i]] or [0]
     ranks = {"well predicted": 0.95, "middling": 0.5, "badly predicted": 0.05}
     return {words: order[round(rank * (len(order) - 1))] for words, rank in ranks.items()}
+
+
+def claims_table(frame, dataset):
+    """The register as a Styler for a reader: tests with a number, a block per claim, what is decided in bold.
+
+    frame : from `claims.register`, or its file. The caption has data, correction, and what would decide the others.
+    """
+    left_out = undecided(frame, dataset)
+    frame = frame[claims.measured(frame)]
+    tested = frame.rename(columns={"test": "tested by"}).fillna({"seeds": "", "note": ""})
+    tested["effect [95 %]"] = [claims.effect(line) for line in frame.to_dict("records")]
+    tested = tested.set_index(["claim", "tested by"])[["quantity", "effect [95 %]", "seeds", "verdict", "note"]]
+    data = tables.SIMULATED if dataset.is_standin else f"Recordings: {dataset.path.name}."
+    family = f"Intervals, here and wherever paired differences stand, are corrected for {tables.FAMILY} tests."
+    style, decided = tested.style.set_caption(f"{data} {family} {left_out}".strip()), ("supported", "refuted")
+    return style.map(lambda text: "font-weight: bold" if text.startswith(decided) else "", subset=["verdict"])
+
+
+def undecided(frame, dataset):
+    """Which tests of a register have no number, why, and the command that decides them: a sentence, or nothing."""
+    missing = frame[~claims.measured(frame)]
+    if missing.empty:
+        return ""
+    reasons = missing["verdict"].str.removeprefix("undecidable: ").value_counts()
+    words = "; ".join(f"{n} {reason}" for reason, n in reasons.items())
+    listed = (note.partition(claims.WEIGHTS)[2].partition("; ")[0] for note in missing["note"].fillna(""))
+    tags = {tag for tags in listed for tag in tags.split(", ") if tag}
+    weights = f", with weights of {', '.join(sorted(tags))} in $IT_WEIGHTS" if tags else ""
+    command = f"`python -m helpers claims{runs.data_option(dataset)}`"
+    return f"{len(missing)} of {len(frame)} tests have no number here ({words}); {command} decides them{weights}."
