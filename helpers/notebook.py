@@ -70,12 +70,17 @@ class Study:
     ceiling_sentence: str
     note: str
 
-    def save(self, drawn, name, caption):
-        """Write a figure with a caption below it, as `name`.png. drawn : the figure, its axis, or an array of axes."""
+    def save(self, drawn, name, caption, *, of_data=True):
+        """Write a figure with a caption below it, as `name`.png.
+
+        drawn : the figure, its axis, or an array of axes. of_data : whether it shows this data set's numbers, which the
+        caption calls simulated where they are
+        """
         from helpers import cache, plots
 
         figure = getattr(drawn, "figure", None) or (drawn if hasattr(drawn, "savefig") else drawn.flat[0].figure)
-        note = f"{self.dataset.path.name}: {self.note} " if self.note else ""  # of this file: panels may show others
+        of_file = self.note and of_data  # panels may show others
+        note = f"{self.dataset.path.name}: {self.note} " if of_file else ""
         plots.caption(figure, note + caption)
         path = self.output / f"{name}.png"
         cache.write_whole(path, lambda part: figure.savefig(part, dpi=150, bbox_inches="tight", format="png"))

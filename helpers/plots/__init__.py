@@ -1,7 +1,7 @@
 """Figures: each function takes data and an axis (a new one if None) and returns the axis; notebooks save them."""
 
 from helpers.plots.names import STRETCHED, readable, short, stages
-from helpers.plots.results import KINDS, depth, differences, ladder, learning_curve, strip
+from helpers.plots.results import KINDS, depth, differences, ladder, learning_curve, published, strip
 from helpers.plots.scores import (
     by_layer,
     contact_sheet,

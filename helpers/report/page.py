@@ -29,9 +29,9 @@ def opening(notebook):
 def render(notebook, path, *, code=True, links=(), images=True):
     """Write a notebook as a page.
 
-    notebook : executed. code : False for the report's first page, which leaves code and logs out, folds the tables of
-    cells tagged "fold" and hides the outputs of those tagged "hide-output". links : pairs (title, address) of the pages
-    that it belongs to. images : False leaves out what cells tagged "images" show
+    notebook : executed. code : False for the report's first page, which leaves code and logs out, folds tables and
+    figures of cells tagged "fold" and hides the outputs of those tagged "hide-output". links : pairs (title, address)
+    of the pages that it belongs to. images : False leaves out what cells tagged "images" show
     """
     simulated = SIMULATED in str([cell.get("outputs") for cell in notebook.cells])
     notebook = copy.deepcopy(notebook)
@@ -112,7 +112,8 @@ def replaced(output, words, folded):
     """An output as a page shows it. words : for a picture. folded : what a folded table is called, empty for others"""
     data = output.get("data", {})
     if picture := data.get("image/png"):
-        return as_html(f'<img src="data:image/png;base64,{picture.strip()}" alt="{html.escape(words)}">')
+        picture = f'<img src="data:image/png;base64,{picture.strip()}" alt="{html.escape(words)}">'
+        return as_html(f"<details><summary>{folded}: the figure</summary>{picture}</details>" if folded else picture)
     if output.output_type == "stream" and len(lines := output.text.strip().splitlines()) > LOG_LINES:
         log = html.escape("\n".join(lines))
         return as_html(f"<details><summary>Log, {len(lines)} lines</summary><pre>{log}</pre></details>")

@@ -3,6 +3,8 @@
 Nothing here is computed, and no difference is taken from it: splits and metrics are not the same everywhere.
 """
 
+import re
+
 import pandas as pd
 
 from helpers.experiments.networks_and_recipes import PUBLISHED_TABLE
@@ -12,6 +14,15 @@ IT_SCORES = PUBLISHED_TABLE.with_name("published_it_results.csv")
 FAULTS = PUBLISHED_TABLE.with_name("faults.csv")
 FROZEN = r"(?P<model>.+?)(?: (?P<layer>conv1|layer\d|avgpool))?: (?P<method>.+)"  # a stage-0 row's name
 COLUMNS = ["repository", "model", "layer", "method", "report", "explained_variance", "correlation", "metric", "split"]
+# What was done, by how a line's model and method begin; the first that fits.
+APPROACHES = {
+    "pixels": r"Pixels",
+    "frozen, random weights": r"Random .*\|frozen",
+    "frozen, pretrained": r".*\|frozen",
+    "shallow CNN": r"(?:Shallow|Deeper) CNN",
+    "two objectives": r"Two objectives",
+    "fine-tuned": r"",
+}
 
 
 def it_scores():
@@ -26,6 +37,14 @@ def it_scores():
     scores = pd.concat([_team_scores(), others], ignore_index=True).fillna({"report": ""})
     order = ["repository", "explained_variance"]
     return scores.sort_values(order, ascending=[True, False], kind="stable", ignore_index=True)[[*COLUMNS, "where"]]
+
+
+def by_approach(scores):
+    """What `plots.published` draws of `it_scores`: they with what was done (`APPROACHES`) and who reports by what."""
+    words = scores["model"] + "|" + scores["method"]
+    approach = [next(name for name, begins in APPROACHES.items() if re.match(begins, text)) for text in words]
+    others = scores["metric"].map({"EV": "other teams", "R2": "other teams, R²"})
+    return scores.assign(approach=approach, source=others.mask(scores["repository"] == TEAM, "team 16"))
 
 
 def _team_scores():
