@@ -42,7 +42,7 @@ def run(name):
 
 def data_file():
     """The stand-in of these rows, which lies with what can be made again; rendered if it is not there."""
-    path = cache.scratch_folder() / "rows" / "standin.h5"
+    path = cache.scratch_folder() / "standin_rows.h5"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         standin.write(path, n_images=N_IMAGES)

@@ -79,8 +79,7 @@ class Study:
         from helpers import cache, plots
 
         figure = getattr(drawn, "figure", None) or (drawn if hasattr(drawn, "savefig") else drawn.flat[0].figure)
-        of_file = self.note and of_data  # panels may show others
-        note = f"{self.dataset.path.name}: {self.note} " if of_file else ""
+        note = f"{self.dataset.path.name}: {self.note} " if self.note and of_data else ""
         plots.caption(figure, note + caption)
         path = self.output / f"{name}.png"
         cache.write_whole(path, lambda part: figure.savefig(part, dpi=150, bbox_inches="tight", format="png"))

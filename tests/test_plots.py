@@ -1,11 +1,14 @@
 """Figures draw what is defined and compared, and say of the rest why it has no mark."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from helpers import plots
+from helpers import notebook, plots
 from helpers.metrics import Interval
 
 
@@ -145,3 +148,11 @@ def test_images_that_are_alike_are_dark_whatever_the_scale_of_their_dissimilarit
     np.testing.assert_array_equal(*drawn)
     assert drawn[0].min() == drawn[0][0, 0] and drawn[0].max() == drawn[0][0, 2]
     assert [label.get_text() for label in axes[0].get_yticklabels()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("of_data", [True, False])
+def test_a_figure_of_other_numbers_than_the_data_sets_is_not_called_simulated(of_data, tmp_path):
+    study = notebook.Study(SimpleNamespace(path=Path("a.h5")), None, tmp_path, 1, "", "Simulated.")
+    ax = plots.new_axis(None)
+    study.save(ax, "a", "Dots.", of_data=of_data)
+    assert ("Simulated." in ax.figure.texts[0].get_text()) == of_data and (tmp_path / "a.png").exists()

@@ -128,8 +128,8 @@ def test_the_best_layer_is_named_by_kind_and_depth():
     lines = [("a", "ridge, random weights", 0.0, 0.2), ("a", "ridge, random weights", 1.0, np.nan)]
     lines += [("lite0", "ridge, pretrained weights", d, s) for d, s in ((0.0, 0.1), (0.5, 0.4), (1.0, 0.3))]
     found = summary._depths(pd.DataFrame(lines, columns=["network", "kind", "depth", "explained_variance"]))
-    pretrained = "at depth 0.50 of Lite0 by ridge, pretrained weights (40 %)"
-    assert f"lies {pretrained}; at depth 0.00 of a by ridge, random weights (20 %). " in found
+    pretrained = "at depth 0.50 of Lite0 by ridge, pretrained weights (40\xa0%)"
+    assert f"lies {pretrained}; at depth 0.00 of a by ridge, random weights (20\xa0%). " in found
 
 
 def test_tests_of_claims_are_counted_by_what_became_of_them():
@@ -195,7 +195,9 @@ def executed():
             new_code_cell("curve()", outputs=[new_output("stream", text="Made by")], metadata={"tags": ["optional"]}),
             new_markdown_cell("**What you see.** It climbs.\n\n## Rows"),
             new_code_cell(
-                "rows()", outputs=[new_output("display_data", {"text/html": table})], metadata={"tags": ["fold"]}
+                "rows()",
+                outputs=[new_output("display_data", {"text/html": table}), output],
+                metadata={"tags": ["fold"]},
             ),
             new_markdown_cell("## Answer"),
             new_code_cell("answer()", outputs=[new_output("stream", text=f"{tables.SIMULATED} It is so.")]),
@@ -222,6 +224,7 @@ def test_the_first_page_answers_first_and_says_once_that_it_is_simulated(tmp_pat
     assert text.count(tables.SIMULATED) == 1 and "draw()" not in text and "abcdef" not in text
     assert re.findall(r'<img[^>]*alt="([^"]*)"', text)[0] == "Layers. Which layer is best."
     assert "<summary>Rows: the table</summary>" in text and 'class="hint"' in text
+    assert "<summary>Rows: the figure</summary><img" in text
     assert "It climbs" not in text  # nobody has made that figure yet
     assert (
         '<a href="code.html" title="With code">With code</a>' in text
@@ -238,8 +241,8 @@ def test_a_page_with_code_has_it_and_folds_its_log(tmp_path):
 
 
 def test_a_page_of_recordings_can_leave_their_images_out(tmp_path):
-    assert len(re.findall("<img", rendered(tmp_path / "a.html", code=False))) == 2
-    assert len(re.findall("<img", rendered(tmp_path / "b.html", code=False, images=False))) == 1
+    assert len(re.findall("<img", rendered(tmp_path / "a.html", code=False))) == 3
+    assert len(re.findall("<img", rendered(tmp_path / "b.html", code=False, images=False))) == 2
 
 
 def test_widgets_are_not_stored(tmp_path):

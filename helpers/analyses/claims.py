@@ -2,7 +2,7 @@
 
 To add a test, add a line to data/claims.csv; its rows are entries of experiments/networks_and_recipes.py. Claims are
 typed, results are not: effects, intervals and verdicts are computed from the profile's runs, which are made if they are
-not there.
+not there. Rows that a profile trains at unlike sizes are compared at one, where they have been run so.
 """
 
 from dataclasses import dataclass, replace
@@ -59,8 +59,8 @@ def register(dataset, profile, *, seeds=None, stretch=False):
     ----------
     dataset : Dataset, as `profile.prepare` returned it
     profile : Profile
-    seeds : how many seeds a shallow row gets, and one with a backbone up to `MOST_SEEDS`; None for the profile's own
-        numbers, and those that are there
+    seeds : how many seeds a shallow row gets, and one with a backbone up to `MOST_SEEDS`, at one size where a profile
+        has two; None for the profile's own numbers, and those that are there
     stretch : whether the shallow rows that are tested are trained for twice the epochs too, with so many seeds; what is
         there is used without (see `at_twice_the_epochs`)
 
@@ -83,7 +83,7 @@ def register(dataset, profile, *, seeds=None, stretch=False):
     unlike = [claim for claim in CLAIMS if len({_side(row, dataset, profile) for row in _rows(claim)}) > 1]
     alike = [claim for claim in CLAIMS if claim not in unlike]
     how = {"blocks": blocks, "sources": sources, "seeds": seeds, "stretch": stretch}
-    lines = _lines(alike, dataset, profile, **how) | _lines(unlike, dataset, at_one_size(profile), **how)
+    lines = _lines(alike, dataset, profile, **how) | _lines(unlike, dataset, at_one_size(dataset, profile), **how)
     return pd.DataFrame([lines[claim] for claim in CLAIMS], columns=COLUMNS)
 
 
@@ -120,12 +120,16 @@ def _rows(claim):
 
 
 def _side(row, dataset, profile):
-    return profile.side(dataset, backbone=bool(row.backbone))
+    """Pixels a side at which a profile trains a row: at most the images' own."""
+    own = max(dataset.images.shape[2:])
+    return min(profile.side(dataset, backbone=bool(row.backbone)) or own, own)
 
 
-def at_one_size(profile):
-    """A profile that trains every network at the size of readouts, for rows that are named alone."""
-    return replace(profile, name=ONE_SIZE, seeds=MappingProxyType({}), backbone_pixels=None, shallow_pixels=None)
+def at_one_size(dataset, profile):
+    """A profile that trains every network at the size at which `profile` trains backbones; it runs no row unasked."""
+    side, n_train = profile.side(dataset, backbone=True), len(dataset.train.images)
+    sizes = {"n_train": n_train, "backbone_pixels": side, "shallow_pixels": side}
+    return replace(profile, name=ONE_SIZE, seeds=MappingProxyType({}), **sizes)
 
 
 def compare(claim, predictions, dataset):
@@ -155,7 +159,7 @@ def at_twice_the_epochs(line, claim, done, dataset, profile, *, train):
     train : whether rows that are not there are trained. An empty dict for rows that are no shallow CNNs, and where not
     as many seeds are there.
     """
-    rows, longer = [EXPERIMENTS[name] for name in (claim.row, claim.against)], {}
+    rows, longer = _rows(claim), {}
     if any(row.backbone for row in rows):
         return {}
     for row in rows:

@@ -228,9 +228,13 @@ def say_failed(experiment, error):
 
 def command(experiment, dataset):
     """The command that runs a row on this data set and in this profile, so that a report finds it."""
-    chosen, default = os.environ.get("IT_PROFILE"), profiles.default_name()
-    profile = "" if chosen in (None, default) else f" --profile {chosen}"
-    return f"python -m helpers run {experiment.name} --seed 0{data_option(dataset)}{profile}"
+    return f"python -m helpers run {experiment.name} --seed 0{data_option(dataset)}{profile_option()}"
+
+
+def profile_option():
+    """By which option a command runs in this profile; nothing for the one that it takes by itself."""
+    chosen = os.environ.get("IT_PROFILE")
+    return "" if chosen in (None, profiles.default_name()) else f" --profile {chosen}"
 
 
 def data_option(dataset):

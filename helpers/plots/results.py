@@ -68,10 +68,10 @@ def learning_curve(frame, *, ceiling, ax=None):
     return style.legend_above(ax, ncols=1)
 
 
-def published(frame):
+def published(frame, *, ax=None):
     """Published scores by what was done, a dot each. frame : of `report.published.by_approach`"""
-    ax = style.new_axis(None, size=(6, 3.6))
-    palette = dict(zip(("team 16", "other teams", "other teams, R²"), style.PUBLISHED, strict=True))
+    ax = style.new_axis(ax, size=(6, 3.6))
+    palette = dict(zip(("team 16", "other teams", "other teams, R²"), style.GREYS, strict=True))
     best = frame.groupby("approach")["explained_variance"].max().sort_values(ascending=False).index
     rows = {"x": "explained_variance", "y": "approach", "order": best, "jitter": False, "dodge": True}
     colours = {"hue": "source", "hue_order": list(palette), "palette": palette, "alpha": 0.8}

@@ -23,7 +23,7 @@ COLOURS = {
     "mean of models": "#332288",
     "ceiling": "#000000",
 }
-PUBLISHED = ("#D55E00", "#0072B2", "#56B4E9")  # whose numbers, and by what
+GREYS = ("#000000", "#777777", "#BBBBBB")  # of what is no approach, as whose numbers are shown
 SMALL = 10  # points; figures are at most 8 inches wide, so that print of this size is legible at 400 pixels
 sns.set_theme(context="notebook", style="ticks", rc={"axes.spines.top": False, "axes.spines.right": False})
 EXPLAINED_VARIANCE = "explained variance (share of variance)"

@@ -192,7 +192,7 @@ def claims_table(frame, dataset):
 
 
 def undecided(frame, dataset):
-    """Which tests of a register have no number, why, and the command that decides them: a sentence, or nothing."""
+    """Which tests of a register have no number, why, and the command that gives them one: a sentence, or nothing."""
     missing = frame[~claims.measured(frame)]
     if missing.empty:
         return ""
@@ -201,5 +201,5 @@ def undecided(frame, dataset):
     listed = (note.partition(claims.WEIGHTS)[2].partition("; ")[0] for note in missing["note"].fillna(""))
     tags = {tag for tags in listed for tag in tags.split(", ") if tag}
     weights = f", with weights of {', '.join(sorted(tags))} in $IT_WEIGHTS" if tags else ""
-    command = f"`python -m helpers claims{runs.data_option(dataset)}`"
-    return f"{len(missing)} of {len(frame)} tests have no number here ({words}); {command} decides them{weights}."
+    command = f"`python -m helpers claims{runs.data_option(dataset)}{runs.profile_option()}`"
+    return f"{len(missing)} of {len(frame)} tests have no number here ({words}); {command} tests what can be{weights}."

@@ -90,7 +90,7 @@ def lacks_its_picture(section):
 
 
 def described(notebook, *, code):
-    """Give pictures a text for those who do not see them, and fold logs and tables tagged "fold"; changes the notebook.
+    """Give pictures a text for those who do not see them, fold logs and what is tagged "fold"; changes the notebook.
 
     A picture's text is its section's heading and the "What you see" that follows it, else the prose before it.
     """
@@ -109,7 +109,7 @@ def described(notebook, *, code):
 
 
 def replaced(output, words, folded):
-    """An output as a page shows it. words : for a picture. folded : what a folded table is called, empty for others"""
+    """An output as a page shows it. words : for a picture. folded : what it is called where it is folded, else empty"""
     data = output.get("data", {})
     if picture := data.get("image/png"):
         picture = f'<img src="data:image/png;base64,{picture.strip()}" alt="{html.escape(words)}">'

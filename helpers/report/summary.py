@@ -141,7 +141,7 @@ def _claims(register):
 
 
 def _share(value):
-    return tables.number(100 * value, ".0f") + " %"
+    return tables.number(100 * value, ".0f") + "\xa0%"  # never at the start of a line
 
 
 def ranked(ranking):
