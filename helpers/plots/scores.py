@@ -188,7 +188,8 @@ def neurons(panels):
         scatter.set_title(title, fontsize=style.SMALL)
         scatter.set(xlabel="measured", ylabel="predicted response")
         both = {"measured": measured, "predicted": predicted}
-        tuning(both, categories, largest(categories, 8), colours=colours, ax=column[1])
+        names = tuning(both, categories, largest(categories, 8), colours=colours, ax=column[1]).get_xticklabels()
+        plt.setp(names, rotation=90, ha="center")  # a panel of two inches holds eight upright
         place(field, column[2]).set(xlabel="share of width", ylabel="share of height")
     for ax in axes[:, 1:].flat:
         ax.set_ylabel("")
@@ -202,7 +203,9 @@ def dissimilarities(panels, categories):
 
     panels : dict title -> dissimilarities (n_images, n_images). categories : (n_images,), sorted. Returns the axes.
     """
-    axes = plt.subplots(1, len(panels), figsize=(6.2, 2.4), layout="constrained", squeeze=False)[1][0]
+    axes = plt.subplots(1, len(panels), figsize=(6.2, 0.6 + 5.4 / len(panels)), layout="constrained", squeeze=False)[1][
+        0
+    ]
     names, starts, counts = np.unique(categories, return_index=True, return_counts=True)
     for (title, matrix), ax in zip(panels.items(), axes, strict=True):
         ranks = np.ceil(8 * pd.DataFrame(matrix).stack().rank(pct=True).unstack())  # eight shades: a small file
