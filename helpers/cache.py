@@ -92,7 +92,7 @@ def cached(dataset, name, variant, settings, compute, *, kind="readout", togethe
     if (found := load(folder)) is not None:
         return found
     if not folder.exists() and any(folder.parent.glob(f"{variant}-" + "?" * 12)):
-        print(f"{name}: data, settings, weights or code changed since it was last run; made again", flush=True)
+        print(f"{name}: what is kept of it is of other data, settings, weights or code; made for these", flush=True)
     make_writable(folder, "IT_SCRATCH" if kind == "gram" and os.environ.get("IT_SCRATCH") else "IT_RUNS")
     result = compute()
     if accelerator().is_main_process or not together:
