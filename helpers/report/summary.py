@@ -40,9 +40,9 @@ def answer(study, ladder, layers, best_name, repaired, gain, register, table):
             f"**Readouts against training.** {_readouts(rungs, gain)} The best model, chosen on held-out training "
             f"images, is *{readable(best_name)}*.",
             f"**Where in a network.** {_depths(layers)}",
-            "**How a network is trained.** Trained as it should be (*repaired* recipe), a network scores higher than "
-            f"trained as published in {counts.get('higher', 0)} of the {len(repaired)} rows that ran here by both, and "
-            f"lower in {counts.get('lower', 0)}{_gains(repaired)}.",
+            f"**How a network is trained.** Of the {len(repaired)} rows that ran here by both recipes, "
+            f"{counts.get('higher', 0)} score higher trained as they should be (*repaired*) than trained as published, "
+            f"by an interval that excludes 0, and {counts.get('lower', 0)} lower{_gains(repaired)}.",
             f"**The published study.** {_claims(register)}",
         ],
         "run": f"**Run.** Profile {study.profile.name}; {notebook.stamp()}; "
