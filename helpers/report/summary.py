@@ -40,8 +40,8 @@ def answer(study, ladder, layers, best_name, repaired, gain, register, table):
             f"**Readouts against training.** {_readouts(rungs, gain)} The best model, chosen on held-out training "
             f"images, is *{readable(best_name)}*.",
             f"**Where in a network.** {_depths(layers)}",
-            f"**How a network is trained.** By the *repaired* recipe, {counts.get('higher', 0)} of {len(repaired)} rows "
-            "that ran by both score higher than as published (their intervals exclude 0), "
+            f"**How a network is trained.** By the *repaired* recipe, {counts.get('higher', 0)} of {len(repaired)} "
+            "rows that ran by both score higher than as published (their intervals exclude 0), "
             f"{counts.get('lower', 0)} lower{_gains(repaired)}.",
             f"**The published study.** {_claims(register)}",
         ],
