@@ -71,12 +71,12 @@ def learning_curve(frame, *, ceiling, ax=None):
 def published(frame, *, ax=None):
     """Published scores by what was done, a dot each. frame : of `report.published.by_approach`"""
     ax = style.new_axis(ax, size=(6, 3.6))
-    palette = dict(zip(("team 16", "other teams", "other teams, R²"), style.GREYS, strict=True))
+    palette = dict(zip(frame["source"].cat.categories, style.GREYS, strict=True))
     best = frame.groupby("approach")["explained_variance"].max().sort_values(ascending=False).index
     rows = {"x": "explained_variance", "y": "approach", "order": best, "jitter": False, "dodge": True}
-    colours = {"hue": "source", "hue_order": list(palette), "palette": palette, "alpha": 0.8}
+    colours = {"hue": "source", "palette": palette, "alpha": 0.8}
     sns.stripplot(frame, **rows, **colours, size=7, ax=ax)
-    ax.axvline(0, color=style.COLOURS["ceiling"], linestyle=":", linewidth=1)
+    style.zero_line(ax.axvline)
     ax.set(xlabel=style.EXPLAINED_VARIANCE, ylabel="")
     return style.legend_above(ax, ncols=3)
 

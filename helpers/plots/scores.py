@@ -69,7 +69,7 @@ def by_layer(frame, *, ylabel=style.EXPLAINED_VARIANCE, ceiling=None, colours=No
         marks, colour = "s--" if "least squares" in name else "o-", (colours or {}).get(name)
         ax.plot(range(len(frame)), values, marks, color=colour or style.approach_colour(name), label=name)
     if ceiling is None:
-        ax.axhline(0, color=style.COLOURS["ceiling"], linestyle=":", linewidth=1)
+        style.zero_line(ax.axhline)
     else:
         style.ceiling_line(ceiling, ax)
     ax.set_xticks(range(len(frame)), [textwrap.fill(str(layer), 8) for layer in frame.index], fontsize=style.SMALL)
@@ -203,9 +203,8 @@ def dissimilarities(panels, categories):
 
     panels : dict title -> dissimilarities (n_images, n_images). categories : (n_images,), sorted. Returns the axes.
     """
-    axes = plt.subplots(1, len(panels), figsize=(6.2, 0.6 + 5.4 / len(panels)), layout="constrained", squeeze=False)[1][
-        0
-    ]
+    size = 6.2, 0.6 + 5.4 / len(panels)
+    axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)[1][0]
     names, starts, counts = np.unique(categories, return_index=True, return_counts=True)
     for (title, matrix), ax in zip(panels.items(), axes, strict=True):
         ranks = np.ceil(8 * pd.DataFrame(matrix).stack().rank(pct=True).unstack())  # eight shades: a small file

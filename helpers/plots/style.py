@@ -65,6 +65,11 @@ def legend_above(ax, *, dots=None, ncols=2):
     return ax
 
 
+def zero_line(line):
+    """Dotted line at 0, what a constant scores. line : an axis's axhline or axvline"""
+    line(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
+
+
 def _in_view(ceiling, highest):
     """Whether a mean ceiling leaves scores up to `highest` more than half of the axis."""
     return float(np.nanmean(ceiling)) < 2 * highest
@@ -76,7 +81,7 @@ def ceiling_line(ceiling, ax, *, vertical=False, highest=np.inf):
     A ceiling that would squeeze scores up to `highest` into half of the axis stands in the legend alone.
     """
     ceiling, line = float(np.nanmean(ceiling)), ax.axvline if vertical else ax.axhline
-    line(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
+    zero_line(line)
     dashed = {"color": COLOURS["ceiling"], "linestyle": "--", "linewidth": 1}
     if _in_view(ceiling, highest):
         line(ceiling, **dashed, label="noise ceiling")
@@ -97,7 +102,7 @@ def interval_rows(frame, *, xlabel=EXPLAINED_VARIANCE, ceiling=None, width=34, a
     ax = new_axis(ax, size=(6, 1 + a_row * len(words)))
     ax.set_yticks(list(heights.values()), words, fontsize=SMALL + 1)
     ax.set(xlabel=xlabel, ylim=(0.4 - len(words), 0.6))
-    ax.axvline(0, color=COLOURS["ceiling"], linestyle=":", linewidth=1)
+    zero_line(ax.axvline)
     plain = {"hollow": False, "up": 0.0, "dots": (), "note": ""}
     wide, seen = _wide(frame), [0.0]
     for name, given, is_wide in zip(frame.index, frame.to_dict("records"), wide, strict=True):

@@ -113,13 +113,17 @@ def replaced(output, words, folded):
     data = output.get("data", {})
     if picture := data.get("image/png"):
         picture = f'<img src="data:image/png;base64,{picture.strip()}" alt="{html.escape(words)}">'
-        return as_html(f"<details><summary>{folded}: the figure</summary>{picture}</details>" if folded else picture)
+        return as_html(details(f"{folded}: the figure", picture) if folded else picture)
     if output.output_type == "stream" and len(lines := output.text.strip().splitlines()) > LOG_LINES:
         log = html.escape("\n".join(lines))
-        return as_html(f"<details><summary>Log, {len(lines)} lines</summary><pre>{log}</pre></details>")
+        return as_html(details(f"Log, {len(lines)} lines", f"<pre>{log}</pre>"))
     if folded and "text/html" in data:
-        return as_html(f"<details><summary>{folded}: the table</summary>{data['text/html']}</details>")
+        return as_html(details(f"{folded}: the table", data["text/html"]))
     return output
+
+
+def details(summary, body):
+    return f"<details><summary>{summary}</summary>{body}</details>"
 
 
 def as_html(text):

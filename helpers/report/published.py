@@ -10,6 +10,7 @@ import pandas as pd
 from helpers.experiments.networks_and_recipes import PUBLISHED_TABLE
 
 TEAM = "MetthewB/NX-414-Team-16"  # whose rows are run here by both recipes
+SOURCES = ("team 16", "other teams", "other teams, R²")  # who reports, and by what
 IT_SCORES = PUBLISHED_TABLE.with_name("published_it_results.csv")
 FAULTS = PUBLISHED_TABLE.with_name("faults.csv")
 FROZEN = r"(?P<model>.+?)(?: (?P<layer>conv1|layer\d|avgpool))?: (?P<method>.+)"  # a stage-0 row's name
@@ -43,8 +44,9 @@ def by_approach(scores):
     """What `plots.published` draws of `it_scores`: they with what was done (`APPROACHES`) and who reports by what."""
     words = scores["model"] + "|" + scores["method"]
     approach = [next(name for name, begins in APPROACHES.items() if re.match(begins, text)) for text in words]
-    others = scores["metric"].map({"EV": "other teams", "R2": "other teams, R²"})
-    return scores.assign(approach=approach, source=others.mask(scores["repository"] == TEAM, "team 16"))
+    others = scores["metric"].map({"EV": SOURCES[1], "R2": SOURCES[2]})
+    source = others.mask(scores["repository"] == TEAM, SOURCES[0])
+    return scores.assign(approach=approach, source=pd.Categorical(source, SOURCES))
 
 
 def _team_scores():
